@@ -1,0 +1,245 @@
+"""SpeechT5's parts as traceable modules: Hugging Face's own code with stand-ins where it keeps state.
+
+A traced graph is a function, so what Hugging Face's modules keep or draw themselves comes in as inputs: the key and value
+caches, the position, the masks of the prenet's dropout, the mask of padded frames in the post-net. Everything else runs
+as transformers wrote it. This is the one place where the components of text to speech are named.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import EncoderDecoderCache, SpeechT5Config, SpeechT5ForTextToSpeech
+
+LOWEST = torch.finfo(torch.float32).min
+"""What Hugging Face adds to the scores of masked keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A module to trace: example inputs by name, dimensions that stay symbolic, and names of the outputs.
+
+    ``lengths`` maps an input's name to its symbolic dimensions: index of the dimension and name of the length.
+    ``limits`` bounds a length by a table in the model: traced up to there, continued by padding.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    lengths: dict[str, dict[int, str]]
+    outputs: tuple[str, ...]
+    limits: dict[str, int] = field(default_factory=dict)
+
+
+def share(model: SpeechT5ForTextToSpeech) -> SpeechT5ForTextToSpeech:
+    """A copy of the model's modules in evaluation mode that refers to the same parameters, floats in float32.
+
+    The model itself is only read: replacing a submodule of the copy, or its mode, leaves it as it was.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    copied = copy.deepcopy(model, {id(t): t for t in tensors}).eval()
+    return copied.float() if any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors) else copied
+
+
+class _Slot:
+    """Hands a tensor of the current call to a stand-in deep inside the traced modules."""
+
+    def __init__(self) -> None:
+        self.tensor: Any = None
+
+
+class Encoder(nn.Module):
+    """Token ids and mask to hidden states: ``SpeechT5EncoderWithTextPrenet``."""
+
+    def __init__(self, model: SpeechT5ForTextToSpeech) -> None:
+        super().__init__()
+        self.model = share(model)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor]:
+        """``input_ids`` int64 [batch, text], ``attention_mask`` float [batch, text] of zeros and ones."""
+        bias = ((1 - attention_mask) * LOWEST)[:, None, None, :]
+        encoder = self.model.speecht5.encoder
+        hidden = encoder.prenet(input_ids)
+        # A mask of four dimensions is taken by transformers as the additive mask itself.
+        bias = bias.expand(-1, -1, input_ids.shape[1], -1)
+        return (encoder.wrapped_encoder(hidden_states=hidden, attention_mask=bias, return_dict=True)[0],)
+
+
+class _PositionRow(nn.Module):
+    """Stands in for ``SpeechT5ScaledPositionalEncoding``: one row of its table, at a position that is an input."""
+
+    def __init__(self, encoding: nn.Module, position: _Slot) -> None:
+        super().__init__()
+        self.pe, self.alpha = nn.Buffer(encoding.pe, persistent=False), encoding.alpha  # type: ignore[arg-type]
+        self.position = position
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        return embedded + functional.embedding(self.position.tensor, (self.alpha * self.pe)[0])
+
+
+class _SelfAttentionCache:
+    """Stands in for ``DynamicCache``: static key and value caches, written at a position that is an input."""
+
+    is_sliding = is_linear = is_dummy = ()  # asked for by transformers on its way to the mask that it is given
+
+    def __init__(self, caches: tuple[Tensor, ...], position: Tensor) -> None:
+        self.caches, self.position = list(caches), position
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        for index, new in ((2 * layer, keys), (2 * layer + 1, values)):
+            self.caches[index] = self.caches[index].index_copy(2, self.position, new)
+        return self.caches[2 * layer], self.caches[2 * layer + 1]
+
+
+class _CrossAttentionCache:
+    """Computes keys and values afresh: that they are the same in every step is for the compiler to find out."""
+
+    def update(self, keys: Tensor, values: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        return keys, values
+
+
+class _StepCache(EncoderDecoderCache):  # type: ignore[misc]
+    def __init__(self, caches: tuple[Tensor, ...], position: Tensor) -> None:
+        self.self_attention_cache = _SelfAttentionCache(caches, position)
+        self.cross_attention_cache = _CrossAttentionCache()
+        self.is_updated: dict[int, bool] = {}
+
+
+class DecoderStep(nn.Module):
+    """One step of decoding, prenet to head, with all state as inputs and outputs."""
+
+    def __init__(self, model: SpeechT5ForTextToSpeech, output_cross_attentions: bool) -> None:
+        super().__init__()
+        self.model = share(model)
+        self.output_cross_attentions = output_cross_attentions
+        self._masks, self._position = _Slot(), _Slot()
+        prenet = self.model.speecht5.decoder.prenet
+        prenet.encode_positions = _PositionRow(prenet.encode_positions, self._position)
+        prenet._consistent_dropout = self._drop
+
+    def _drop(self, hidden: Tensor, p: float) -> Tensor:
+        """Stands in for ``_consistent_dropout``: the mask is an input, drawn outside as transformers draws it."""
+        mask = next(self._masks.tensor)
+        return hidden * mask / (1 - p) if p < 1 else hidden * mask
+
+    def forward(
+        self,
+        frame: Tensor,
+        position: Tensor,
+        dropout_masks: Tensor,
+        speaker_embeddings: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor,
+        caches: tuple[Tensor, ...],
+    ) -> tuple[Tensor, ...]:
+        """One step.
+
+        ``frame`` float [batch, 1, mels], the last frame fed back; ``position`` int64 [1], the number of steps done;
+        ``dropout_masks`` float [layers, units] of zeros and ones; ``speaker_embeddings`` float [batch, dim];
+        ``encoder_hidden_states`` float [batch, text, hidden]; ``attention_mask`` float [batch, text];
+        ``caches`` key, value, key, value, ... a layer, each float [batch, heads, steps, head].
+        """
+        config = self.model.config
+        self._position.tensor, self._masks.tensor = position, iter(dropout_masks.unbind(0))
+        hidden = self.model.speecht5.decoder.prenet(frame, speaker_embeddings)
+        steps = torch.arange(caches[0].shape[2])
+        # Rows of a table rather than a comparison: a device looks a row up exactly, at any position.
+        causal = torch.where(steps[None, :] <= steps[:, None], 0.0, LOWEST)
+        cache = _StepCache(caches, position)
+        decoded = self.model.speecht5.decoder.wrapped_decoder(
+            hidden_states=hidden,
+            attention_mask=functional.embedding(position, causal)[:, None, None, :].expand(frame.shape[0], -1, -1, -1),
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=((1 - attention_mask) * LOWEST)[:, None, None, :],
+            past_key_values=cache,
+            use_cache=True,
+            output_attentions=self.output_cross_attentions,
+            return_dict=True,
+        )
+        last = decoded.last_hidden_state.squeeze(1)
+        head = self.model.speech_decoder_postnet
+        spectrum = head.feat_out(last).view(-1, config.reduction_factor, config.num_mel_bins)
+        stop = torch.sigmoid(head.prob_out(last))
+        attentions = (torch.cat(decoded.cross_attentions, dim=0),) if self.output_cross_attentions else ()
+        return (spectrum, stop, spectrum[:, -1:, :], *cache.self_attention_cache.caches, *attentions)
+
+
+class _Masked(nn.Module):
+    """A post-net layer whose input is zero on padding: a convolution must not see what lies past the end."""
+
+    def __init__(self, layer: nn.Module, mask: _Slot) -> None:
+        super().__init__()
+        self.layer, self.mask = layer, mask
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.layer(hidden * self.mask.tensor)
+        return out
+
+
+class Postnet(nn.Module):
+    """The convolutions that refine a finished spectrogram, and the residual around them."""
+
+    def __init__(self, model: SpeechT5ForTextToSpeech) -> None:
+        super().__init__()
+        self.model = share(model)
+        self._mask = _Slot()
+        postnet = self.model.speech_decoder_postnet
+        postnet.layers = nn.ModuleList(_Masked(layer, self._mask) for layer in postnet.layers)
+
+    def forward(self, spectrogram: Tensor, frame_mask: Tensor) -> tuple[Tensor]:
+        """``spectrogram`` float [batch, frames, mels]; ``frame_mask`` float [batch, frames], one where there is sound."""
+        self._mask.tensor = frame_mask[:, None, :]
+        return (self.model.speech_decoder_postnet.postnet(spectrogram),)
+
+
+def cache_names(config: SpeechT5Config) -> tuple[str, ...]:
+    """Names of a step's caches: key and value of each decoder layer."""
+    return tuple(f"layers.{i}.{kind}_cache" for i in range(config.decoder_layers) for kind in ("key", "value"))
+
+
+def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
+    example = {"input_ids": torch.zeros(batch, 2, dtype=torch.int64), "attention_mask": torch.ones(batch, 2)}
+    lengths = {name: {1: "text"} for name in example}
+    limits = {"text": model.config.max_text_positions}
+    return Component("encoder", Encoder(model), example, lengths, ("encoder_hidden_states",), limits)
+
+
+def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attentions: bool = False) -> Component:
+    config = model.config
+    heads, head = config.decoder_attention_heads, config.hidden_size // config.decoder_attention_heads
+    names = cache_names(config)
+    example = {
+        "frame": torch.zeros(batch, 1, config.num_mel_bins),
+        "position": torch.zeros(1, dtype=torch.int64),
+        "dropout_masks": torch.ones(config.speech_decoder_prenet_layers, config.speech_decoder_prenet_units),
+        "speaker_embeddings": torch.ones(batch, config.speaker_embedding_dim),
+        "encoder_hidden_states": torch.zeros(batch, 3, config.hidden_size),
+        "attention_mask": torch.ones(batch, 3),
+        **{name: torch.zeros(batch, heads, 2, head) for name in names},
+    }
+    lengths = {"encoder_hidden_states": {1: "text"}, "attention_mask": {1: "text"}}
+    lengths |= {name: {2: "steps"} for name in names}
+    outputs = ("spectrum", "stop_probabilities", "frame", *names)
+    outputs += ("cross_attentions",) if output_cross_attentions else ()
+    return Component("decoder_step", DecoderStep(model, output_cross_attentions), example, lengths, outputs)
+
+
+def postnet(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
+    example = {"spectrogram": torch.zeros(batch, 2, model.config.num_mel_bins), "frame_mask": torch.ones(batch, 2)}
+    lengths = {name: {1: "frames"} for name in example}
+    return Component("postnet", Postnet(model), example, lengths, ("spectrogram",))
+
+
+COMPONENTS: dict[str, Callable[..., Component]] = {
+    "encoder": encoder,
+    "decoder_step": decoder_step,
+    "postnet": postnet,
+}
+INVARIANT = ("speaker_embeddings", "encoder_hidden_states", "attention_mask")
+"""Inputs of the decoder step that stay the same over an utterance."""

@@ -1,0 +1,128 @@
+"""Constants as expressions over the model's parameters.
+
+A pass that folds weights writes down what is to be computed and computes nothing. So compiling touches no data, graphs
+of other lengths share what they have in common, and the printed graph says how each weight was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from compiler.aten import Aten
+    from compiler.graph import Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter or buffer of the traced model, by the name in its ``state_dict`` (or module path)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Literal:
+    """A small tensor that the trace made itself, such as a lifted scalar. Equal by dtype, shape and content."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor.detach().clone()
+        content = self.tensor.contiguous().view(-1).view(torch.uint8) if self.tensor.numel() else self.tensor
+        self._key = (
+            tensor.dtype,
+            tuple(tensor.shape),
+            hashlib.sha256(content.numpy().tobytes()).hexdigest(),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __str__(self) -> str:
+        return str(self.tensor.item()) if self.tensor.numel() == 1 else f"literal:{self._key[2][:8]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """An ATen op applied to other expressions, at bind time, in float32 (integers as they are)."""
+
+    op: Aten
+    operands: tuple[tuple[str, Expression], ...]
+    attributes: tuple[tuple[str, Attribute], ...]
+
+    @cached_property
+    def _key(self) -> tuple[object, ...]:
+        return (self.op, self.operands, self.attributes)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Computed) and self._hash == other._hash and self._key == other._key
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        attributes = [f"{name}={_short(value)}" for name, value in self.attributes if value is not None]
+        return f"{self.op.short_name}({', '.join([*(str(e) for _, e in self.operands), *attributes])})"
+
+
+Expression = Parameter | Literal | Computed
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_short, value))}]"
+    return str(value).removeprefix("torch.")
+
+
+def parameters(expression: Expression) -> Iterator[str]:
+    """The names of the parameters that an expression reads."""
+    if isinstance(expression, Parameter):
+        yield expression.name
+    elif isinstance(expression, Computed):
+        for _, operand in expression.operands:
+            yield from parameters(operand)
+
+
+class Weights:
+    """The parameters of one model, and the expressions already computed from them, each once.
+
+    ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied.
+    """
+
+    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+        self._parameters = dict(parameters)
+        self._computed: dict[Expression, torch.Tensor] = {}
+
+    def __getitem__(self, expression: Expression) -> torch.Tensor:
+        """The value of an expression; ``KeyError`` for a parameter that the model does not have."""
+        if isinstance(expression, Parameter):
+            return self._parameters[expression.name]
+        if isinstance(expression, Literal):
+            return expression.tensor
+        if expression not in self._computed:
+            operands = [(name, self[operand]) for name, operand in expression.operands]
+            with torch.no_grad():
+                self._computed[expression] = expression.op.apply(operands, dict(expression.attributes))
+        return self._computed[expression]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parameters

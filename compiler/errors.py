@@ -1,0 +1,27 @@
+"""The project's errors. Each message says where, what was expected, what came and what to do next."""
+
+from __future__ import annotations
+
+
+class CompilerError(Exception):
+    """Any refusal by this project that its user can act on; the command line prints it without a traceback."""
+
+
+class InvalidArgument(CompilerError, ValueError):
+    """An argument of the API or the command line that cannot be used."""
+
+
+class UnsupportedModel(CompilerError, TypeError):
+    """A model that is no SpeechT5 text-to-speech model, or that cannot be traced."""
+
+
+class UnsupportedOperation(CompilerError):
+    """The traced model uses ops that the compiler refuses or has no lowering for; the message lists all of them."""
+
+
+class InvalidGraph(CompilerError):
+    """A graph broke a rule of its stage: a fault of the pass that made it, never of the user."""
+
+
+class SpeechTooLong(CompilerError, RuntimeError):
+    """Decoding reached the end of the model's table of speech positions before the stop token."""

@@ -1,0 +1,111 @@
+"""Tensor types: what the graph knows of a value without looking at its data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Self
+
+import torch
+
+TILE = 32
+"""Rows and columns of a Tenstorrent tile: tensors in tile layout are stored in blocks of 32 x 32 elements."""
+
+
+class DType(Enum):
+    """Element types: torch's that the trace brings in, and ttnn's that lowering produces. The value is the printed name."""
+
+    FLOAT32 = "f32"
+    BFLOAT16 = "bf16"
+    INT64 = "i64"
+    INT32 = "i32"
+    UINT32 = "u32"
+    BOOL = "bool"
+
+    @property
+    def is_float(self) -> bool:
+        return self in (DType.FLOAT32, DType.BFLOAT16)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one element."""
+        return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.INT64: 8}.get(self, 4)
+
+    @property
+    def torch(self) -> torch.dtype:
+        """The torch dtype that holds such elements on the host (unsigned ones widened to int64)."""
+        return _TORCH[self]
+
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> DType:
+        """The element type of a torch dtype; ``KeyError`` where the graph has none."""
+        return _FROM_TORCH[dtype]
+
+
+_FROM_TORCH = {
+    torch.float32: DType.FLOAT32,
+    torch.bfloat16: DType.BFLOAT16,
+    torch.int64: DType.INT64,
+    torch.int32: DType.INT32,
+    torch.bool: DType.BOOL,
+}
+_TORCH = {dtype: source for source, dtype in _FROM_TORCH.items()} | {DType.UINT32: torch.int64}
+
+
+class Layout(Enum):
+    """How a device stores a tensor: in tiles of 32 x 32, or row after row."""
+
+    TILE = "tile"
+    ROW_MAJOR = "row_major"
+
+
+class Memory(Enum):
+    """Which memory of the device holds a tensor, interleaved over its banks."""
+
+    DRAM = "dram"
+    L1 = "l1"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape and element type, and on the device layout and memory (both ``None`` before lowering)."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    layout: Layout | None = None
+    memory: Memory | None = None
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> TensorType:
+        return cls(tuple(tensor.shape), DType.of(tensor.dtype))
+
+    @property
+    def padded_shape(self) -> tuple[int, ...]:
+        """The shape as stored: in tile layout the last two dimensions are rounded up to whole tiles."""
+        if self.layout is not Layout.TILE:
+            return self.shape
+        rank_two = (1,) * max(0, 2 - len(self.shape)) + self.shape
+        return (*rank_two[:-2], *(round_up(size, TILE) for size in rank_two[-2:]))
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes as stored, padding included."""
+        return math.prod(self.padded_shape) * self.dtype.bytes
+
+    def with_(self, **changes: object) -> Self:
+        """This type with some of its fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        where = "".join(f" {part.value}" for part in (self.layout, self.memory) if part is not None)
+        return f"{self.dtype.value}[{','.join(map(str, self.shape))}]{where}"
+
+
+def round_up(size: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is no less than ``size``."""
+    return -(-size // multiple) * multiple

@@ -1,0 +1,109 @@
+"""The small voice's corpus: phrases spoken by Debian's ``flite`` and their log-mel spectrograms.
+
+``flite`` ships statistical voices that speak at 16 kHz without a network; two of them, told apart by
+their speaker embeddings, are the small voice's speakers. Needs ``apt-get install flite``.
+
+Usage: ``python scripts/small_voice/corpus.py WORK_FOLDER``
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import torch
+import typer
+from rich.progress import track
+from transformers import SpeechT5FeatureExtractor
+
+SAMPLE_RATE = 16_000
+HOP = 256
+SPEAKERS = {"anna": "slt", "angus": "awb"}
+"""Name of a speaker in the checkpoint, and the flite voice that spoke the speaker's corpus."""
+
+WORDS = tuple(
+    "zero one two three four five six seven eight nine ten "
+    "red green blue yellow black white orange purple "
+    "hello world good morning evening please thank you yes goodbye "
+    "open close start stop the door window light music "
+    "water coffee today tomorrow monday friday north south left".split()
+)
+TRAIN_PHRASES, VALIDATION_PHRASES, TEST_PHRASES = 2_000, 32, 80
+"""Per speaker. No phrase stands in two splits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One spoken phrase: ``wav`` float32 [samples], ``mel`` float32 [frames, 80]."""
+
+    text: str
+    speaker: str
+    wav: np.ndarray
+    mel: np.ndarray
+
+
+def phrases(split: str, speaker: str) -> list[str]:
+    """The phrases of one split and speaker: one to six words, some with punctuation; the same on every call."""
+    seen: set[str] = set()
+    rng = random.Random(f"small voice, {speaker}")
+    drawn: dict[str, list[str]] = {}
+    for name, count in (("test", TEST_PHRASES), ("validation", VALIDATION_PHRASES), ("train", TRAIN_PHRASES)):
+        drawn[name] = []
+        while len(drawn[name]) < count:
+            words = [rng.choice(WORDS) for _ in range(rng.choice((1, 2, 3, 3, 4, 4, 5, 6)))]
+            key = " ".join(words)
+            if key in seen or (name == "test" and len(words) < 2):
+                continue
+            seen.add(key)
+            if len(words) >= 4 and rng.random() < 0.5:
+                at = rng.randrange(1, len(words) - 2)
+                words[at] += ","
+            drawn[name].append(" ".join(words) + rng.choice(("", ".", "?")))
+    return drawn[split]
+
+
+def speak_with_flite(text: str, voice: str) -> np.ndarray:
+    """``text`` spoken by a flite voice: float32 [samples] at 16 kHz, silence at the ends cut to 50 ms."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        subprocess.run(["flite", "-voice", voice, "-t", text, "-o", file.name], check=True)
+        wav, rate = soundfile.read(file.name, dtype="float32")
+    if rate != SAMPLE_RATE:
+        raise RuntimeError(f"flite voice {voice!r} speaks at {rate} Hz, expected {SAMPLE_RATE}")
+    envelope = np.convolve(np.abs(wav), np.ones(160) / 160, mode="same")
+    loud = np.flatnonzero(envelope > 0.02 * envelope.max())
+    margin = SAMPLE_RATE // 20
+    wav = wav[max(0, loud[0] - margin) : loud[-1] + 2 * margin]
+    return (wav * (0.5 / np.abs(wav).max())).astype(np.float32)
+
+
+def synthesize(split: str, speaker: str) -> list[Utterance]:
+    extractor = SpeechT5FeatureExtractor()
+    out = []
+    for text in track(phrases(split, speaker), description=f"{split}, {speaker}"):
+        wav = speak_with_flite(text, SPEAKERS[speaker])
+        mel = extractor(audio_target=wav, sampling_rate=SAMPLE_RATE)["input_values"][0]
+        out.append(Utterance(text, speaker, wav, mel.astype(np.float32)))
+    return out
+
+
+def load(folder: Path, split: str) -> list[Utterance]:
+    """The utterances that ``main`` wrote for ``split``, both speakers."""
+    data: list[Utterance] = torch.load(folder / f"{split}.pt", weights_only=False)
+    return data
+
+
+def main(folder: Annotated[Path, typer.Argument(help="where train.pt, validation.pt and test.pt go")]) -> None:
+    """Speak the corpus and write it as lists of utterances."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("test", "validation", "train"):
+        torch.save([u for speaker in SPEAKERS for u in synthesize(split, speaker)], folder / f"{split}.pt")
+
+
+if __name__ == "__main__":
+    typer.run(main)

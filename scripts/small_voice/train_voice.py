@@ -1,0 +1,149 @@
+"""Train the small voice: a 1.2 M parameter SpeechT5 of the standard Hugging Face form.
+
+Hugging Face's own training loss with guided attention; AdamW with warm-up and linear decay. About an hour on
+one CPU core. Usage: ``python scripts/small_voice/train_voice.py WORK_FOLDER CHECKPOINT_FOLDER``
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import corpus
+import sentencepiece
+import torch
+import typer
+from rich.progress import track
+from safetensors.torch import save_file
+from transformers import (
+    SpeechT5Config,
+    SpeechT5FeatureExtractor,
+    SpeechT5ForTextToSpeech,
+    SpeechT5Processor,
+    SpeechT5Tokenizer,
+    get_linear_schedule_with_warmup,
+)
+
+SPEAKER_DIM = 16
+BATCH = 16
+
+
+def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
+    """A character tokenizer of the published checkpoint's kind, which folds case."""
+    model = folder / "spm_char.model"
+    letters = " ".join("abcdefghijklmnopqrstuvwxyz")
+    sentences = [letters, "a, b. c?"] * 10 + corpus.phrases("train", "anna")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(model.with_suffix("")),
+        model_type="char",
+        vocab_size=34,
+        normalization_rule_name="nmt_nfkc_cf",
+        bos_id=0,
+        pad_id=1,
+        eos_id=2,
+        unk_id=3,
+        bos_piece="<s>",
+        pad_piece="<pad>",
+        eos_piece="</s>",
+        unk_piece="<unk>",
+        minloglevel=2,
+    )
+    model.with_suffix(".vocab").unlink()
+    return SpeechT5Tokenizer(str(model))
+
+
+def make_config(vocab_size: int) -> SpeechT5Config:
+    return SpeechT5Config(
+        vocab_size=vocab_size,
+        hidden_size=128,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=512,
+        decoder_ffn_dim=512,
+        encoder_layerdrop=0.0,
+        decoder_layerdrop=0.0,
+        speech_decoder_prenet_units=96,
+        speech_decoder_postnet_units=96,
+        speaker_embedding_dim=SPEAKER_DIM,
+        max_text_positions=200,
+        max_speech_positions=600,
+        use_guided_attention_loss=True,
+        guided_attention_loss_num_heads=2,
+    )
+
+
+def make_speakers() -> dict[str, torch.Tensor]:
+    """One embedding float32 [SPEAKER_DIM] a speaker: random directions, as they come out of no recordings."""
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(SPEAKER_DIM, generator=generator) for name in corpus.SPEAKERS}
+
+
+def batches(data: list[corpus.Utterance], rng: random.Random) -> Iterator[list[corpus.Utterance]]:
+    """Endless batches of utterances of like length, in random order."""
+    while True:
+        order = sorted(data, key=lambda u: len(u.mel) + rng.uniform(0, 12))
+        chunks = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+        rng.shuffle(chunks)
+        yield from chunks
+
+
+def collate(
+    batch: list[corpus.Utterance], tokenizer: SpeechT5Tokenizer, speakers: dict[str, torch.Tensor], factor: int
+) -> dict[str, torch.Tensor]:
+    """Model inputs; ``labels`` hold -100 past the end of an utterance, cut to whole decoder steps."""
+    text = tokenizer([u.text for u in batch], padding=True, return_tensors="pt")
+    mels = [torch.from_numpy(u.mel[: len(u.mel) // factor * factor]) for u in batch]
+    return {
+        "input_ids": text["input_ids"],
+        "attention_mask": text["attention_mask"],
+        "speaker_embeddings": torch.stack([speakers[u.speaker] for u in batch]),
+        "labels": torch.nn.utils.rnn.pad_sequence(mels, batch_first=True, padding_value=-100.0),
+    }
+
+
+def main(
+    work: Annotated[Path, typer.Argument(help="folder that corpus.py wrote")],
+    checkpoint: Annotated[Path, typer.Argument(help="folder to write the checkpoint to")],
+    steps: int = 16_000,
+    threads: int = 1,
+) -> None:
+    """Train, validating now and then, and write model, tokenizer and speaker embeddings."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    tokenizer = make_tokenizer(checkpoint)
+    speakers = make_speakers()
+    model = SpeechT5ForTextToSpeech(make_config(tokenizer.vocab_size))
+    factor = model.config.reduction_factor
+    train, held_out = corpus.load(work, "train"), corpus.load(work, "validation")
+    validation = [collate(held_out[i : i + BATCH], tokenizer, speakers, factor) for i in range(0, len(held_out), BATCH)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    schedule = get_linear_schedule_with_warmup(optimizer, 500, steps)
+    stream = batches(train, random.Random(0))
+
+    for step in track(range(1, steps + 1), description="training"):
+        model.train()
+        loss = model(**collate(next(stream), tokenizer, speakers, factor)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 500 == 0 or step == steps:
+            model.eval()
+            with torch.no_grad():
+                mean = sum(model(**b).loss.item() for b in validation) / len(validation)
+            print(f"step {step}: validation loss {mean:.4f}", flush=True)
+            model.save_pretrained(checkpoint)
+
+    SpeechT5Processor(SpeechT5FeatureExtractor(), tokenizer).save_pretrained(checkpoint)
+    save_file(speakers, checkpoint / "speakers.safetensors")
+
+
+if __name__ == "__main__":
+    typer.run(main)
