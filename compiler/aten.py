@@ -97,9 +97,10 @@ def to_attribute(value: object) -> Attribute:
 
 
 @lru_cache(maxsize=16_384)
-def _infer(
+def infer_types(
     op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
 ) -> tuple[TensorType, ...]:
+    """The result types of an ATen op, computed by torch on meta tensors."""
     tensors = [torch.empty(t.shape, dtype=t.dtype.torch, device="meta") for t in types]
     given = dict(attributes)
     if "device" in op.parameters and not tensors:
@@ -112,7 +113,7 @@ def _infer(
 def infer(node: Node) -> tuple[TensorType, ...]:
     """The result types of an ATen node, from its operands' types. Whatever torch raises comes through."""
     assert isinstance(node.op, Aten)
-    return _infer(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
+    return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
 
 
 def emit(
@@ -122,7 +123,7 @@ def emit(
     operands, given = normalize(overload, args, kwargs)
     attributes = dict(sorted(given.items()))
     op = Aten(overload)
-    types = _infer(
+    types = infer_types(
         op,
         tuple(name for name, _ in operands),
         tuple(value.type for _, value in operands),

@@ -233,7 +233,7 @@ def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attent
 def postnet(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
     example = {"spectrogram": torch.zeros(batch, 2, model.config.num_mel_bins), "frame_mask": torch.ones(batch, 2)}
     lengths = {name: {1: "frames"} for name in example}
-    return Component("postnet", Postnet(model), example, lengths, ("spectrogram",))
+    return Component("postnet", Postnet(model), example, lengths, ("refined_spectrogram",))
 
 
 COMPONENTS: dict[str, Callable[..., Component]] = {

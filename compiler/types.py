@@ -61,8 +61,9 @@ class Layout(Enum):
 
 
 class Memory(Enum):
-    """Which memory of the device holds a tensor, interleaved over its banks."""
+    """Which memory holds a tensor: the device's, interleaved over its banks, or the host's until an op prepares it."""
 
+    HOST = "host"
     DRAM = "dram"
     L1 = "l1"
 

@@ -2,7 +2,7 @@
 
 The generated code calls these libraries' operations by name, and graphs are captured from their
 source, so another version fails far from its cause or, worse, computes something else. A module that
-needs one of them calls `require` before it imports it.
+needs one of them calls ``require`` before it imports it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,9 @@ class UnsupportedVersion(ImportError):
 
 
 def require(package: str) -> None:
-    """Check that a supported version of a package is installed, without importing the package.
+    """Check that a supported version of ``package``, one of ``SUPPORTED``, is installed, without importing it.
 
-    Args:
-        package: A name from `SUPPORTED`.
-
-    Raises:
-        UnsupportedVersion: If the package is missing or its version is not in the supported range.
-        KeyError: If the package is not one of those in `SUPPORTED`.
+    ``UnsupportedVersion`` where it is missing or its version is outside the range.
     """
     supported = SUPPORTED[package]
     try:

@@ -1,0 +1,56 @@
+# Every target sets up .venv by itself first. Paths are relative and tools run as modules, so that a
+# checkout's path may hold spaces (a script in .venv/bin names its interpreter by an absolute path).
+
+PYTHON_IN_VENV := .venv/bin/python
+WORKERS ?= 2
+TEXT := four nine three
+OUT := speech.wav
+UV := uv==0.13.9
+
+# make exports what is given on its command line, and words go to the shell through the environment:
+# pasted into a recipe, an apostrophe in the text would end the quoting.
+export TEXT OUT
+
+.DEFAULT_GOAL := help
+.PHONY: help speak test quick lint format lock clean setup
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+speak: setup ## speak TEXT (four nine three) into OUT (speech.wav) with the small voice
+	$(PYTHON_IN_VENV) -m compiler speak "$$TEXT" -o "$$OUT"
+
+test: lint ## check style and types, then run every test in WORKERS (2) processes
+	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS)
+
+quick: setup ## run the tests that are not marked slow
+	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) -m "not slow"
+
+lint: setup ## check style, formatting and types
+	$(PYTHON_IN_VENV) -m ruff check
+	$(PYTHON_IN_VENV) -m ruff format --check
+	$(PYTHON_IN_VENV) -m mypy
+
+format: setup ## put imports in order and format every file
+	$(PYTHON_IN_VENV) -m ruff check --fix --select I
+	$(PYTHON_IN_VENV) -m ruff format
+
+setup: ## make .venv or bring it up to date
+	@scripts/bootstrap
+
+# Pins stay as they are where pyproject.toml still allows them; UPGRADE=1 takes the newest of everything.
+lock: ## remake requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
+	@set -e; \
+	python=$$(scripts/bootstrap --find-python); \
+	tools=$$(mktemp -d); \
+	trap 'rm -rf "$$tools"' EXIT; \
+	"$$python" -m venv "$$tools"; \
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check $(UV); \
+	"$$tools/bin/uv" pip compile --quiet --no-config $(if $(UPGRADE),--upgrade) \
+	    --extra dev --python "$$python" --python-platform x86_64-manylinux_2_34 --only-binary :all: \
+	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	    --output-file requirements.lock pyproject.toml
+
+clean: ## delete caches and build outputs (.venv stays: delete it by hand)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find compiler lowering passes scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

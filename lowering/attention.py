@@ -1,0 +1,139 @@
+"""Fused attention, and the update of its caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from compiler.types import TILE, DType, TensorType
+from lowering.rules import Context, Unsupported, lowers
+from lowering.shape import reshape
+from lowering.table import HIFI4, Numerics, ttnn_op
+from passes.base import is_op
+
+
+def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]) -> int:
+    batch, heads, queries, head = operands["input_tensor_q"].shape
+    return batch * heads * queries * operands["input_tensor_k"].shape[-2] * (4 * head + 5)
+
+
+@ttnn_op(
+    "ttnn.transformer.scaled_dot_product_attention",
+    rounding="scores, masked scores, exponentials, their sum and the weighted sum of values, then the result: the kernel keeps "
+    "all of them in bfloat16; products are exact and accumulated in float32",
+    left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
+    flops=_attention_flops,
+)
+def attention(
+    numerics: Numerics,
+    input_tensor_q: Tensor,
+    input_tensor_k: Tensor,
+    input_tensor_v: Tensor,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float = 1.0,
+) -> Tensor:
+    """q [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d]."""
+    scores = numerics.round(input_tensor_q @ input_tensor_k.mT)
+    if scale != 1.0:
+        scores = numerics.round(scores * scale)
+    if attn_mask is not None:
+        scores = numerics.round(scores + attn_mask)
+    weights = numerics.round((scores - scores.amax(-1, keepdim=True)).exp())
+    total = numerics.round(weights.sum(-1, keepdim=True))
+    return numerics.round(weights @ input_tensor_v) / total
+
+
+@lowers(ops.scaled_dot_product_attention.default)
+def lower_attention(context: Context, node: Node) -> Value:
+    head = node["query"].type.shape[-1]
+    if head % TILE:
+        raise Unsupported(f"heads of {head} are no multiple of {TILE}")
+    if node.attribute("dropout_p", 0.0) != 0.0 or node.attribute("is_causal", False):
+        raise Unsupported("dropout and implicit causal masks are not supported")
+    mask = node.operand("attn_mask")
+    operands = {
+        "input_tensor_q": context.tensor(node["query"]),
+        "input_tensor_k": context.tensor(node["key"]),
+        "input_tensor_v": context.tensor(node["value"]),
+        "attn_mask": None if mask is None else context.tensor(mask),
+    }
+    scale = context.scalar(node.attribute("scale", head**-0.5))
+    return context.emit(attention, operands, is_causal=False, scale=scale, compute=HIFI4)
+
+
+@ttnn_op(
+    "ttnn.experimental.indexed_fused_update_cache",
+    rounding="nothing",
+    flops=lambda *_: 0,
+    writes=("cache_tensor1", "cache_tensor2"),
+)
+def update_caches(
+    _: Numerics,
+    cache_tensor1: Tensor,
+    input_tensor1: Tensor,
+    cache_tensor2: Tensor,
+    input_tensor2: Tensor,
+    update_idxs_tensor: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Write one row of each cache [1, h, t, d], in place: the new row [1, h, 1, d] at index [1, 1]."""
+    index = update_idxs_tensor.reshape(-1)
+    return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
+
+
+@ttnn_op("ttnn.typecast", rounding="nothing: indices", flops=lambda *_: 0)
+def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
+    return input_tensor
+
+
+@lowers(ops.index_copy.default)
+def lower_index_copy(context: Context, node: Node) -> Value:
+    """A layer's key and value caches are written together: the op takes both.
+
+    The op takes one batch row. All rows of a batch are at the same position, so rows count as heads: a free change of shape,
+    as the last two dimensions stay.
+    """
+    first, second = _cache_pair(context, node)
+    shape = first.result.type.shape
+    flat = (1, shape[0] * shape[1], *shape[2:])
+
+    def flatten(value: Value) -> Value:
+        tensor = context.tensor(value)
+        target = (*flat[:2], *tensor.type.shape[2:])
+        return tensor if tensor.type.shape == target else context.emit(reshape, {"input_tensor": tensor}, shape=target)
+
+    index = context.tensor(first["index"])
+    index = context.emit(reshape, {"input_tensor": index}, shape=(1, *index.type.shape))
+    index = context.emit(typecast, {"input_tensor": index}, dtype=DType.INT32.value)
+    results = context.emit_all(
+        update_caches,
+        {
+            "cache_tensor1": flatten(first["self"]),
+            "input_tensor1": flatten(first["source"]),
+            "cache_tensor2": flatten(second["self"]),
+            "input_tensor2": flatten(second["source"]),
+            "update_idxs_tensor": index,
+        },
+    )
+    out = [r if r.type.shape == shape else context.emit(reshape, {"input_tensor": r}, shape=shape) for r in results]
+    context.builder.mapping[second.result] = out[1]
+    return out[0]
+
+
+def _cache_pair(context: Context, node: Node) -> tuple[Node, Node]:
+    """``node`` and the next write of the same kind: the value cache of the layer whose key cache ``node`` writes."""
+    if node.attribute("dim") != 2 or len(node.result.type.shape) != 4 or node["source"].type.shape[2] != 1:
+        raise Unsupported("only one row of a cache [batch, heads, steps, head] can be written")
+    for other in context.graph.nodes[context.graph.nodes.index(node) + 1 :]:
+        if (
+            is_op(other, ops.index_copy.default)
+            and other["index"] is node["index"]
+            and other.attribute("dim") == 2
+            and other.result.type == node.result.type
+            and all(v in context.builder.mapping for v in (other["self"], other["source"]))
+        ):
+            return node, other
+    raise Unsupported("caches are written in pairs, key and value of a layer, and this one has no partner")

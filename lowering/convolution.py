@@ -1,0 +1,85 @@
+"""Convolution over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from compiler.types import Layout, TensorType
+from lowering.rules import Context, Unsupported, lowers
+from lowering.shape import permute, reshape
+from lowering.table import HIFI4, Numerics, ttnn_op
+
+
+def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
+    _, inner, taps = operands["weight_tensor"].shape
+    return 2 * inner * taps * results[0].elements
+
+
+@ttnn_op(
+    "ttnn.conv1d",
+    rounding="the result; products are exact, accumulation is float32 (HiFi4)",
+    left_out="the order of accumulation over blocks of taps and channels",
+    flops=_conv_flops,
+)
+def conv1d(
+    _: Numerics,
+    input_tensor: Tensor,
+    weight_tensor: Tensor,
+    bias_tensor: Tensor | None = None,
+    *,
+    in_channels: int,
+    out_channels: int,
+    batch_size: int,
+    input_length: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+) -> Tensor:
+    """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out]."""
+    bias = None if bias_tensor is None else bias_tensor.reshape(-1)
+    out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
+    return out.mT.reshape(1, 1, -1, out_channels)
+
+
+@lowers(ops.conv1d.default)
+def lower_conv1d(context: Context, node: Node) -> Value:
+    """Channels are second in ATen and last on the device. The device prepares weights that it is given on the host."""
+    bias, weight = node.operand("bias"), node["weight"]
+    batch, channels, length = node["input"].type.shape
+    out_channels, _, taps = weight.type.shape
+    step = {name: _single(node, name, default) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))}
+    last = context.emit(permute, {"input_tensor": context.tensor(node["input"])}, dims=(0, 2, 1))
+    operands: dict[str, Any] = {"input_tensor": last, "weight_tensor": context.on_host(weight)}
+    if bias is not None:
+        operands["bias_tensor"] = context.on_host(bias, (ops.view.default, {"size": (1, 1, 1, out_channels)}))
+    out = context.emit(
+        conv1d,
+        operands,
+        in_channels=channels,
+        out_channels=out_channels,
+        batch_size=batch,
+        input_length=length,
+        kernel_size=taps,
+        groups=int(str(node.attribute("groups", 1))),
+        compute=HIFI4,
+        layout=Layout.TILE.value,
+        **step,
+    )
+    rows = context.emit(reshape, {"input_tensor": out}, shape=(batch, node.result.type.shape[2], out_channels))
+    return context.emit(permute, {"input_tensor": rows}, dims=(0, 2, 1))
+
+
+def _single(node: Node, name: str, default: int) -> int:
+    """A convolution parameter that ATen keeps as a list of one."""
+    value = node.attribute(name, (default,))
+    if not isinstance(value, tuple) or len(value) != 1 or not isinstance(value[0], int):
+        raise Unsupported(f"{name}={value}, one number is expected")
+    return value[0]

@@ -1,0 +1,116 @@
+"""Arithmetic and activations, element by element, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from lowering.rules import Context, Unsupported, lowers
+from lowering.table import Numerics, TtnnOp, ttnn_op
+
+Operand = Tensor | float
+
+
+@ttnn_op("ttnn.add")
+def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_a + input_tensor_b
+
+
+@ttnn_op("ttnn.subtract")
+def subtract(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_a - input_tensor_b
+
+
+@ttnn_op("ttnn.rsub")
+def rsub(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_b - input_tensor_a
+
+
+@ttnn_op("ttnn.multiply")
+def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_a * input_tensor_b
+
+
+@ttnn_op("ttnn.divide", left_out="the reciprocal that the device multiplies by")
+def divide(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_a / input_tensor_b
+
+
+@ttnn_op("ttnn.maximum")
+def maximum(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    if isinstance(input_tensor_b, Tensor):
+        return torch.maximum(input_tensor_a, input_tensor_b)
+    return input_tensor_a.clamp(min=input_tensor_b)
+
+
+def _unary(name: str, function: Callable[[Tensor], Tensor], left_out: str = "nothing") -> TtnnOp:
+    """Enter a function of one tensor into the table."""
+
+    def reference(_: Numerics, input_tensor: Tensor) -> Tensor:
+        return function(input_tensor)
+
+    return ttnn_op(name, left_out=left_out)(reference)
+
+
+_APPROXIMATE = "the kernel's own approximation of the function"
+relu = _unary("ttnn.relu", torch.relu)
+gelu = _unary("ttnn.gelu", functional.gelu, _APPROXIMATE)
+silu = _unary("ttnn.silu", functional.silu, _APPROXIMATE)
+tanh = _unary("ttnn.tanh", torch.tanh, _APPROXIMATE)
+sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
+sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
+
+
+def _binary(overload: Any, op: TtnnOp) -> None:
+    """Register the rule of an arithmetic op: the second operand is a tensor or a number."""
+
+    @lowers(overload)
+    def rule(context: Context, node: Node) -> Value:
+        if node.attribute("alpha", 1) != 1:
+            raise Unsupported(f"alpha={node.attribute('alpha')}, only 1 is supported")
+        other = node.operand("other")
+        operands: dict[str, Any] = {"input_tensor_a": context.tensor(node["self"])}
+        if other is None:
+            return context.emit(op, operands, input_tensor_b=context.scalar(node.attribute("other")))
+        return context.emit(op, operands | {"input_tensor_b": context.tensor(other)})
+
+
+def _activation(overload: Any, op: TtnnOp) -> None:
+    """Register the rule of a function of one tensor."""
+
+    @lowers(overload)
+    def rule(context: Context, node: Node) -> Value:
+        if node.attribute("approximate", "none") != "none":
+            raise Unsupported(f"approximate={node.attribute('approximate')!r}, only the exact function is supported")
+        return context.emit(op, {"input_tensor": context.tensor(node.operands[0])})
+
+
+for _overload, _op in (
+    (ops.add.Tensor, add),
+    (ops.sub.Tensor, subtract),
+    (ops.rsub.Scalar, rsub),
+    (ops.mul.Tensor, multiply),
+    (ops.div.Tensor, divide),
+):
+    _binary(_overload, _op)
+for _overload, _op in (
+    (ops.relu.default, relu),
+    (ops.gelu.default, gelu),
+    (ops.silu.default, silu),
+    (ops.tanh.default, tanh),
+    (ops.sigmoid.default, sigmoid),
+    (ops.sqrt.default, sqrt),
+):
+    _activation(_overload, _op)
+
+
+@lowers(ops.clamp_min.default)
+def lower_clamp_min(context: Context, node: Node) -> Value:
+    operands = {"input_tensor_a": context.tensor(node["self"])}
+    return context.emit(maximum, operands, input_tensor_b=context.scalar(node.attribute("min")))

@@ -1,0 +1,63 @@
+"""Linear layers and matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from compiler.types import Layout
+from lowering.rules import Context, lowers
+from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
+
+ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu}
+"""What a linear can apply before it writes its result."""
+
+
+@ttnn_op(
+    "ttnn.linear",
+    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
+    left_out="the order of accumulation over blocks of the inner dimension; the activation's own approximation",
+    flops=matmul_flops("input_tensor_b", -2),
+)
+def linear(
+    _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor, bias: Tensor | None = None, activation: str | None = None
+) -> Tensor:
+    """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
+    out = functional.linear(input_tensor_a, input_tensor_b.mT, None if bias is None else bias[0])
+    return out if activation is None else ACTIVATIONS[activation](out)
+
+
+@ttnn_op(
+    "ttnn.matmul",
+    rounding="the result; products are exact, accumulation is float32 (HiFi4)",
+    left_out="the order of accumulation over blocks of the inner dimension",
+    flops=matmul_flops("input_tensor_a", -1),
+)
+def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tensor:
+    """Batched matrix product [..., m, k] x [..., k, n]."""
+    return input_tensor_a @ input_tensor_b
+
+
+@lowers(ops.linear.default)
+def lower_linear(context: Context, node: Node) -> Value:
+    """The weight is stored [in, out], as the device reads it, the bias as a row."""
+    transpose = (ops.permute.default, {"dims": (1, 0)})
+    bias = node.operand("bias")
+    operands: dict[str, Any] = {
+        "input_tensor_a": context.tensor(node["input"]),
+        "input_tensor_b": context.placed(node["weight"], Layout.TILE, transpose),
+    }
+    if bias is not None:
+        operands["bias"] = context.placed(bias, Layout.TILE, (ops.view.default, {"size": (1, *bias.type.shape)}))
+    return context.emit(linear, operands, compute=HIFI4)
+
+
+@lowers(ops.bmm.default, ops.matmul.default, ops.mm.default)
+def lower_matmul(context: Context, node: Node) -> Value:
+    a, b = (context.tensor(v) for v in node.operands)
+    return context.emit(matmul, {"input_tensor_a": a, "input_tensor_b": b}, compute=HIFI4)

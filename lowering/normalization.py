@@ -1,0 +1,97 @@
+"""Layer norm, batch norm and softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from compiler.types import Layout
+from lowering.rules import Context, Unsupported, lowers
+from lowering.shape import reshape
+from lowering.table import HIFI4, Numerics, ttnn_op
+
+
+@ttnn_op(
+    "ttnn.layer_norm",
+    rounding="the result; mean, variance and scaling are float32",
+    left_out="the approximation of the reciprocal square root; the order of summation over tiles",
+    flops=lambda _, results: 8 * results[0].elements,
+)
+def layer_norm(_: Numerics, input_tensor: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Over the last dimension; ``weight`` and ``bias`` [1, n]."""
+    return functional.layer_norm(input_tensor, input_tensor.shape[-1:], weight[0], bias[0], epsilon)
+
+
+@ttnn_op(
+    "ttnn.batch_norm",
+    rounding="the result",
+    left_out="rounding between the kernel's stages; the approximation of the reciprocal square root",
+    flops=lambda _, results: 4 * results[0].elements,
+)
+def batch_norm(
+    _: Numerics,
+    input: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """In inference: [n, c, h, w] with statistics and parameters [1, c, 1, 1]."""
+    out = (input - running_mean) * torch.rsqrt(running_var + eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+@ttnn_op(
+    "ttnn.softmax",
+    rounding="the result; exponentials and their sum are float32",
+    left_out="the approximations of the exponential and the reciprocal",
+    flops=lambda _, results: 5 * results[0].elements,
+)
+def softmax(_: Numerics, input_tensor: Tensor, dim: int, numeric_stable: bool = True) -> Tensor:
+    """The largest element is subtracted first (``numeric_stable``), so no row overflows."""
+    return input_tensor.softmax(dim)
+
+
+@lowers(ops.layer_norm.default)
+def lower_layer_norm(context: Context, node: Node) -> Value:
+    shape = node.attribute("normalized_shape")
+    weight, bias = node.operand("weight"), node.operand("bias")
+    if not isinstance(shape, tuple) or len(shape) != 1 or weight is None or bias is None:
+        raise Unsupported("only layer norm over the last dimension, with weight and bias, is supported")
+    row = (ops.view.default, {"size": (1, *shape)})
+    operands = {
+        "input_tensor": context.tensor(node["input"]),
+        "weight": context.placed(weight, Layout.TILE, row),
+        "bias": context.placed(bias, Layout.TILE, row),
+    }
+    return context.emit(layer_norm, operands, epsilon=node.attribute("eps", 1e-5), compute=HIFI4)
+
+
+@lowers(ops.batch_norm.default)
+def lower_batch_norm(context: Context, node: Node) -> Value:
+    """Channels are the second of four dimensions on the device; [n, c, l] gets a last one of size 1."""
+    if node.attribute("training"):
+        raise Unsupported("batch norm by the batch's own statistics")
+    source = context.tensor(node["input"])
+    shape = source.type.shape
+    operands: dict[str, Any] = {"input": context.emit(reshape, {"input_tensor": source}, shape=(*shape, *(1,) * (4 - len(shape))))}
+    per_channel = (ops.view.default, {"size": (1, shape[1], 1, 1)})
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        value = node.operand(name)
+        if value is not None:
+            operands[name] = context.placed(value, Layout.TILE, per_channel)
+    out = context.emit(batch_norm, operands, eps=node.attribute("eps"))
+    return context.emit(reshape, {"input_tensor": out}, shape=shape)
+
+
+@lowers(ops.softmax.int, ops._softmax.default)
+def lower_softmax(context: Context, node: Node) -> Value:
+    operands = {"input_tensor": context.tensor(node["self"])}
+    return context.emit(softmax, operands, dim=node.attribute("dim"), numeric_stable=True, compute=HIFI4)

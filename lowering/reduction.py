@@ -1,0 +1,30 @@
+"""Sums over a dimension, and the norm made of one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from lowering.elementwise import multiply, sqrt
+from lowering.rules import Context, Unsupported, lowers
+from lowering.table import HIFI4, Numerics, ttnn_op
+
+
+@ttnn_op("ttnn.sum", rounding="the result; accumulation is float32", left_out="the order of accumulation over tiles")
+def sum_(_: Numerics, input_tensor: Tensor, dim: int, keepdim: bool) -> Tensor:
+    return input_tensor.sum(dim, keepdim)
+
+
+@lowers(ops.linalg_vector_norm.default)
+def lower_vector_norm(context: Context, node: Node) -> Value:
+    """The Euclidean norm over one dimension: square, sum, square root."""
+    dims = node.attribute("dim")
+    if node.attribute("ord", 2) != 2 or not isinstance(dims, tuple) or len(dims) != 1:
+        raise Unsupported("only the Euclidean norm over one dimension is supported")
+    x = context.tensor(node["self"])
+    squares = context.emit(multiply, {"input_tensor_a": x, "input_tensor_b": x})
+    total = context.emit(
+        sum_, {"input_tensor": squares}, dim=dims[0], keepdim=bool(node.attribute("keepdim", False)), compute=HIFI4
+    )
+    return context.emit(sqrt, {"input_tensor": total})

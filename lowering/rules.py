@@ -1,0 +1,170 @@
+"""How rules are registered and run: the walk over an ATen graph that asks each op's rule for TTNN ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from compiler.aten import Aten, infer_types
+from compiler.constants import Computed, Expression
+from compiler.errors import UnsupportedOperation
+from compiler.graph import Attribute, Builder, Graph, Node, Port, Value
+from compiler.types import DType, Layout, Memory, TensorType
+from lowering import table
+from lowering.table import TtnnOp
+
+Rule = Callable[["Context", Node], Value | tuple[Value, ...]]
+RULES: dict[torch._ops.OpOverload, Rule] = {}
+
+
+class Unsupported(Exception):
+    """Raised by a rule that has no TTNN ops for this use of its op; the message says what stands in the way."""
+
+
+def lowers(*overloads: Any) -> Callable[[Rule], Rule]:
+    """Register a rule for ATen overloads, by the overload objects. A second rule for one raises ``ValueError``."""
+
+    def register(rule: Rule) -> Rule:
+        for overload in overloads:
+            if overload in RULES:
+                raise ValueError(f"{overload} has a lowering already: {RULES[overload].__qualname__}")
+            RULES[overload] = rule
+        return rule
+
+    return register
+
+
+@dataclass
+class Context:
+    """What a rule works with: it reads the ATen node and emits TTNN nodes.
+
+    ``graph`` is the ATen graph; ``dtype`` the plan's float type. Lives inside :func:`lower` only.
+    """
+
+    graph: Graph
+    dtype: DType
+    builder: Builder = field(default_factory=Builder)
+    node: Node | None = None
+
+    def emit(self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute) -> Value:
+        """Emit a node with one result."""
+        (value,) = self.emit_all(op, operands, **attributes)
+        return value
+
+    def emit_all(
+        self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute
+    ) -> tuple[Value, ...]:
+        """Emit a node, its result types inferred, its origins those of the ATen node. Attributes that are ``None`` are left out."""
+        flat: list[tuple[str, Value]] = []
+        for name, value in operands.items():
+            if isinstance(value, Value):
+                flat.append((name, value))
+            elif value is not None:
+                flat.extend((name, v) for v in value)
+        given = {name: value for name, value in sorted(attributes.items()) if value is not None}
+        names, values = tuple(n for n, _ in flat), tuple(v for _, v in flat)
+        types = table.infer_types(op, names, tuple(v.type for v in values), tuple(given.items()))
+        assert self.node is not None
+        return self.builder.emit(op, flat, given, types, self.node.origins)
+
+    def is_constant(self, value: Value) -> bool:
+        return value in self.graph.expressions
+
+    def tensor(self, value: Value) -> Value:
+        """What stands for an ATen value on the device; a constant is placed in tiles."""
+        return self.placed(value, Layout.TILE) if self.is_constant(value) else self.builder.mapping[value]
+
+    def placed(self, value: Value, layout: Layout, *transforms: tuple[Any, dict[str, Any]]) -> Value:
+        """A constant on the device, after ATen ops on the host: ``transforms`` are overloads with their attributes.
+
+        Raises :class:`Unsupported` where ``value`` is no constant.
+        """
+        return self._constant(value, layout, Memory.DRAM, transforms)
+
+    def on_host(self, value: Value, *transforms: tuple[Any, dict[str, Any]]) -> Value:
+        """The same for a weight that stays on the host until its op prepares it."""
+        return self._constant(value, Layout.ROW_MAJOR, Memory.HOST, transforms)
+
+    def _constant(
+        self, value: Value, layout: Layout, memory: Memory, transforms: Iterable[tuple[Any, dict[str, Any]]]
+    ) -> Value:
+        if not self.is_constant(value):
+            raise Unsupported("it needs a weight that is known at compile time")
+        expression, type = self.graph.expressions[value], value.type
+        for overload, attributes in transforms:
+            expression, type = derive(expression, type, overload, attributes)
+        return self.builder.constant(expression, self.device_type(type, layout).with_(memory=memory))
+
+    def device_type(self, type: TensorType, layout: Layout) -> TensorType:
+        return TensorType(type.shape, device_dtype(type.dtype, self.dtype), layout, Memory.DRAM)
+
+    def scalar(self, value: Attribute) -> float:
+        """A Python number as a float that is finite in the plan's precision: Hugging Face's float32 minimum is not, in bfloat16."""
+        assert isinstance(value, int | float)
+        limits = torch.finfo(self.dtype.torch)
+        return min(max(float(value), limits.min), limits.max)
+
+
+def derive(
+    expression: Expression, type: TensorType, overload: Any, attributes: Mapping[str, Any]
+) -> tuple[Expression, TensorType]:
+    """The expression of an ATen op applied to a constant, and its type."""
+    op = Aten(overload)
+    name = op.parameters[0]
+    given = tuple(sorted(attributes.items()))
+    (result,) = infer_types(op, (name,), (type,), given)
+    return Computed(op, ((name, expression),), given), result
+
+
+def device_dtype(dtype: DType, plan: DType) -> DType:
+    """Floats in the plan's precision; indices as ttnn's ops take them."""
+    return plan if dtype.is_float else DType.UINT32
+
+
+def lower(graph: Graph, dtype: DType) -> Graph:
+    """The TTNN graph of an ATen graph, floats in ``dtype``.
+
+    Inputs are placed in DRAM: floats in tiles, indices row after row. Raises ``UnsupportedOperation`` with all ops that have no
+    lowering, each with the places it comes from.
+    """
+    context = Context(graph, dtype)
+    inputs = []
+    for port in graph.inputs:
+        layout = Layout.TILE if port.value.type.dtype.is_float else Layout.ROW_MAJOR
+        inputs.append(Port(port.name, Value(context.device_type(port.value.type, layout))))
+        context.builder.mapping[port.value] = inputs[-1].value
+    missing: list[str] = []
+    for node in graph.nodes:
+        if any(r in context.builder.mapping for r in node.results):
+            continue  # lowered along with an earlier node
+        failure = _lower_node(context, node)
+        if failure is not None:
+            missing.append(f"  {node.op.name} at {', '.join(map(str, node.origins))}: {failure}")
+            for result in node.results:  # so that the rest of the graph is looked at too
+                context.builder.mapping[result] = Value(context.device_type(result.type, Layout.TILE))
+    if missing:
+        raise UnsupportedOperation(
+            f"{len(missing)} ops of the {graph.name} have no lowering to TTNN:\n" + "\n".join(missing) + "\n"
+            "Add a rule in lowering/ with @lowers(...), or change the model's configuration."
+        )
+    outputs = [Port(p.name, context.tensor(p.value)) for p in graph.outputs]
+    return context.builder.graph(graph.name, inputs, outputs)
+
+
+def _lower_node(context: Context, node: Node) -> str | None:
+    """Lower one node; what stood in the way, if anything."""
+    assert isinstance(node.op, Aten)
+    rule = RULES.get(node.op.overload)
+    if rule is None:
+        return "no rule"
+    context.node = node
+    try:
+        results = rule(context, node)
+    except Unsupported as reason:
+        return str(reason)
+    values = results if isinstance(results, tuple) else (results,)
+    context.builder.mapping.update(zip(node.results, values, strict=True))
+    return None

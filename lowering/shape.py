@@ -1,0 +1,89 @@
+"""Ops that move elements and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from compiler.aten import ops
+from compiler.graph import Node, Value
+from lowering.rules import Context, lowers
+from lowering.table import Numerics, ttnn_op
+
+
+def _no_flops(*_: object) -> int:
+    return 0
+
+
+@ttnn_op("ttnn.reshape", rounding="nothing", flops=_no_flops)
+def reshape(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return input_tensor.reshape(shape)
+
+
+@ttnn_op("ttnn.permute", rounding="nothing", flops=_no_flops)
+def permute(_: Numerics, input_tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return input_tensor.permute(dims)
+
+
+@ttnn_op("ttnn.expand", rounding="nothing", flops=_no_flops)
+def expand(_: Numerics, input: Tensor, output_shape: tuple[int, ...]) -> Tensor:
+    return input.expand(output_shape)
+
+
+@ttnn_op("ttnn.slice", rounding="nothing", flops=_no_flops)
+def slice_(
+    _: Numerics,
+    input_tensor: Tensor,
+    slice_start: tuple[int, ...],
+    slice_end: tuple[int, ...],
+    slice_step: tuple[int, ...],
+) -> Tensor:
+    ranges = zip(slice_start, slice_end, slice_step, strict=True)
+    return input_tensor[tuple(slice(start, end, step) for start, end, step in ranges)]
+
+
+@ttnn_op("ttnn.concat", rounding="nothing", flops=_no_flops, lists=("tensors",))
+def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
+    return torch.cat(list(tensors), dim)
+
+
+@lowers(ops.view.default)
+def lower_view(context: Context, node: Node) -> Value:
+    return context.emit(reshape, {"input_tensor": context.tensor(node["self"])}, shape=node.result.type.shape)
+
+
+@lowers(ops.permute.default)
+def lower_permute(context: Context, node: Node) -> Value:
+    return context.emit(permute, {"input_tensor": context.tensor(node["self"])}, dims=node.attribute("dims"))
+
+
+@lowers(ops.expand.default)
+def lower_expand(context: Context, node: Node) -> Value:
+    return context.emit(expand, {"input": context.tensor(node["self"])}, output_shape=node.result.type.shape)
+
+
+@lowers(ops.slice.Tensor)
+def lower_slice(context: Context, node: Node) -> Value:
+    source = context.tensor(node["self"])
+    shape = source.type.shape
+    dim, start, step = (node.attribute(name, default) for name, default in (("dim", 0), ("start", 0), ("step", 1)))
+    assert isinstance(dim, int) and isinstance(start, int) and isinstance(step, int)
+    dim %= len(shape)
+    start = min(max(start + shape[dim] if start < 0 else start, 0), shape[dim])
+    # A slice past the end is written as the end that it has.
+    end = start + step * (node.result.type.shape[dim] - 1) + 1
+    whole = range(len(shape))
+    return context.emit(
+        slice_,
+        {"input_tensor": source},
+        slice_start=tuple(start if d == dim else 0 for d in whole),
+        slice_end=tuple(end if d == dim else shape[d] for d in whole),
+        slice_step=tuple(step if d == dim else 1 for d in whole),
+    )
+
+
+@lowers(ops.cat.default)
+def lower_cat(context: Context, node: Node) -> Value:
+    return context.emit(concat, {"tensors": [context.tensor(v) for v in node.operands]}, dim=node.attribute("dim", 0))

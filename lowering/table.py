@@ -1,0 +1,164 @@
+"""The table of TTNN ops that the compiler emits.
+
+An entry is made by decorating the op's reference semantics, a torch function over float32 tensors. The same function
+serves both precisions: in ``bfloat16`` the executor rounds what goes in and what comes out, and the function rounds what the
+device keeps in between, through the :class:`Numerics` it is handed. Shapes are inferred by running it on meta tensors, so
+there is one definition of each op and not two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from compiler.graph import Attribute, Node
+from compiler.types import DType, Layout, Memory, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What the device's number formats do to a value that a kernel keeps between its stages."""
+
+    dtype: DType
+
+    def round(self, tensor: torch.Tensor) -> torch.Tensor:
+        """``tensor`` as stored in the plan's precision: to nearest even in bfloat16, as it is in float32."""
+        return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.torch).to(torch.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one call asks of a device: floating-point operations, and bytes read and written."""
+
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TtnnOp:
+    """One TTNN op.
+
+    ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes`` are
+    operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where, ``left_out``
+    what a device does besides.
+    """
+
+    name: str
+    reference: Callable[..., Any]
+    flops: Callable[[Mapping[str, TensorType], Sequence[TensorType]], int]
+    lists: tuple[str, ...]
+    writes: tuple[str, ...]
+    rounding: str
+    left_out: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def apply(
+        self,
+        numerics: Numerics,
+        names: Sequence[str],
+        tensors: Sequence[torch.Tensor],
+        attributes: Sequence[tuple[str, Attribute]],
+    ) -> Any:
+        """Run the reference semantics."""
+        arguments: dict[str, Any] = {name: value for name, value in attributes if name not in PLACEMENT}
+        for name, tensor in zip(names, tensors, strict=True):
+            if name in self.lists:
+                arguments.setdefault(name, []).append(tensor)
+            else:
+                arguments[name] = tensor
+        return self.reference(numerics, **arguments)
+
+
+PLACEMENT = ("dtype", "layout", "memory_config", "compute")
+"""Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
+
+OPS: dict[str, TtnnOp] = {}
+
+HIFI4 = "hifi4_fp32_acc"
+"""The compute kernel configuration that the reference models and the plan asks for: four passes over the mantissas, so
+products of bfloat16 are exact, and accumulation in float32."""
+
+
+def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
+    return sum(t.elements for t in results)
+
+
+def ttnn_op(
+    name: str,
+    *,
+    rounding: str = "the result",
+    left_out: str = "nothing",
+    flops: Callable[[Mapping[str, TensorType], Sequence[TensorType]], int] = _one_per_element,
+    lists: tuple[str, ...] = (),
+    writes: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Any]], TtnnOp]:
+    """Enter an op into the table, with the decorated function as its reference semantics.
+
+    The function takes :class:`Numerics`, then operands and attributes by name. A second entry of a name raises
+    ``ValueError``.
+    """
+
+    def enter(reference: Callable[..., Any]) -> TtnnOp:
+        if name in OPS:
+            raise ValueError(f"{name} is in the table already")
+        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out)
+        return OPS[name]
+
+    return enter
+
+
+@lru_cache(maxsize=16_384)
+def infer_types(
+    op: TtnnOp,
+    names: tuple[str, ...],
+    types: tuple[TensorType, ...],
+    attributes: tuple[tuple[str, Attribute], ...],
+) -> tuple[TensorType, ...]:
+    """Result types of an op.
+
+    Shapes come from the reference. Element type and layout are those of the first float operand (the first where there is
+    none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is.
+    """
+    tensors = [
+        torch.empty(t.shape, dtype=torch.float32 if t.dtype.is_float else t.dtype.torch, device="meta") for t in types
+    ]
+    with torch.no_grad():
+        made = op.apply(Numerics(DType.FLOAT32), names, tensors, attributes)
+    given = dict(attributes)
+    first = next((t for t in types if t.dtype.is_float), types[0])
+    dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
+    layout = Layout(given["layout"]) if "layout" in given else first.layout
+    memory = Memory(given.get("memory_config", Memory.DRAM.value))
+    results = made if isinstance(made, list | tuple) else (made,)
+    return tuple(TensorType(tuple(r.shape), dtype, layout, memory) for r in results)
+
+
+def infer(node: Node) -> tuple[TensorType, ...]:
+    """The result types of a TTNN node, from its operands' types."""
+    assert isinstance(node.op, TtnnOp)
+    return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
+
+
+def cost(node: Node) -> Cost:
+    """Floating-point operations of a node, and the bytes of its operands and results as stored."""
+    assert isinstance(node.op, TtnnOp)
+    results = [v.type for v in node.results]
+    operands = {name: v.type for name, v in zip(node.names, node.operands, strict=True)}
+    flops = node.op.flops(operands, results)
+    return Cost(flops, sum(v.type.bytes for v in (*node.operands, *node.results)))
+
+
+def matmul_flops(inner: str, axis: int) -> Callable[[Mapping[str, TensorType], Sequence[TensorType]], int]:
+    """Two operations for each product that is summed; ``axis`` of operand ``inner`` is summed over."""
+
+    def flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
+        return 2 * operands[inner].shape[axis] * math.prod(results[0].shape)
+
+    return flops

@@ -1,0 +1,43 @@
+"""What can be computed before the first utterance is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler.aten import Aten
+from compiler.constants import Computed, Expression
+from compiler.graph import Builder, Graph, Node, Value
+from passes.base import FOLDED, Property, rebuild
+
+
+@dataclass(frozen=True, slots=True)
+class FoldConstants:
+    """Turn nodes that read constants only into constants.
+
+    ::
+
+        %0 = arange(64)             ->   constant: sub(view(arange(end=64)), ...)
+        %1 = view(%0)
+        %2 = sub(%1, ...)
+
+    Nothing is computed here: the constant is the expression. Refuses nodes with several results.
+    """
+
+    name: ClassVar[str] = "fold-constants"
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = (FOLDED,)
+
+    def run(self, graph: Graph) -> Graph:
+        known: dict[Value, Expression] = dict(graph.expressions)
+
+        def change(builder: Builder, node: Node) -> tuple[Value, ...] | None:
+            if not isinstance(node.op, Aten) or len(node.results) != 1 or not all(v in known for v in node.operands):
+                return None
+            operands = tuple((name, known[value]) for name, value in zip(node.names, node.operands, strict=True))
+            expression = Computed(node.op, operands, node.attributes)
+            value = builder.constant(expression, node.result.type)
+            known[value] = expression
+            return (value,)
+
+        return rebuild(graph, change)

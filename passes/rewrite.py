@@ -1,0 +1,81 @@
+"""Fusions: a pattern that either matches a node, or says why it nearly did, and the rewrite of a match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from compiler.graph import Builder, Graph, Node, Origin, Value
+from passes.base import without_dead_nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A matched pattern: the nodes it replaces, the last of them first, and the values that the rewrite needs, by role."""
+
+    nodes: tuple[Node, ...]
+    values: tuple[tuple[str, Value], ...] = ()
+
+    def get(self, role: str) -> Value | None:
+        return next((value for name, value in self.values if name == role), None)
+
+    def __getitem__(self, role: str) -> Value:
+        value = self.get(role)
+        if value is None:
+            raise KeyError(role)
+        return value
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where all the replaced nodes came from, first node first."""
+        return tuple(dict.fromkeys(o for node in reversed(self.nodes) for o in node.origins))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A pattern that began to match and did not: the reason is for whoever asks why a fusion did not fire."""
+
+    reason: str
+
+
+class Fusion(Protocol):
+    """A pattern anchored at the last node it replaces. ``match`` returns ``None`` where the anchor is another op."""
+
+    def match(self, graph: Graph, node: Node) -> Match | Rejected | None: ...
+
+    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
+        """Emit what replaces the match; the values that stand for the results of its last node."""
+        ...
+
+
+def apply(fusion: Fusion, graph: Graph) -> Graph:
+    """Rewrite all matches until there are none. The same graph where there is none to begin with."""
+    while matches := dict(_disjoint(fusion, graph)):
+        builder = Builder()
+        builder.keep_constants(graph.constants)
+        for node in graph.nodes:
+            match = matches.get(node)
+            if match is None:
+                builder.copy(node)
+                continue
+            current = Match(match.nodes, tuple((role, builder.mapping.get(v, v)) for role, v in match.values))
+            builder.mapping.update(zip(node.results, fusion.rewrite(builder, current), strict=True))
+        graph = without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
+    return graph
+
+
+def _disjoint(fusion: Fusion, graph: Graph) -> Iterator[tuple[Node, Match]]:
+    """Matches that share no node, by their last node."""
+    taken: set[Node] = set()
+    for node in graph.nodes:
+        match = fusion.match(graph, node)
+        if isinstance(match, Match) and taken.isdisjoint(match.nodes):
+            taken.update(match.nodes)
+            yield node, match
+
+
+def near_misses(fusion: Fusion, graph: Graph) -> list[tuple[Node, str]]:
+    """The nodes at which the pattern began to match, with the reason why it did not."""
+    found = ((node, fusion.match(graph, node)) for node in graph.nodes)
+    return [(node, result.reason) for node, result in found if isinstance(result, Rejected)]
