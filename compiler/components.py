@@ -170,18 +170,6 @@ class DecoderStep(nn.Module):
         return (spectrum, stop, spectrum[:, -1:, :], *cache.self_attention_cache.caches, *attentions)
 
 
-class _Masked(nn.Module):
-    """A post-net layer whose input is zero on padding: a convolution must not see what lies past the end."""
-
-    def __init__(self, layer: nn.Module, mask: _Slot) -> None:
-        super().__init__()
-        self.layer, self.mask = layer, mask
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        out: Tensor = self.layer(hidden * self.mask.tensor)
-        return out
-
-
 class Postnet(nn.Module):
     """The convolutions that refine a finished spectrogram, and the residual around them."""
 
@@ -189,8 +177,12 @@ class Postnet(nn.Module):
         super().__init__()
         self.model = share(model)
         self._mask = _Slot()
-        postnet = self.model.speech_decoder_postnet
-        postnet.layers = nn.ModuleList(_Masked(layer, self._mask) for layer in postnet.layers)
+        for layer in self.model.speech_decoder_postnet.layers:
+            layer.register_forward_pre_hook(self._silence)
+
+    def _silence(self, _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        """Padding becomes zero before each layer, as past the end of the spectrogram: a convolution must not see the rest."""
+        return (inputs[0] * self._mask.tensor,)
 
     def forward(self, spectrogram: Tensor, frame_mask: Tensor) -> tuple[Tensor]:
         """``spectrogram`` float [batch, frames, mels]; ``frame_mask`` float [batch, frames], one where there is sound."""

@@ -111,6 +111,8 @@ class Weights:
     def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
         self._parameters = dict(parameters)
         self._computed: dict[Expression, torch.Tensor] = {}
+        self.bound: dict[tuple[Expression, object], torch.Tensor] = {}
+        """Constants as executors hold them, by expression and element type."""
 
     def __getitem__(self, expression: Expression) -> torch.Tensor:
         """The value of an expression; ``KeyError`` for a parameter that the model does not have."""

@@ -8,10 +8,11 @@ Usage: ``python scripts/small_voice/corpus.py WORK_FOLDER``
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,13 +28,14 @@ HOP = 256
 SPEAKERS = {"anna": "slt", "angus": "awb"}
 """Name of a speaker in the checkpoint, and the flite voice that spoke the speaker's corpus."""
 
-WORDS = tuple(
-    "zero one two three four five six seven eight nine ten "
-    "red green blue yellow black white orange purple "
-    "hello world good morning evening please thank you yes goodbye "
-    "open close start stop the door window light music "
-    "water coffee today tomorrow monday friday north south left".split()
-)
+WORD_LIST = """
+zero one two three four five six seven eight nine ten
+red green blue yellow black white orange purple
+hello world good morning evening please thank you yes goodbye
+open close start stop the door window light music
+water coffee today tomorrow monday friday north south left
+"""
+WORDS = tuple(WORD_LIST.split())
 TRAIN_PHRASES, VALIDATION_PHRASES, TEST_PHRASES = 2_000, 32, 80
 """Per speaker. No phrase stands in two splits."""
 
@@ -83,6 +85,7 @@ def speak_with_flite(text: str, voice: str) -> np.ndarray:
 
 
 def synthesize(split: str, speaker: str) -> list[Utterance]:
+    """All phrases of one split and speaker with their sounds and log-mels."""
     extractor = SpeechT5FeatureExtractor()
     out = []
     for text in track(phrases(split, speaker), description=f"{split}, {speaker}"):
@@ -94,15 +97,21 @@ def synthesize(split: str, speaker: str) -> list[Utterance]:
 
 def load(folder: Path, split: str) -> list[Utterance]:
     """The utterances that ``main`` wrote for ``split``, both speakers."""
-    data: list[Utterance] = torch.load(folder / f"{split}.pt", weights_only=False)
-    return data
+    return [Utterance(**fields) for fields in torch.load(folder / f"{split}.pt", weights_only=False)]
+
+
+def note_training(folder: Path, **figures: float) -> None:
+    """Write how a training went into ``training.json`` beside what it trained, for the model card."""
+    (folder / "training.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def main(folder: Annotated[Path, typer.Argument(help="where train.pt, validation.pt and test.pt go")]) -> None:
-    """Speak the corpus and write it as lists of utterances."""
+    """Speak the corpus and write it, split by split."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("test", "validation", "train"):
-        torch.save([u for speaker in SPEAKERS for u in synthesize(split, speaker)], folder / f"{split}.pt")
+        # Plain dictionaries: a pickled Utterance could be read only under the module name it was written under.
+        data = [asdict(u) for speaker in SPEAKERS for u in synthesize(split, speaker)]
+        torch.save(data, folder / f"{split}.pt")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ core. Usage: ``python scripts/small_voice/train_vocoder.py WORK_FOLDER VOCODER_F
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -37,13 +38,14 @@ def mel_basis() -> torch.Tensor:
 
 
 def spectral_loss(got: torch.Tensor, want: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """Spectral convergence and log-magnitude distance over resolutions, and log-mel distance; sounds [batch, samples]."""
+    """Spectral convergence and log-magnitude distance over resolutions, and log-mel distance.
+
+    Both sounds are float32 [batch, samples].
+    """
     loss = torch.zeros(())
     for size, hop in RESOLUTIONS:
         window = torch.hann_window(size)
-        a, b = (
-            torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (got, want)
-        )
+        a, b = (torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (got, want))
         loss = loss + (a - b).norm() / b.norm() + (a.log() - b.log()).abs().mean()
         if size == 1024:
             mel_a, mel_b = (torch.log10((x.mT @ basis).clamp(min=1e-5)) for x in (a, b))
@@ -75,6 +77,7 @@ def main(
     threads: int = 1,
 ) -> None:
     """Train and write the vocoder, weight norm removed, checked by loading it again."""
+    began = time.monotonic()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     data = corpus.load(work, "train")
@@ -83,7 +86,7 @@ def main(
     optimizer = torch.optim.AdamW(vocoder.parameters(), lr=2e-3, betas=(0.8, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.05)
     generator = torch.Generator().manual_seed(0)
-    total = 0.0
+    total = mean = 0.0
     for step in track(range(1, steps + 1), description="training"):
         mels, sounds = pieces(data, generator)
         loss = spectral_loss(vocoder(mels), sounds, basis)
@@ -94,14 +97,15 @@ def main(
         optimizer.zero_grad()
         total += loss.item()
         if step % 500 == 0:
-            print(f"step {step}: loss {total / 500:.4f}", flush=True)
-            total = 0.0
+            total, mean = 0.0, total / 500
+            print(f"step {step}: loss {mean:.4f}", flush=True)
             vocoder.save_pretrained(folder)
     vocoder.save_pretrained(folder)
     again = SpeechT5HifiGan.from_pretrained(folder)
     with torch.no_grad():
         if not torch.equal(again(mels), vocoder(mels)):
             raise RuntimeError(f"the vocoder saved in {folder} does not load as it was trained")
+    corpus.note_training(folder, steps=steps, seconds=time.monotonic() - began, training_loss=mean)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ one CPU core. Usage: ``python scripts/small_voice/train_voice.py WORK_FOLDER CHE
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -28,18 +29,24 @@ from transformers import (
 
 SPEAKER_DIM = 16
 BATCH = 16
+VOCABULARY = 32
+"""24 letters, space and three punctuation marks, and four special tokens."""
+TEXT_POSITIONS, SPEECH_POSITIONS = 200, 600
+"""The longest text in tokens and the longest speech in decoder steps of two frames."""
 
 
 def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
-    """A character tokenizer of the published checkpoint's kind, which folds case."""
+    """A character tokenizer of the published checkpoint's kind, which folds case.
+
+    It knows the corpus's characters alone: what was never trained (digits, "j", "q") becomes the unknown token.
+    """
     model = folder / "spm_char.model"
-    letters = " ".join("abcdefghijklmnopqrstuvwxyz")
-    sentences = [letters, "a, b. c?"] * 10 + corpus.phrases("train", "anna")
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences),
+        sentence_iterator=iter(corpus.phrases("train", "anna")),
         model_prefix=str(model.with_suffix("")),
         model_type="char",
-        vocab_size=34,
+        vocab_size=VOCABULARY,
+        character_coverage=1.0,
         normalization_rule_name="nmt_nfkc_cf",
         bos_id=0,
         pad_id=1,
@@ -52,7 +59,7 @@ def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
         minloglevel=2,
     )
     model.with_suffix(".vocab").unlink()
-    return SpeechT5Tokenizer(str(model))
+    return SpeechT5Tokenizer(str(model), model_max_length=TEXT_POSITIONS)
 
 
 def make_config(vocab_size: int) -> SpeechT5Config:
@@ -70,8 +77,8 @@ def make_config(vocab_size: int) -> SpeechT5Config:
         speech_decoder_prenet_units=96,
         speech_decoder_postnet_units=96,
         speaker_embedding_dim=SPEAKER_DIM,
-        max_text_positions=200,
-        max_speech_positions=600,
+        max_text_positions=TEXT_POSITIONS,
+        max_speech_positions=SPEECH_POSITIONS,
         use_guided_attention_loss=True,
         guided_attention_loss_num_heads=2,
     )
@@ -113,11 +120,17 @@ def main(
     threads: int = 1,
 ) -> None:
     """Train, validating now and then, and write model, tokenizer and speaker embeddings."""
+    began = time.monotonic()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     checkpoint.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(checkpoint)
     speakers = make_speakers()
+    # All but the weights is written first, so that the folder can be tried while the training runs.
+    feature_extractor = SpeechT5FeatureExtractor()
+    SpeechT5Processor(feature_extractor, tokenizer).save_pretrained(checkpoint)
+    feature_extractor.save_pretrained(checkpoint)
+    save_file(speakers, checkpoint / "speakers.safetensors")
     model = SpeechT5ForTextToSpeech(make_config(tokenizer.vocab_size))
     factor = model.config.reduction_factor
     train, held_out = corpus.load(work, "train"), corpus.load(work, "validation")
@@ -141,8 +154,10 @@ def main(
             print(f"step {step}: validation loss {mean:.4f}", flush=True)
             model.save_pretrained(checkpoint)
 
-    SpeechT5Processor(SpeechT5FeatureExtractor(), tokenizer).save_pretrained(checkpoint)
-    save_file(speakers, checkpoint / "speakers.safetensors")
+    again = SpeechT5ForTextToSpeech.from_pretrained(checkpoint).state_dict()
+    if any(not torch.equal(value, again[name]) for name, value in model.state_dict().items()):
+        raise RuntimeError(f"the voice saved in {checkpoint} does not load as it was trained")
+    corpus.note_training(checkpoint, steps=steps, seconds=time.monotonic() - began, validation_loss=mean)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""The reference executor: a TTNN graph run by torch on the CPU, with the device's rounding modelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from compiler.constants import Expression, Weights
+from compiler.errors import InvalidArgument
+from compiler.graph import Graph, Node, Value
+from compiler.types import DType, TensorType
+from lowering.table import Numerics, TtnnOp
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One node, its values replaced by places in a list."""
+
+    node: Node
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    frees: tuple[int, ...]
+    rounded: bool
+
+
+class Executable:
+    """A compiled graph with its weights: prints and compares as its graph, and runs.
+
+    Runs are independent of each other; weights are bound on the first.
+    """
+
+    def __init__(self, graph: Graph, weights: Weights) -> None:
+        self.graph = graph
+        self._weights = weights
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {len(self.graph.nodes)} nodes>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Executable) and self.graph == other.graph
+
+    def __hash__(self) -> int:
+        return hash(self.graph)
+
+    def run(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str] = ()) -> dict[str, torch.Tensor]:
+        """Run on inputs by name; the outputs by name, floats as float32 tensors.
+
+        Inputs must have the shapes of the graph. They are left as they are, but for those in ``donate``: outputs of an earlier
+        run, whose memory may become that of an output of this one. Raises ``InvalidArgument`` for missing, unknown or misshapen inputs.
+        """
+        return self._run(inputs, donate, None)
+
+    def trace(self, inputs: Mapping[str, torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None]) -> None:
+        """Run, and show ``watch`` each node with its results as soon as they are computed."""
+        self._run(inputs, (), watch)
+
+    def _run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        donate: Collection[str],
+        watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None,
+    ) -> dict[str, torch.Tensor]:
+        memory: list[Any] = list(self._constants)
+        memory += self._take(inputs, donate)
+        memory += [None] * self._computed
+        numerics = Numerics(self._dtype)
+        with torch.no_grad():
+            for call in self._calls:
+                op = call.node.op
+                assert isinstance(op, TtnnOp)
+                made = op.apply(numerics, call.node.names, [memory[i] for i in call.reads], call.node.attributes)
+                results = made if isinstance(made, list | tuple) else (made,)
+                if call.rounded:
+                    results = tuple(map(numerics.round, results))
+                if watch is not None:
+                    watch(call.node, tuple(results))
+                for place, tensor in zip(call.writes, results, strict=True):
+                    memory[place] = tensor
+                for place in call.frees:
+                    memory[place] = None
+        return {port.name: memory[self._places[port.value]] for port in self.graph.outputs}
+
+    def _take(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str]) -> list[torch.Tensor]:
+        """The inputs in order, checked, in the plan's precision."""
+        names = [port.name for port in self.graph.inputs]
+        if set(inputs) != set(names):
+            missing, unknown = [n for n in names if n not in inputs], [n for n in inputs if n not in names]
+            raise InvalidArgument(f"{self.name} takes the inputs {names}; missing: {missing}, unknown: {unknown}")
+        state = {port.name for port in self.graph.outputs}
+        taken = []
+        for port in self.graph.inputs:
+            tensor, type = inputs[port.name], port.value.type
+            if tuple(tensor.shape) != type.shape:
+                raise InvalidArgument(
+                    f"{self.name}: input {port.name!r} has shape {tuple(tensor.shape)}, the graph was compiled for "
+                    f"{type.shape}: pad it, or compile for other lengths"
+                )
+            if port.name in donate:
+                taken.append(tensor)
+                continue
+            placed = to_device(tensor, type)
+            shared = port.name in state and placed.data_ptr() == tensor.data_ptr()
+            taken.append(placed.clone() if shared else placed)
+        return taken
+
+    @cached_property
+    def _places(self) -> dict[Value, int]:
+        values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
+        values += [r for node in self.graph.nodes for r in node.results]
+        return {value: i for i, value in enumerate(values)}
+
+    @cached_property
+    def _computed(self) -> int:
+        return sum(len(node.results) for node in self.graph.nodes)
+
+    @cached_property
+    def _dtype(self) -> DType:
+        values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
+        return next((v.type.dtype for v in values if v.type.dtype.is_float), DType.FLOAT32)
+
+    @cached_property
+    def _constants(self) -> list[torch.Tensor]:
+        return [bind(self._weights, c.expression, c.value.type) for c in self.graph.constants]
+
+    @cached_property
+    def _calls(self) -> list[_Call]:
+        """The nodes in order, each with the values that are read for the last time there."""
+        places, constants = self._places, len(self.graph.constants)
+        last: dict[int, int] = {}
+        for i, node in enumerate(self.graph.nodes):
+            last.update((places[v], i) for v in (*node.operands, *node.results))
+        kept = {places[v] for v in self.graph.returned}
+        frees: dict[int, list[int]] = {}
+        for place, i in last.items():
+            if place >= constants and place not in kept:
+                frees.setdefault(i, []).append(place)
+        return [
+            _Call(
+                node,
+                tuple(places[v] for v in node.operands),
+                tuple(places[v] for v in node.results),
+                tuple(frees.get(i, ())),
+                self._dtype is not DType.FLOAT32 and node.results[0].type.dtype.is_float and not _moves_only(node),
+            )
+            for i, node in enumerate(self.graph.nodes)
+        ]
+
+
+def _moves_only(node: Node) -> bool:
+    """Whether the results are elements of the operands, rounded already."""
+    return isinstance(node.op, TtnnOp) and node.op.rounding.startswith("nothing")
+
+
+def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
+    """A tensor as the device would hold it: floats rounded to the type's precision (kept in float32), indices as int64."""
+    if not type.dtype.is_float:
+        return tensor.to(type.dtype.torch)
+    return Numerics(type.dtype).round(tensor.to(torch.float32))
+
+
+def bind(weights: Weights, expression: Expression, type: TensorType) -> torch.Tensor:
+    """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``."""
+    key = (expression, type.dtype)
+    if key not in weights.bound:
+        weights.bound[key] = to_device(weights[expression], type)
+    return weights.bound[key]

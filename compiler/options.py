@@ -1,0 +1,52 @@
+"""What a user can choose when compiling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.errors import InvalidArgument
+from compiler.types import DType
+
+BOARDS = ("n150", "n300", "p150", "p100")
+"""Tenstorrent boards that a plan can be made for."""
+PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
+"""Element types of a plan. float32 runs on the reference executor only: ttnn refuses it in attention, embedding and caches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """Options of :func:`compiler.compile_speecht5`.
+
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``. ``precision``: ``float32`` or ``bfloat16``. ``batch_size``:
+    rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text and speech, by default what
+    the model's tables of positions hold. Raises ``InvalidArgument`` for anything else.
+    """
+
+    board: str = "n150"
+    precision: str = "float32"
+    batch_size: int = 1
+    max_text_tokens: int | None = None
+    max_decoder_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("board", self.board, BOARDS)
+        _one_of("precision", self.precision, tuple(PRECISIONS))
+        _positive("batch_size", self.batch_size)
+        for name in ("max_text_tokens", "max_decoder_steps"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
+
+    @property
+    def dtype(self) -> DType:
+        """The plan's float type."""
+        return PRECISIONS[self.precision]
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidArgument(f"{name}={value!r} is not known: choose one of {', '.join(known)}")
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidArgument(f"{name}={value!r}: a whole number of at least 1 is expected")

@@ -1,0 +1,107 @@
+"""The order of the passes, read top to bottom, and the walk of one graph through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import lowering.rules
+from compiler.errors import InvalidGraph
+from compiler.graph import Graph
+from compiler.types import DType
+from compiler.verify import Stage, verify
+from lowering import attention, convolution, elementwise, embedding, linear, normalization, reduction, shape
+from passes.base import FOLDED, Pass, Property
+from passes.canonicalize import Canonicalize
+from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from passes.fold_batch_norm import FoldBatchNorm
+from passes.fold_constants import FoldConstants
+from passes.fold_scale import FoldScale
+from passes.fuse_activation import FuseActivation
+from passes.fuse_attention import FuseAttention
+
+LOWERINGS = (attention, convolution, elementwise, embedding, linear, normalization, reduction, shape)
+"""The modules whose rules make up the lowering."""
+
+ATEN_PASSES: tuple[Pass, ...] = (
+    Canonicalize(),  # one spelling for each op, so that patterns need to know only one
+    FoldConstants(),  # tables and their indices become constants
+    EliminateCommonSubexpressions(),  # layers share masks and relative positions
+    FoldScale(),  # the query's scale goes into its projection
+    FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    FuseAttention(),  # scores are not written to memory
+    Canonicalize(),  # views that fusions left between ops
+    FoldConstants(),  # what folds wrote down over weights
+    EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
+)
+TTNN_PASSES: tuple[Pass, ...] = (
+    FuseActivation(),  # one device program instead of two
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one stage made: for tables and for inspection."""
+
+    stage: str
+    graph: Graph
+    seconds: float
+
+
+@dataclass
+class Recorder:
+    """Collects a record a stage. A callback between passes, and nothing that they know of."""
+
+    records: list[Record] = field(default_factory=list)
+
+    def timed(self, stage: str, work: Callable[[], Graph]) -> Graph:
+        begin = time.perf_counter()
+        graph = work()
+        self.records.append(Record(stage, graph, time.perf_counter() - begin))
+        return graph
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Recorder | None = None) -> Graph:
+    """Run passes in order, checking the graph and what each pass ensures after it.
+
+    Raises ``InvalidGraph`` naming the pass after which a rule or a property was broken.
+    """
+    recorder = recorder or Recorder()
+    for step in passes:
+        before = graph
+        graph = recorder.timed(step.name, lambda step=step, before=before: step.run(before))  # type: ignore[misc]
+        if graph is not before:
+            verify(graph, stage, after=step.name)
+        _check(graph, step.ensures, step.name)
+    return graph
+
+
+def check_order(passes: Sequence[Pass]) -> None:
+    """Raise ``InvalidGraph`` where a pass requires what no pass before it ensures."""
+    ensured: set[Property] = set()
+    for step in passes:
+        missing = [p.name for p in step.requires if p not in ensured]
+        if missing:
+            raise InvalidGraph(f"pass {step.name} requires {', '.join(missing)}, which no pass before it ensures")
+        ensured.update(step.ensures)
+
+
+def lower(graph: Graph, dtype: DType, recorder: Recorder | None = None) -> Graph:
+    """From an ATen graph with its passes run to a TTNN graph with its passes run. Raises ``UnsupportedOperation``."""
+    recorder = recorder or Recorder()
+    _check(graph, (FOLDED,), "the ATen passes")
+    lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype))
+    verify(lowered, Stage.TTNN, after="lower")
+    return run_passes(lowered, TTNN_PASSES, Stage.TTNN, recorder)
+
+
+def _check(graph: Graph, properties: Sequence[Property], after: str) -> None:
+    for promised in properties:
+        violations = list(promised.violations(graph))
+        if violations:
+            raise InvalidGraph(f"graph {graph.name!r} is not {promised.name} after {after}: {'; '.join(violations)}")
+
+
+check_order(ATEN_PASSES)
+check_order(TTNN_PASSES)

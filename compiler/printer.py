@@ -1,0 +1,51 @@
+"""Graphs as text: one line a node, names given in order of definition, the same text for the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from compiler.graph import Attribute, Graph, Node, Origin, Value
+
+
+def to_text(graph: Graph, origins: bool = True) -> str:
+    """The graph as text. Constants are shown by name, type and expression, never as data."""
+    names: dict[Value, str] = {port.value: f"%{port.name}" for port in graph.inputs}
+    names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
+    count = 0
+    for node in graph.nodes:
+        for result in node.results:
+            names[result] = f"%{count}"
+            count += 1
+    lines = [f"graph {graph.name} {{"]
+    lines += _section("inputs", (f"{names[p.value]}: {p.value.type}" for p in graph.inputs))
+    lines += _section("constants", (f"{names[c.value]}: {c.value.type} = {c.expression}" for c in graph.constants))
+    lines += _section("nodes", (_node(node, names, origins) for node in graph.nodes))
+    lines += _section("outputs", (f"{p.name} = {names[p.value]}" for p in graph.outputs))
+    return "\n".join([*lines, "}"])
+
+
+def _section(title: str, rows: Iterable[str]) -> list[str]:
+    return [f"  {title}:", *(f"    {row}" for row in rows)]
+
+
+def _node(node: Node, names: dict[Value, str], origins: bool) -> str:
+    results = ", ".join(f"{names[r]}: {r.type}" for r in node.results)
+    operands = [f"{name}={names[v]}" for name, v in zip(node.names, node.operands, strict=True)]
+    attributes = [f"{name}={show(value)}" for name, value in node.attributes]
+    line = f"{results} = {node.op.name}({', '.join([*operands, *attributes])})"
+    return f"{line}  # {summary(node.origins)}" if origins and node.origins else line
+
+
+def show(value: Attribute) -> str:
+    """An attribute as text: numbers short enough to read, the same for equal values."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(show, value))}]"
+    return f"{value:.9g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+
+
+def summary(origins: Iterable[Origin]) -> str:
+    """Origins as text: lines of one module together."""
+    by_module: dict[str, list[str]] = {}
+    for origin in origins:
+        by_module.setdefault(origin.module or "(root)", []).append(origin.line)
+    return "; ".join(f"{module} ({', '.join(filter(None, lines))})" for module, lines in by_module.items())

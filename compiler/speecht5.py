@@ -1,0 +1,210 @@
+"""A compiled SpeechT5 text-to-speech model: its graphs, and the loop that makes speech with them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compiler import components, decoding
+from compiler.buckets import bucket_for, buckets
+from compiler.constants import Weights
+from compiler.errors import InvalidArgument
+from compiler.executor import Executable
+from compiler.graph import Graph
+from compiler.importer import import_program
+from compiler.options import CompileOptions
+from compiler.pipeline import ATEN_PASSES, Recorder, lower, run_passes
+from compiler.trace import Traced, trace
+from compiler.verify import Stage, verify
+from passes.hoist_invariants import hoist_invariants
+
+GRAPHS = ("encoder", "utterance", "decoder_step", "decoder_step_attentions", "postnet")
+"""The graphs of a compiled model, in the order in which an utterance runs them."""
+_TRACED = {
+    "encoder": (components.encoder, {}),
+    "decoder_step": (components.decoder_step, {}),
+    "decoder_step_attentions": (components.decoder_step, {"output_cross_attentions": True}),
+    "postnet": (components.postnet, {}),
+}
+SMALLEST_CACHE = 64
+"""Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The longest text in tokens and speech in decoder steps, and the buckets below them."""
+
+    text: int
+    steps: int
+    text_buckets: tuple[int, ...]
+    step_buckets: tuple[int, ...]
+
+    @classmethod
+    def of(cls, config: Any, options: CompileOptions) -> Limits:
+        """From the model's tables of positions and what the user asks for. Raises ``InvalidArgument`` past a table."""
+        sizes = []
+        for name, asked, table in (
+            ("max_text_tokens", options.max_text_tokens, config.max_text_positions),
+            ("max_decoder_steps", options.max_decoder_steps, config.max_speech_positions),
+        ):
+            if asked is not None and asked > table:
+                raise InvalidArgument(f"{name}={asked}: the model's table has {table} positions, ask for no more")
+            sizes.append(table if asked is None else asked)
+        text, steps = sizes
+        return cls(text, steps, buckets(text), buckets(steps, SMALLEST_CACHE))
+
+
+class CompiledSpeechT5:
+    """What :func:`compiler.compile_speecht5` returns.
+
+    Graphs for a bucket of lengths are compiled when first asked for, and kept. The object holds a snapshot of the model:
+    nothing that happens to the model afterwards has an effect.
+    """
+
+    def __init__(self, model: Any, options: CompileOptions) -> None:
+        self.options = options
+        self.limits = Limits.of(model.config, options)
+        self._model = copy.deepcopy(model).eval().requires_grad_(False).float()
+        self.config = self._model.config
+        tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
+        self._traced = lru_cache(maxsize=None)(self._trace)
+        self._compiled = lru_cache(maxsize=None)(self._compile)
+
+    @property
+    def encoder(self) -> Executable:
+        """Token ids and mask to hidden states, for the shortest bucket of texts; :meth:`graph` gives the others."""
+        return self.graph("encoder")
+
+    @property
+    def utterance(self) -> Executable:
+        """What is computed once an utterance: cross-attention's keys and values, the speaker, the mask."""
+        return self.graph("utterance")
+
+    @property
+    def decoder_step(self) -> Executable:
+        """One step: two frames and the probability to stop, from the last frame, the position and the caches."""
+        return self.graph("decoder_step")
+
+    @property
+    def postnet(self) -> Executable:
+        """A finished spectrogram to a refined one."""
+        return self.graph("postnet")
+
+    def graph(self, name: str, *, text: int = 1, steps: int = 1) -> Executable:
+        """The graph ``name`` (one of ``GRAPHS``) for the smallest buckets that hold ``text`` tokens and ``steps`` decoder steps.
+
+        Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
+        """
+        return self._compiled(name, *self._lengths(name, text, steps))[0]
+
+    def stages(self, name: str, *, text: int = 1, steps: int = 1) -> Recorder:
+        """The records of all stages that made the same graph, the imported graph first."""
+        return self._compiled(name, *self._lengths(name, text, steps))[1]
+
+    def generate_speech(
+        self,
+        input_ids: Tensor,
+        speaker_embeddings: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        threshold: float = 0.5,
+        minlenratio: float = 0.0,
+        maxlenratio: float = 20.0,
+        vocoder: Callable[[Tensor], Tensor] | None = None,
+        output_cross_attentions: bool = False,
+        return_output_lengths: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
+
+        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [batch or 1, dim]; ``attention_mask`` [batch, text]
+        of zeros and ones, by default zero on the pad token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one,
+        [frames, mels]).
+
+        Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's sound where one
+        is given, lengths besides with ``return_output_lengths``, and cross-attentions last. For a batch, transformers' view of the cross-attentions
+        mixes layers and rows; it is reproduced as it is: element ``[i, j]`` holds layer ``(i * layers + j) // batch``, row
+        ``(i * layers + j) % batch``.
+
+        ``generator`` draws the prenet's dropout instead of torch's global one. ``progress`` is called after each step with the step and
+        the most steps that can come. Raises ``InvalidArgument`` for unfit arguments, ``SpeechTooLong`` when decoding
+        reaches the end of the table of speech positions.
+        """
+        request = decoding.Request.checked(
+            self.config, self.options, self.limits, input_ids, speaker_embeddings, attention_mask
+        )
+        loop = decoding.Loop(threshold, minlenratio, maxlenratio, output_cross_attentions, generator, progress)
+        decoded = decoding.decode(self.graph, self.config, self.options, self.limits, request, loop)
+        return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
+
+    def _lengths(self, name: str, text: int, steps: int) -> tuple[int, int]:
+        if name not in GRAPHS:
+            raise InvalidArgument(f"there is no graph {name!r}: choose one of {', '.join(GRAPHS)}")
+        for what, size, longest in (("text", text, self.limits.text), ("steps", steps, self.limits.steps)):
+            if not 1 <= size <= longest:
+                raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest}")
+        reads_text, reads_steps = name != "postnet", name not in ("encoder", "utterance")
+        return (
+            bucket_for(text, self.limits.text_buckets) if reads_text else 0,
+            bucket_for(steps, self.limits.step_buckets) if reads_steps else 0,
+        )
+
+    def _trace(self, name: str) -> Traced:
+        make, options = _TRACED[name]
+        return trace(make(self._model, self.options.batch_size, **options))
+
+    def _compile(self, name: str, text: int, steps: int) -> tuple[Executable, Recorder]:
+        recorder = Recorder()
+        body = "decoder_step" if name == "utterance" else name
+        begun = body if body in ("encoder", "postnet") else "decoder_step"
+        lengths = {
+            "text": text,
+            "steps": steps or self.limits.step_buckets[0],
+            "frames": steps * self.config.reduction_factor,
+        }
+        traced = self._traced(body)
+        graph = recorder.timed("import", lambda: import_program(traced, lengths))
+        verify(graph, Stage.ATEN, after="import")
+        graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
+        if begun == "decoder_step":
+            graph = recorder.timed("hoist-invariants", lambda: self._half(graph, name))
+        lowered = lower(graph, self.options.dtype, recorder)
+        return Executable(lowered, self._weights), recorder
+
+    @staticmethod
+    def _half(graph: Graph, name: str) -> Graph:
+        once, body = hoist_invariants(graph, components.INVARIANT, "utterance")
+        return once if name == "utterance" else body
+
+
+def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
+    """Compile a SpeechT5 text-to-speech model to TTNN graphs.
+
+    ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the fields of
+    :class:`compiler.CompileOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
+    ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
+    """
+    from compiler import checkpoint  # noqa: PLC0415, loading is needed for names only
+
+    known = set(CompileOptions.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InvalidArgument(f"unknown options {', '.join(unknown)}: the options are {', '.join(sorted(known))}")
+    chosen = CompileOptions(**options)
+    loaded = checkpoint.load_model(str(model)) if isinstance(model, str | Path) else checkpoint.checked(model)
+    compiled = CompiledSpeechT5(loaded, chosen)
+    for name in ("encoder", "utterance", "decoder_step", "postnet"):
+        compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
+    return compiled
+
+
+__all__ = ["GRAPHS", "CompiledSpeechT5", "Limits", "compile_speecht5"]

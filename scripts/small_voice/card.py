@@ -1,0 +1,189 @@
+"""The small voice's model card, written from its configuration and measured figures.
+
+Usage: ``python scripts/small_voice/card.py VOICE_FOLDER``
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import corpus
+import typer
+from safetensors.torch import load_file
+
+FIGURES = "evaluation.json"
+"""Where in the voice's folder ``evaluate.py`` writes."""
+
+WAYS = {
+    "original": "flite's own sound",
+    "resynthesis": "flite's log-mels through the small vocoder",
+    "voice": "text through the small voice and the small vocoder",
+}
+
+TEMPLATE = """---
+language: en
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-to-speech
+tags:
+- speecht5
+- text-to-speech
+---
+
+# A small SpeechT5 voice
+
+A SpeechT5 text-to-speech checkpoint of the standard Hugging Face form, small enough to ship with a repository: a
+`SpeechT5ForTextToSpeech` of {voice_size:.2f} M parameters and, in `vocoder/`, a `SpeechT5HifiGan` of
+{vocoder_size:.2f} M. It was trained from nothing on phrases spoken by two of the free CMU voices of
+[flite](https://github.com/festvox/flite). It has every part that the published checkpoints have, but it knows only
+{word_count} words.
+
+## What it says
+
+Phrases of one to six of these words, in any order, with an optional comma, full stop or question mark:
+
+> {words}
+
+| speaker | learnt from | median pitch: flite | median pitch: this voice |
+| --- | --- | --- | --- |
+{speakers}
+
+The speakers are made-up directions of length {speaker_dim} in `speakers.safetensors`, not x-vectors of recordings.
+
+## How to use it
+
+```python
+import soundfile
+from safetensors.torch import load_file
+from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Processor
+
+folder = "compiler/voices/small"
+processor = SpeechT5Processor.from_pretrained(folder)
+model = SpeechT5ForTextToSpeech.from_pretrained(folder)
+vocoder = SpeechT5HifiGan.from_pretrained(f"{{folder}}/vocoder")
+speaker = load_file(f"{{folder}}/speakers.safetensors")["{first_speaker}"]
+inputs = processor(text="{example}", return_tensors="pt")
+sound = model.generate_speech(inputs["input_ids"], speaker[None], vocoder=vocoder)
+soundfile.write("speech.wav", sound.numpy(), {rate})
+```
+
+## Sizes
+
+| part | size |
+| --- | --- |
+| tokens | {vocab_size} characters, case folded; any other character is the unknown token |
+| text encoder | {encoder_layers} layers, hidden {hidden_size}, {encoder_attention_heads} heads, \
+feed-forward {encoder_ffn_dim} |
+| speech decoder | {decoder_layers} layers, {decoder_attention_heads} heads, feed-forward {decoder_ffn_dim}, \
+{reduction_factor} frames a step |
+| pre-net, post-net | {speech_decoder_prenet_units} and {speech_decoder_postnet_units} units |
+| positions | {max_text_positions} tokens, {max_speech_positions} decoder steps |
+| sound | {num_mel_bins} log-mels every {hop} samples at {rate} Hz |
+
+## How well it does
+
+A recogniser that knows nothing of the voice (pocketsphinx, with a grammar of any sequence of the {word_count} words)
+heard {phrases} phrases, {scored} words in all, that neither speaker said in training. Every way of speaking was heard
+with the same settings.
+
+| spoken by | word error rate | {names} |
+| --- | --- | {rules} |
+{rates}
+
+It stopped by itself on {stopped} of {phrases} phrases; its lengths are {length_error:.1%} off flite's on average and
+{worst:.1%} at worst. Its mean log-mel is nearest to its own speaker's in {nearest:.1%} of the phrases.
+
+## How it was trained
+
+- Corpus: {train_count} phrases a speaker, spoken by `flite`, a random one to six words each.
+- Voice: Hugging Face's own loss with guided attention, AdamW with learning rate 1e-3, {voice_steps} steps of
+  {batch} phrases, {voice_minutes:.0f} minutes on one CPU core; validation loss {validation_loss:.3f}.
+- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, {vocoder_steps} steps of
+  {pieces} pieces of {frames} frames, {vocoder_minutes:.0f} minutes on one CPU core.
+
+`python scripts/small_voice/make.py WORK_FOLDER` remakes all of it, this card included. It needs `flite` and the
+project's extra `voice`.
+
+## Limits
+
+It knows its {word_count} words and no others: other words come out as mumbling, and digits and the letters that occur
+in none of its words are unknown tokens. Its sound is that of a small vocoder. The pre-net's dropout is always on, as
+in every SpeechT5, so that two seeds give two readings of a phrase. It is a research toy for trying out compilers and
+run times, not for listening.
+"""
+
+
+def read(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+def parameters(folder: Path) -> float:
+    """Millions of trained numbers in a folder's checkpoint."""
+    return sum(tensor.numel() for tensor in load_file(folder / "model.safetensors").values()) / 1e6
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_card(voice: Path) -> str:
+    """The model card of the voice in a folder."""
+    from train_vocoder import BATCH as PIECES
+    from train_vocoder import FRAMES
+    from train_voice import BATCH
+
+    config, figures = read(voice / "config.json"), read(voice / FIGURES)
+    training, vocoder_training = read(voice / "training.json"), read(voice / "vocoder" / "training.json")
+    pitch, stopping = figures["speakers"]["pitch"], figures["stopping"]["all"]
+    return TEMPLATE.format(
+        **{name: value for name, value in config.items() if name in TEMPLATE},
+        voice_size=parameters(voice),
+        vocoder_size=parameters(voice / "vocoder"),
+        word_count=len(corpus.WORDS),
+        words=", ".join(corpus.WORDS),
+        speakers="\n".join(
+            row(f"`{name}`", f"`{flite}`", f"{pitch[name]['original']:.0f} Hz", f"{pitch[name]['voice']:.0f} Hz")
+            for name, flite in corpus.SPEAKERS.items()
+        ),
+        speaker_dim=config["speaker_embedding_dim"],
+        first_speaker=next(iter(corpus.SPEAKERS)),
+        example="Good morning, four nine three.",
+        rate=corpus.SAMPLE_RATE,
+        hop=corpus.HOP,
+        phrases=stopping["phrases"],
+        scored=figures["words"]["voice"]["words"],
+        names=" | ".join(corpus.SPEAKERS),
+        rules=" | ".join("---" for _ in corpus.SPEAKERS),
+        rates="\n".join(
+            row(
+                what,
+                f"{figures['words'][way]['wer']:.3f}",
+                *(f"{figures['words'][way]['wer_by_speaker'][name]:.3f}" for name in corpus.SPEAKERS),
+            )
+            for way, what in WAYS.items()
+        ),
+        stopped=stopping["stopped"],
+        length_error=stopping["mean_length_error"],
+        worst=stopping["worst_length_error"],
+        nearest=figures["speakers"]["nearest_mean_accuracy"]["voice"],
+        train_count=corpus.TRAIN_PHRASES,
+        batch=BATCH,
+        voice_steps=training["steps"],
+        voice_minutes=training["seconds"] / 60,
+        validation_loss=training["validation_loss"],
+        pieces=PIECES,
+        frames=FRAMES,
+        vocoder_steps=vocoder_training["steps"],
+        vocoder_minutes=vocoder_training["seconds"] / 60,
+    )
+
+
+def main(voice: Annotated[Path, typer.Argument(help="folder of the small voice")]) -> None:
+    """Write README.md into the voice's folder."""
+    (voice / "README.md").write_text(write_card(voice))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,295 @@
+"""How well the small voice speaks: word error rates, stopping, and whether its speakers are told apart.
+
+A recogniser (pocketsphinx, which knows nothing of the voice) listens to unseen phrases, spoken three ways:
+
+- ``original``: flite's own sound, which shows how harsh the recogniser is;
+- ``resynthesis``: the true log-mels through the small vocoder, the best the voice could do with it;
+- ``voice``: text through the small voice and the small vocoder.
+
+Usage: ``python scripts/small_voice/evaluate.py WORK_FOLDER VOICE_FOLDER --json FIGURES``
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import corpus
+import numpy as np
+import torch
+import typer
+from pocketsphinx import Decoder
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from safetensors.torch import load_file
+from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
+
+MAX_LENGTH_RATIO = 20.0
+"""``generate_speech``'s default: mel frames a token of text after which it stops in any case."""
+
+REFEREE = {"pip": 0.03, "silprob": 0.1, "cmn": "batch"}
+"""The recogniser's settings, the same for every way of speaking; the rest are pocketsphinx's own.
+
+Chosen on flite's sound of 120 training phrases (470 words), never on test phrases or on what the voice or the vocoder
+made: word error rate 0.026 against 0.121 with the default phone insertion and silence probabilities. Other values of
+``pip`` (0.01 to 0.3), ``wip`` and ``lw`` were no better, nor was silence or faint noise around the phrase. With
+``cmn`` "batch" a phrase is normalised by itself, so that no result depends on the phrases heard before.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Word errors of a recogniser over ``words`` words that were really spoken."""
+
+    words: int = 0
+    substituted: int = 0
+    inserted: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: Errors) -> Errors:
+        mine, its = asdict(self), asdict(other)
+        return Errors(**{name: mine[name] + its[name] for name in mine})
+
+    @property
+    def rate(self) -> float:
+        """Word error rate; above 1 where more words are wrong than were spoken."""
+        return (self.substituted + self.inserted + self.deleted) / self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What the voice made of one phrase: ``mel`` float32 [frames, 80], ``stopped`` unless the length limit cut it."""
+
+    mel: np.ndarray
+    stopped: bool
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a phrase, without punctuation and case."""
+    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
+
+
+def word_errors(spoken: Sequence[str], heard: Sequence[str]) -> Errors:
+    """The fewest word errors that turn ``spoken`` into ``heard``."""
+
+    def count(e: Errors) -> int:
+        return e.substituted + e.inserted + e.deleted
+
+    row = [Errors(inserted=i) for i in range(len(heard) + 1)]
+    for i, said in enumerate(spoken):
+        above, row = row, [Errors(deleted=i + 1)]
+        for j, got in enumerate(heard):
+            row.append(
+                min(
+                    above[j] + Errors(substituted=int(said != got)),
+                    above[j + 1] + Errors(deleted=1),
+                    row[j] + Errors(inserted=1),
+                    key=count,
+                )
+            )
+    return row[-1] + Errors(words=len(spoken))
+
+
+def make_referee(settings: dict[str, Any] = REFEREE) -> Callable[[np.ndarray], list[str]]:
+    """A function from sound, float32 [samples] at 16 kHz, to the words heard: any sequence of the corpus's words."""
+    grammar = f"#JSGF V1.0; grammar words; public <phrase> = ({' | '.join(corpus.WORDS)})+;"
+    with tempfile.NamedTemporaryFile("w", suffix=".jsgf") as file:
+        file.write(grammar)
+        file.flush()
+        decoder = Decoder(lm=None, jsgf=file.name, samprate=corpus.SAMPLE_RATE, loglevel="FATAL", **settings)
+
+    def listen(wav: np.ndarray) -> list[str]:
+        decoder.start_utt()
+        decoder.process_raw((np.clip(wav, -1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True)
+        decoder.end_utt()
+        hypothesis = decoder.hyp()
+        return hypothesis.hypstr.split() if hypothesis else []
+
+    return listen
+
+
+def unseen_phrases(folder: Path) -> list[corpus.Utterance]:
+    """The test utterances whose words, in their order, neither speaker says in training or validation."""
+    seen = {
+        tuple(words_of(text))
+        for speaker in corpus.SPEAKERS
+        for split in ("train", "validation")
+        for text in corpus.phrases(split, speaker)
+    }
+    return [u for u in corpus.load(folder, "test") if tuple(words_of(u.text)) not in seen]
+
+
+def generate(
+    model: SpeechT5ForTextToSpeech, tokenizer: SpeechT5Tokenizer, text: str, speaker: torch.Tensor, seed: int
+) -> Generated:
+    """``text`` through the voice with a speaker embedding float32 [dim]; ``seed`` is for the pre-net's dropout."""
+    inputs = tokenizer(text, return_tensors="pt")
+    torch.manual_seed(seed)
+    mel = model.generate_speech(
+        inputs["input_ids"], speaker[None], attention_mask=inputs["attention_mask"], maxlenratio=MAX_LENGTH_RATIO
+    )
+    factor = model.config.reduction_factor
+    limit = int(inputs["input_ids"].shape[1] * MAX_LENGTH_RATIO / factor)
+    return Generated(mel.numpy(), len(mel) // factor < limit)
+
+
+def sound_of(vocoder: SpeechT5HifiGan, mel: np.ndarray) -> np.ndarray:
+    """Log-mels float32 [frames, 80] through the vocoder: float32 [frames * HOP]."""
+    with torch.no_grad():
+        return vocoder(torch.from_numpy(mel)).numpy()
+
+
+def pitch(wav: np.ndarray) -> float:
+    """Median fundamental frequency in Hz of the voiced 40 ms pieces of a sound, by autocorrelation; NaN without any."""
+    size, low, high = corpus.SAMPLE_RATE // 25, 75, 320
+    lags = slice(corpus.SAMPLE_RATE // high, corpus.SAMPLE_RATE // low)
+    found = []
+    for at in range(0, len(wav) - size, size // 2):
+        piece = wav[at : at + size] - wav[at : at + size].mean()
+        spectrum = np.fft.rfft(piece, 2 * size)
+        # A longer lag sees fewer samples: without the division, high voices win.
+        same = np.fft.irfft(np.abs(spectrum) ** 2)[:size] / (size - np.arange(size))
+        if np.sqrt(same[0]) > 0.02 and same[lags].max() > 0.6 * same[0]:
+            found.append(corpus.SAMPLE_RATE / (lags.start + int(same[lags].argmax())))
+    return float(np.median(found)) if found else float("nan")
+
+
+def nearest_speaker(mel: np.ndarray, means: dict[str, np.ndarray]) -> str:
+    """The speaker whose mean log-mel, float32 [80], is nearest to the mean of ``mel``, float32 [frames, 80]."""
+    mean = mel.mean(0)
+    return min(means, key=lambda name: float(np.linalg.norm(mean - means[name])))
+
+
+def word_figures(data: Sequence[corpus.Utterance], errors: Sequence[Errors]) -> dict[str, Any]:
+    """Word error rate and its parts over all utterances, and the rate for each speaker."""
+    total = sum(errors, Errors())
+    rates = {
+        name: sum((e for u, e in zip(data, errors, strict=True) if u.speaker == name), Errors()).rate
+        for name in corpus.SPEAKERS
+    }
+    return {"wer": total.rate, **asdict(total), "wer_by_speaker": rates}
+
+
+def stop_figures(pairs: Sequence[tuple[corpus.Utterance, Generated]]) -> dict[str, Any]:
+    """How many phrases stopped by themselves, and how far generated lengths are from the true ones."""
+    off = [len(g.mel) / len(u.mel) - 1 for u, g in pairs]
+    return {
+        "phrases": len(pairs),
+        "stopped": sum(g.stopped for _, g in pairs),
+        "mean_length_error": float(np.mean(np.abs(off))),
+        "worst_length_error": float(np.max(np.abs(off))),
+        "mean_length_bias": float(np.mean(off)),
+    }
+
+
+def speaker_figures(
+    data: Sequence[corpus.Utterance],
+    spoken: Sequence[Generated],
+    sounds: dict[str, list[np.ndarray]],
+    means: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """How often mels are nearest to their own speaker's corpus mean, and the median pitch in Hz of each speaker."""
+    return {
+        "nearest_mean_accuracy": {
+            "original": float(np.mean([nearest_speaker(u.mel, means) == u.speaker for u in data])),
+            "voice": float(
+                np.mean([nearest_speaker(g.mel, means) == u.speaker for u, g in zip(data, spoken, strict=True)])
+            ),
+        },
+        "pitch": {
+            name: {
+                way: float(np.nanmedian([pitch(w) for u, w in zip(data, wavs, strict=True) if u.speaker == name]))
+                for way, wavs in sounds.items()
+            }
+            for name in corpus.SPEAKERS
+        },
+    }
+
+
+def evaluate(work: Path, voice: Path, vocoder_folder: Path, every: int) -> dict[str, Any]:
+    """All figures, over each ``every``-th unseen phrase."""
+    data = unseen_phrases(work)[::every]
+    train = corpus.load(work, "train")
+    means = {n: np.concatenate([u.mel for u in train if u.speaker == n]).mean(0) for n in corpus.SPEAKERS}
+    model = SpeechT5ForTextToSpeech.from_pretrained(voice).eval()
+    tokenizer = SpeechT5Tokenizer.from_pretrained(voice)
+    vocoder = SpeechT5HifiGan.from_pretrained(vocoder_folder).eval()
+    speakers = load_file(voice / "speakers.safetensors")
+
+    spoken = [
+        generate(model, tokenizer, u.text, speakers[u.speaker], seed)
+        for seed, u in enumerate(track(data, description="speaking"))
+    ]
+    sounds = {
+        "original": [u.wav for u in data],
+        "resynthesis": [sound_of(vocoder, u.mel) for u in data],
+        "voice": [sound_of(vocoder, g.mel) for g in spoken],
+    }
+    listen = make_referee()
+    words = {
+        way: word_figures(
+            data,
+            [
+                word_errors(words_of(u.text), listen(wav))
+                for u, wav in zip(data, track(wavs, description=f"listening, {way}"), strict=True)
+            ],
+        )
+        for way, wavs in sounds.items()
+    }
+    pairs = list(zip(data, spoken, strict=True))
+    return {
+        "referee": REFEREE,
+        "words": words,
+        "stopping": {
+            "all": stop_figures(pairs),
+            **{name: stop_figures([pair for pair in pairs if pair[0].speaker == name]) for name in corpus.SPEAKERS},
+        },
+        "speakers": speaker_figures(data, spoken, sounds, means),
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print the figures as tables."""
+    names, console = list(corpus.SPEAKERS), Console()
+    count = figures["words"]["voice"]["words"]
+    table = Table("spoken by", "all", *names, "substituted", "inserted", "deleted", title=f"WER, {count} unseen words")
+    for way, f in figures["words"].items():
+        rates = [f["wer"], *(f["wer_by_speaker"][name] for name in names)]
+        table.add_row(way, *(f"{r:.3f}" for r in rates), *(str(f[k]) for k in ("substituted", "inserted", "deleted")))
+    console.print(table)
+    table = Table("speaker", "phrases", "stopped by itself", "length error, mean", "worst", "bias", title="Stopping")
+    for name, f in figures["stopping"].items():
+        errors = (f["mean_length_error"], f["worst_length_error"], f["mean_length_bias"])
+        table.add_row(name, str(f["phrases"]), str(f["stopped"]), *(f"{e:.1%}" for e in errors))
+    console.print(table)
+    table = Table("speaker", *figures["words"], title="Median pitch, Hz")
+    for name, ways in figures["speakers"]["pitch"].items():
+        table.add_row(name, *(f"{f:.0f}" for f in ways.values()))
+    console.print(table)
+    accuracy = figures["speakers"]["nearest_mean_accuracy"]
+    console.print("nearest to the own speaker's mean mel:", ", ".join(f"{k} {v:.1%}" for k, v in accuracy.items()))
+
+
+def main(
+    work: Annotated[Path, typer.Argument(help="folder that corpus.py wrote")],
+    voice: Annotated[Path, typer.Argument(help="folder of the small voice")],
+    vocoder: Annotated[Path | None, typer.Option(help="folder of the vocoder; VOICE/vocoder if not given")] = None,
+    every: Annotated[int, typer.Option(help="take only every so-manyth phrase, for a quick look")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="file to write all figures to")] = None,
+    threads: int = 1,
+) -> None:
+    """Measure the voice on unseen phrases and print what was found."""
+    torch.set_num_threads(threads)
+    figures = evaluate(work, voice, vocoder or voice / "vocoder", every)
+    show(figures)
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
