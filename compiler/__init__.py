@@ -1,5 +1,10 @@
 """A functional graph compiler for SpeechT5 text to speech on Tenstorrent hardware."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from compiler.errors import (
     CompilerError,
     InvalidArgument,
@@ -8,8 +13,10 @@ from compiler.errors import (
     UnsupportedModel,
     UnsupportedOperation,
 )
-from compiler.options import CompileOptions
-from compiler.speecht5 import CompiledSpeechT5, compile_speecht5
+
+if TYPE_CHECKING:
+    from compiler.options import CompileOptions
+    from compiler.speecht5 import CompiledSpeechT5, compile_speecht5
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,3 +30,20 @@ __all__ = [
     "UnsupportedOperation",
     "compile_speecht5",
 ]
+
+# torch and transformers take seconds to import: `python -m compiler --help` and the errors do without them.
+_LAZY = {
+    "CompileOptions": "compiler.options",
+    "CompiledSpeechT5": "compiler.speecht5",
+    "compile_speecht5": "compiler.speecht5",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

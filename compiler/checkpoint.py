@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from compiler.errors import InvalidArgument, UnsupportedModel
+from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
 from compiler.versions import require
 
 require("transformers")
 
 SMALL_VOICE = Path(__file__).parent / "voices" / "small"
 """The checkpoint that ships with the project."""
+SPEAKERS, SENTENCEPIECE = "speakers.safetensors", "spm_char.model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,77 +45,143 @@ def checked(model: Any) -> Any:
 def load_model(source: str) -> Any:
     """A ``SpeechT5ForTextToSpeech`` from a folder or a hub name.
 
-    Raises ``UnsupportedModel`` for a checkpoint of another model or with parameters missing, ``InvalidArgument`` where there is none.
+    Raises ``UnsupportedModel`` for a checkpoint of another model or with parameters missing, ``InvalidArgument`` where
+    there is none, or one that cannot be read.
     """
-    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+    from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415
 
-    kind = _describe(source)
-    architectures = kind.get("architectures") or ["SpeechT5ForTextToSpeech"]
-    if kind.get("model_type") not in (None, "speecht5") or "SpeechT5ForTextToSpeech" not in architectures:
-        raise UnsupportedModel(
-            f"{source!r} holds {', '.join(architectures)} of type {kind.get('model_type')!r}, "
-            "and not a SpeechT5ForTextToSpeech"
-        )
-    config = _load(SpeechT5Config, source)
-    model, info = _load(SpeechT5ForTextToSpeech, source, config=config, output_loading_info=True)
-    _all_there(source, info)
-    return model
+    _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    return _complete(SpeechT5ForTextToSpeech, source)
+
+
+def load_vocoder(source: str) -> Any:
+    """A ``SpeechT5HifiGan`` from a folder or a hub name, in float32; raises what ``load_model`` raises."""
+    from transformers import SpeechT5HifiGan  # noqa: PLC0415
+
+    _check_kind(source, "hifigan", "SpeechT5HifiGan")
+    return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
 
 def load_voice(source: str, vocoder: str | None = None) -> Voice:
     """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
 
     The vocoder is the checkpoint's own (folder ``vocoder``) unless another is named; ``None`` where there is neither.
+    Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model`` raises.
     """
-    from transformers import SpeechT5HifiGan, SpeechT5Tokenizer  # noqa: PLC0415
-
-    model = load_model(source)
-    tokenizer = _load(SpeechT5Tokenizer, source)
-    folder = Path(source)
-    own = folder / "vocoder"
+    own = Path(source) / "vocoder"
     chosen = vocoder or (str(own) if own.is_dir() else None)
-    voice = None
-    if chosen is not None:
-        voice, info = _load(SpeechT5HifiGan, chosen, output_loading_info=True)
-        _all_there(chosen, info)
-        voice = voice.eval()
-    return Voice(model, tokenizer, _speakers(folder / "speakers.safetensors"), voice)
+    model = load_model(source)
+    tokenizer = _tokenizer(source)
+    loaded = None if chosen is None else load_vocoder(chosen)
+    if loaded is not None and loaded.config.model_in_dim != model.config.num_mel_bins:
+        raise InvalidArgument(
+            f"the vocoder {chosen!r} takes {loaded.config.model_in_dim} mels a frame and the model {source!r} makes "
+            f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
+        )
+    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded)
+
+
+def _tokenizer(source: str) -> Any:
+    from transformers import SpeechT5Tokenizer  # noqa: PLC0415
+
+    # transformers would only say that some argument is missing.
+    if Path(source).is_dir() and not (Path(source) / SENTENCEPIECE).is_file():
+        raise InvalidArgument(
+            f"the checkpoint {source!r} has no tokenizer: copy its sentencepiece model {SENTENCEPIECE} into the folder"
+        )
+    with _reading("SpeechT5Tokenizer", source):
+        return SpeechT5Tokenizer.from_pretrained(source)
 
 
 def _speakers(file: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file  # noqa: PLC0415
 
-    return load_file(file) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    with _reading("speakers", str(file)):
+        return {name: tensor.to(torch.float32) for name, tensor in load_file(file).items()}
 
 
-def _describe(source: str) -> dict[str, Any]:
-    """``config.json`` of a local folder, an empty description for a hub name."""
+def _check_kind(source: str, model_type: str, architecture: str) -> None:
+    """Raise ``UnsupportedModel`` unless ``config.json`` says ``architecture``, or nothing that speaks against it."""
+    description = _description(source)
+    architectures = description.get("architectures") or [architecture]
+    named = description.get("model_type")
+    # The published vocoder says "hifigan", and what transformers saves today "speecht5_hifigan".
+    if named not in (None, model_type, f"speecht5_{model_type}") or architecture not in architectures:
+        raise UnsupportedModel(
+            f"{source!r} holds {', '.join(architectures)} of model type {named!r}, and not a {architecture}"
+        )
+
+
+def _description(source: str) -> dict[str, Any]:
+    """``config.json`` of a folder or of a name on the hub."""
     folder = Path(source)
     if not folder.exists():
-        if source.startswith((".", "/", "~")) or source.count("/") > 1:
-            raise InvalidArgument(f"there is no checkpoint folder {source!r}")
-        return {}
+        return _description_on_hub(source)
     file = folder / "config.json"
-    if not file.is_file():
+    if not source or not file.is_file():
         raise InvalidArgument(f"{source!r} is no checkpoint folder: it has no config.json")
     try:
-        description: dict[str, Any] = json.loads(file.read_text())
-    except ValueError as error:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise InvalidArgument(f"{str(file)!r} cannot be read as JSON: {error}") from error
+    if not isinstance(description, dict):
+        raise InvalidArgument(f"{str(file)!r} holds no JSON object, but a {type(description).__name__}")
     return description
 
 
-def _load(kind: Any, source: str, **options: Any) -> Any:
-    try:
-        return kind.from_pretrained(source, **options)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InvalidArgument(f"{kind.__name__} could not be loaded from {source!r}: {reason}") from error
+def _description_on_hub(source: str) -> dict[str, Any]:
+    from transformers import SpeechT5Config  # noqa: PLC0415
+
+    # Asking the hub takes half a minute where there is no network: only for what can be a name there.
+    if source.count("/") != 1 or source.startswith((".", "/", "~")) or source.endswith("/"):
+        raise InvalidArgument(f"there is no checkpoint folder {source!r} (a name on the hub would be OWNER/NAME)")
+    with _reading("config.json", source):
+        description: dict[str, Any] = SpeechT5Config.get_config_dict(source)[0]
+    return description
 
 
-def _all_there(source: str, info: dict[str, Any]) -> None:
-    """transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error."""
-    wrong = sorted([*info["missing_keys"], *(str(key) for key in info["mismatched_keys"])])
+def _complete(kind: Any, source: str) -> Any:
+    """A model of class ``kind`` with every parameter from the checkpoint.
+
+    transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
+    """
+    with _reading(kind.__name__, source):
+        config = kind.config_class.from_pretrained(source)
+        # Other shapes are let through, because the exception for them does not say which.
+        model, info = kind.from_pretrained(
+            source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    wrong = sorted(info["missing_keys"])
+    wrong += sorted(f"{name} {[*found]} for {[*wanted]}" for name, found, wanted in info["mismatched_keys"])
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise UnsupportedModel(f"the checkpoint {source!r} lacks parameters or has them in other shapes: {shown}")
+    return model
+
+
+@contextmanager
+def _reading(what: str, source: str) -> Iterator[None]:
+    """Whatever the libraries raise while they read ``what`` becomes one ``InvalidArgument``."""
+    try:
+        yield
+    except CompilerError:
+        raise
+    except Exception as error:
+        if _unreachable(error):
+            raise InvalidArgument(
+                f"{what} of {source!r}: there is no such folder, and the Hugging Face hub could not be reached. Where "
+                f"there is a network, save the checkpoint to a folder with save_pretrained; then name the folder"
+            ) from error
+        reason = " ".join(" ".join(str(error).strip().splitlines()[:2]).split()) or type(error).__name__
+        raise InvalidArgument(f"{what} could not be loaded from {source!r}: {reason}") from error
+
+
+def _unreachable(error: BaseException | None) -> bool:
+    """Whether the network, or its being switched off, is among the causes."""
+    while error is not None:
+        if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError"):
+            return True
+        error = error.__cause__
+    return False

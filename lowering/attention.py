@@ -77,10 +77,10 @@ def update_caches(
     input_tensor1: Tensor,
     cache_tensor2: Tensor,
     input_tensor2: Tensor,
-    update_idxs_tensor: Tensor,
+    physical_update_idxs_tensor: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Write one row of each cache [1, h, t, d], in place: the new row [1, h, 1, d] at index [1, 1]."""
-    index = update_idxs_tensor.reshape(-1)
+    index = physical_update_idxs_tensor.reshape(-1)
     return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
 
 
@@ -115,7 +115,7 @@ def lower_index_copy(context: Context, node: Node) -> Value:
             "input_tensor1": flatten(first["source"]),
             "cache_tensor2": flatten(second["self"]),
             "input_tensor2": flatten(second["source"]),
-            "update_idxs_tensor": index,
+            "physical_update_idxs_tensor": index,
         },
     )
     out = [r if r.type.shape == shape else context.emit(reshape, {"input_tensor": r}, shape=shape) for r in results]

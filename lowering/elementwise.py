@@ -28,8 +28,8 @@ def subtract(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Te
 
 
 @ttnn_op("ttnn.rsub")
-def rsub(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
-    return input_tensor_b - input_tensor_a
+def rsub(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
+    return input_b - input_tensor_a
 
 
 @ttnn_op("ttnn.multiply")
@@ -38,15 +38,18 @@ def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Te
 
 
 @ttnn_op("ttnn.divide", left_out="the reciprocal that the device multiplies by")
-def divide(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
-    return input_tensor_a / input_tensor_b
+def divide(
+    _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor | None = None, value: float | None = None
+) -> Tensor:
+    """By a tensor, or by a number: ttnn names it ``value``."""
+    other = value if input_tensor_b is None else input_tensor_b
+    assert other is not None
+    return input_tensor_a / other
 
 
 @ttnn_op("ttnn.maximum")
-def maximum(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
-    if isinstance(input_tensor_b, Tensor):
-        return torch.maximum(input_tensor_a, input_tensor_b)
-    return input_tensor_a.clamp(min=input_tensor_b)
+def maximum(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
+    return input_tensor_a.clamp(min=input_b)
 
 
 def _unary(name: str, function: Callable[[Tensor], Tensor], left_out: str = "nothing") -> TtnnOp:
@@ -67,8 +70,8 @@ sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
 sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
 
 
-def _binary(overload: Any, op: TtnnOp) -> None:
-    """Register the rule of an arithmetic op: the second operand is a tensor or a number."""
+def _binary(overload: Any, op: TtnnOp, number: str = "input_tensor_b") -> None:
+    """Register the rule of an arithmetic op: the second operand is a tensor, or a number, which ttnn calls ``number``."""
 
     @lowers(overload)
     def rule(context: Context, node: Node) -> Value:
@@ -77,7 +80,7 @@ def _binary(overload: Any, op: TtnnOp) -> None:
         other = node.operand("other")
         operands: dict[str, Any] = {"input_tensor_a": context.tensor(node["self"])}
         if other is None:
-            return context.emit(op, operands, input_tensor_b=context.scalar(node.attribute("other")))
+            return context.emit(op, operands, **{number: context.scalar(node.attribute("other"))})
         return context.emit(op, operands | {"input_tensor_b": context.tensor(other)})
 
 
@@ -91,14 +94,11 @@ def _activation(overload: Any, op: TtnnOp) -> None:
         return context.emit(op, {"input_tensor": context.tensor(node.operands[0])})
 
 
-for _overload, _op in (
-    (ops.add.Tensor, add),
-    (ops.sub.Tensor, subtract),
-    (ops.rsub.Scalar, rsub),
-    (ops.mul.Tensor, multiply),
-    (ops.div.Tensor, divide),
-):
-    _binary(_overload, _op)
+_binary(ops.add.Tensor, add)
+_binary(ops.sub.Tensor, subtract)
+_binary(ops.rsub.Scalar, rsub, number="input_b")
+_binary(ops.mul.Tensor, multiply)
+_binary(ops.div.Tensor, divide, number="value")
 for _overload, _op in (
     (ops.relu.default, relu),
     (ops.gelu.default, gelu),
@@ -113,4 +113,4 @@ for _overload, _op in (
 @lowers(ops.clamp_min.default)
 def lower_clamp_min(context: Context, node: Node) -> Value:
     operands = {"input_tensor_a": context.tensor(node["self"])}
-    return context.emit(maximum, operands, input_tensor_b=context.scalar(node.attribute("min")))
+    return context.emit(maximum, operands, input_b=context.scalar(node.attribute("min")))

@@ -28,8 +28,8 @@ def permute(_: Numerics, input_tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 @ttnn_op("ttnn.expand", rounding="nothing", flops=_no_flops)
-def expand(_: Numerics, input: Tensor, output_shape: tuple[int, ...]) -> Tensor:
-    return input.expand(output_shape)
+def expand(_: Numerics, input_tensor: Tensor, output_shape: tuple[int, ...]) -> Tensor:
+    return input_tensor.expand(output_shape)
 
 
 @ttnn_op("ttnn.slice", rounding="nothing", flops=_no_flops)
@@ -61,7 +61,7 @@ def lower_permute(context: Context, node: Node) -> Value:
 
 @lowers(ops.expand.default)
 def lower_expand(context: Context, node: Node) -> Value:
-    return context.emit(expand, {"input": context.tensor(node["self"])}, output_shape=node.result.type.shape)
+    return context.emit(expand, {"input_tensor": context.tensor(node["self"])}, output_shape=node.result.type.shape)
 
 
 @lowers(ops.slice.Tensor)

@@ -98,10 +98,11 @@ It stopped by itself on {stopped} of {phrases} phrases; its lengths are {length_
 ## How it was trained
 
 - Corpus: {train_count} phrases a speaker, spoken by `flite`, a random one to six words each.
-- Voice: Hugging Face's own loss with guided attention, AdamW with learning rate 1e-3, {voice_steps} steps of
-  {batch} phrases, {voice_minutes:.0f} minutes on one CPU core; validation loss {validation_loss:.3f}.
-- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, {vocoder_steps} steps of
-  {pieces} pieces of {frames} frames, {vocoder_minutes:.0f} minutes on one CPU core.
+- Voice: Hugging Face's own loss with guided attention, AdamW, batches of {batch} phrases, one thread:
+{voice_stages}
+- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, AdamW, batches of {pieces}
+  pieces of {frames} frames, one thread:
+{vocoder_stages}
 
 `python scripts/small_voice/make.py WORK_FOLDER` remakes all of it, this card included. It needs `flite` and the
 project's extra `voice`.
@@ -128,6 +129,16 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def stages(folder: Path) -> str:
+    """What ``training.json`` notes of each stage of a training, a line each."""
+    lines = []
+    for name, notes in read(folder / "training.json").items():
+        what = f"{notes['steps']} steps at learning rates up to {notes['rate']:g}, {notes['seconds'] / 60:.0f} minutes of CPU time"
+        losses = [f"{key.replace('_', ' ')} {value:.3f}" for key, value in notes.items() if key.endswith("loss")]
+        lines.append(f"  - {name}: {', '.join([what, *losses])}")
+    return "\n".join(lines)
+
+
 def write_card(voice: Path) -> str:
     """The model card of the voice in a folder."""
     from train_vocoder import BATCH as PIECES
@@ -135,7 +146,6 @@ def write_card(voice: Path) -> str:
     from train_voice import BATCH
 
     config, figures = read(voice / "config.json"), read(voice / FIGURES)
-    training, vocoder_training = read(voice / "training.json"), read(voice / "vocoder" / "training.json")
     pitch, stopping = figures["speakers"]["pitch"], figures["stopping"]["all"]
     return TEMPLATE.format(
         **{name: value for name, value in config.items() if name in TEMPLATE},
@@ -169,14 +179,11 @@ def write_card(voice: Path) -> str:
         worst=stopping["worst_length_error"],
         nearest=figures["speakers"]["nearest_mean_accuracy"]["voice"],
         train_count=corpus.TRAIN_PHRASES,
+        voice_stages=stages(voice),
+        vocoder_stages=stages(voice / "vocoder"),
         batch=BATCH,
-        voice_steps=training["steps"],
-        voice_minutes=training["seconds"] / 60,
-        validation_loss=training["validation_loss"],
         pieces=PIECES,
         frames=FRAMES,
-        vocoder_steps=vocoder_training["steps"],
-        vocoder_minutes=vocoder_training["seconds"] / 60,
     )
 
 

@@ -100,9 +100,11 @@ def load(folder: Path, split: str) -> list[Utterance]:
     return [Utterance(**fields) for fields in torch.load(folder / f"{split}.pt", weights_only=False)]
 
 
-def note_training(folder: Path, **figures: float) -> None:
-    """Write how a training went into ``training.json`` beside what it trained, for the model card."""
-    (folder / "training.json").write_text(json.dumps(figures, indent=2) + "\n")
+def note_training(folder: Path, stage: str, **figures: float) -> None:
+    """Note how a stage of training went in ``training.json`` beside what it trained, for the model card."""
+    file = folder / "training.json"
+    notes = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(notes | {stage: figures}, indent=2) + "\n")
 
 
 def main(folder: Annotated[Path, typer.Argument(help="where train.pt, validation.pt and test.pt go")]) -> None:

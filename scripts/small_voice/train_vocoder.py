@@ -18,6 +18,7 @@ from rich.progress import track
 from transformers import SpeechT5FeatureExtractor, SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 FRAMES, BATCH = 32, 12
+RATE = 2e-3
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 
 
@@ -55,7 +56,8 @@ def spectral_loss(got: torch.Tensor, want: torch.Tensor, basis: torch.Tensor) ->
 
 def pieces(data: list[corpus.Utterance], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of aligned mels [BATCH, FRAMES, 80] and sounds [BATCH, FRAMES * HOP]."""
-    mels, sounds = [], []
+    mels: list[torch.Tensor] = []
+    sounds: list[torch.Tensor] = []
     while len(mels) < BATCH:
         u = data[int(torch.randint(len(data), (), generator=generator))]
         last = min(len(u.mel), len(u.wav) // corpus.HOP) - FRAMES
@@ -77,14 +79,14 @@ def main(
     threads: int = 1,
 ) -> None:
     """Train and write the vocoder, weight norm removed, checked by loading it again."""
-    began = time.monotonic()
+    began = time.process_time()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     data = corpus.load(work, "train")
     vocoder = make_vocoder(data)
     basis = mel_basis()
-    optimizer = torch.optim.AdamW(vocoder.parameters(), lr=2e-3, betas=(0.8, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.05)
+    optimizer = torch.optim.AdamW(vocoder.parameters(), lr=RATE, betas=(0.8, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
     generator = torch.Generator().manual_seed(0)
     total = mean = 0.0
     for step in track(range(1, steps + 1), description="training"):
@@ -105,7 +107,9 @@ def main(
     with torch.no_grad():
         if not torch.equal(again(mels), vocoder(mels)):
             raise RuntimeError(f"the vocoder saved in {folder} does not load as it was trained")
-    corpus.note_training(folder, steps=steps, seconds=time.monotonic() - began, training_loss=mean)
+    corpus.note_training(
+        folder, "learning", steps=steps, rate=RATE, seconds=time.process_time() - began, training_loss=mean
+    )
 
 
 if __name__ == "__main__":

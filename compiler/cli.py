@@ -1,0 +1,165 @@
+"""The command line: ``speak``, ``compile`` and ``inspect``.
+
+Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler.terminal import progress_bar, quiet, refusals, tables
+
+if TYPE_CHECKING:
+    from compiler.speecht5 import CompiledSpeechT5
+
+app = typer.Typer(
+    help="Compile SpeechT5 text to speech to TTNN graphs, and speak with them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|OWNER/NAME", help="Checkpoint: a folder, or a name on the hub. The small voice by default."
+    ),
+]
+PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
+BoardOption = Annotated[str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100.")]
+BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
+TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
+StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]
+
+
+@app.command()
+def speak(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The WAV file.")
+    ] = Path("speech.wav"),
+    model: ModelOption = None,
+    vocoder: Annotated[
+        str | None, typer.Option(metavar="FOLDER|OWNER/NAME", help="Another vocoder than the checkpoint's own.")
+    ] = None,
+    speaker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A speaker of the checkpoint, or a .npy or .safetensors file with one vector. By default the first.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the pre-net's dropout.")] = 0,
+    precision: PrecisionOption = "float32",
+    board: BoardOption = "n150",
+    threshold: Annotated[float, typer.Option(metavar="P", help="Probability to stop at which speech ends.")] = 0.5,
+    min_len_ratio: Annotated[float, typer.Option(metavar="R", help="Least frames a token.")] = 0.0,
+    max_len_ratio: Annotated[float, typer.Option(metavar="R", help="Most frames a token.")] = 20.0,
+) -> None:
+    """Speak TEXT into a WAV file."""
+    with refusals():
+        from compiler import compile_speecht5  # noqa: PLC0415
+        from compiler.options import CompileOptions  # noqa: PLC0415
+        from compiler.sound import check_target, write_wav  # noqa: PLC0415
+
+        check_target(output)
+        CompileOptions(precision=precision, board=board)
+        from compiler import checkpoint, speaking  # noqa: PLC0415
+
+        speaking.check_text(text)
+        speaking.check_numbers(seed, threshold, min_len_ratio, max_len_ratio)
+        with quiet(), progress_bar() as stage:
+            stage("loading the voice")
+            voice = checkpoint.load_voice(model or str(checkpoint.SMALL_VOICE), vocoder)
+            speaking.prepare(voice, text, speaker)  # what cannot be said is refused before the seconds of compiling
+            stage("compiling")
+            compiled = compile_speecht5(voice.model, precision=precision, board=board)
+            speech = speaking.speak(
+                voice,
+                compiled,
+                text,
+                speaker,
+                seed,
+                lambda step, most: stage("speaking", step, most),
+                threshold=threshold,
+                minlenratio=min_len_ratio,
+                maxlenratio=max_len_ratio,
+            )
+            write_wav(output, speech.sound, speech.sample_rate)
+    typer.echo(
+        f"{speech.duration:.2f} s of sound in {speech.steps} steps, "
+        f"real-time factor {speech.real_time_factor:.2f}: {output}"
+    )
+
+
+@app.command("compile")
+def compile_(
+    model: ModelOption = None,
+    precision: PrecisionOption = "float32",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Compile all graphs; show their sizes and what the time went into."""
+    with refusals():
+        compiled = _compiled(model, precision, board, batch_size)
+        from compiler import report  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            measured = report.reports(compiled, text=text, steps=steps)
+        sizes = report.lengths(compiled, text=text, steps=steps)
+        if as_json:
+            options = {"precision": precision, "board": board, "batch_size": batch_size}
+            typer.echo(json.dumps({**options, **sizes, "graphs": report.as_dicts(measured)}, indent=2))
+        else:
+            tables(report.graph_table(measured, sizes), report.time_table(measured))
+
+
+@app.command()
+def inspect(
+    graph: Annotated[
+        str,
+        typer.Argument(metavar="GRAPH", help="encoder, utterance, decoder_step, decoder_step_attentions or postnet."),
+    ],
+    stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
+    list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
+    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
+    model: ModelOption = None,
+    precision: PrecisionOption = "float32",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+) -> None:
+    """Print GRAPH as text at any stage of its compilation."""
+    with refusals():
+        compiled = _compiled(model, precision, board, batch_size)
+        from compiler import printer, report  # noqa: PLC0415
+
+        with quiet():
+            recorder = compiled.stages(graph, text=text, steps=steps)
+        if list_stages:
+            tables(report.stage_table(recorder))
+        else:
+            typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
+
+
+def _compiled(model: str | None, precision: str, board: str, batch_size: int) -> CompiledSpeechT5:
+    """A model of which no graph is compiled yet."""
+    from compiler.options import CompileOptions  # noqa: PLC0415
+
+    options = CompileOptions(precision=precision, board=board, batch_size=batch_size)
+    from compiler import CompiledSpeechT5, checkpoint  # noqa: PLC0415
+
+    with quiet(), progress_bar() as stage:
+        stage("loading the model")
+        loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+    return CompiledSpeechT5(loaded, options)

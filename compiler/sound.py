@@ -1,0 +1,61 @@
+"""Sound to a file: checked before the work that makes the sound, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from io import BytesIO
+from pathlib import Path
+
+import soundfile
+from torch import Tensor
+
+from compiler.errors import CompilerError, InvalidArgument
+
+
+def check_target(path: Path) -> None:
+    """Raise ``InvalidArgument`` where no sound file can be written to ``path``. What is there stays as it is."""
+    ending = path.suffix.removeprefix(".").upper()
+    if ending != "WAV" and ending in soundfile.available_formats():
+        raise InvalidArgument(f"{str(path)!r}: sound is written as WAV and not as {ending}: name a .wav file")
+    try:
+        if path.is_dir():
+            raise InvalidArgument(f"{str(path)!r} is a folder: name a file in it")
+        if not path.parent.is_dir():
+            raise InvalidArgument(f"there is no folder {str(path.parent)!r} to write {path.name!r} in: make it first")
+        if path.exists() and not path.is_file():
+            raise InvalidArgument(f"{str(path)!r} is no ordinary file, and would be replaced by one: name another")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InvalidArgument(f"{str(path)!r} is there already and may not be written")
+        # Asking the system whether one may write is not always answered truly; trying is.
+        trial = _beside(path)
+        trial.open("xb").close()
+        trial.unlink()
+    except OSError as error:
+        raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def write_wav(path: Path, sound: Tensor, sample_rate: int) -> None:
+    """Write ``sound``, float [samples] from -1 to 1 (what is past that is clipped), as 16-bit PCM.
+
+    ``path`` holds the whole sound afterwards, or what it held before. Raises ``CompilerError`` where it cannot be
+    written.
+    """
+    encoded = BytesIO()
+    soundfile.write(encoded, sound.numpy(), sample_rate, subtype="PCM_16", format="WAV")
+    part = _beside(path)
+    try:
+        with part.open("xb") as file:
+            file.write(encoded.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, os.path.realpath(path))
+    except OSError as error:
+        raise CompilerError(f"{str(path)!r} could not be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new name in the folder of the file itself: only within one file system is a file replaced in one go."""
+    return Path(os.path.realpath(path)).with_name(f".speech-{secrets.token_hex(4)}.part")

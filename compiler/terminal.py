@@ -1,0 +1,93 @@
+"""How the commands talk: results and tables go to stdout, refusals and progress to stderr."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from compiler.errors import CompilerError, InvalidArgument
+from compiler.versions import UnsupportedVersion
+
+INTERRUPTED = 130
+"""The exit status of a shell's command that Ctrl-C ended."""
+PIPE_WIDTH = 120
+"""Columns of a table that does not go to a terminal."""
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say in one line what the user can act on, and leave: with 2 for bad arguments, 130 for Ctrl-C, 1 for the rest."""
+    try:
+        yield
+    except (CompilerError, UnsupportedVersion) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, InvalidArgument) else 1) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # the reader of a pipe has seen enough: typer leaves in silence
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own warnings and progress bars off the terminal."""
+    from huggingface_hub.utils import logging as hub  # noqa: PLC0415, takes a second
+    from transformers.utils import logging as hf  # noqa: PLC0415
+
+    before, hub_before, bars = hf.get_verbosity(), hub.get_verbosity(), hf.is_progress_bar_enabled()
+    hf.set_verbosity_error()
+    hub.set_verbosity(logging.ERROR)
+    hf.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf.set_verbosity(before)
+        hub.set_verbosity(hub_before)
+        if bars:
+            hf.enable_progress_bar()
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[..., None]]:
+    """A bar that is gone when the work is done; nothing where stderr is no terminal.
+
+    Gives a function of what is being done, and optionally of the steps done and the most that can come.
+    """
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[steps]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None, steps="")
+
+        def show(description: str, step: int = 0, most: int | None = None) -> None:
+            steps = f"step {step} of at most {most}" if most else ""
+            progress.update(task, description=description, completed=step, total=most, steps=steps)
+
+        yield show
+
+
+def tables(*shown: RenderableType) -> None:
+    """Print tables to stdout."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    for table in shown:
+        console.print(table)

@@ -1,0 +1,63 @@
+"""The small voice loaded and compiled once, and the command line run on it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import compiler
+from compiler.checkpoint import SMALL_VOICE, Voice, load_voice
+from compiler.cli import app
+from compiler.terminal import quiet
+
+
+@pytest.fixture(scope="session")
+def voice() -> Voice:
+    torch.set_num_threads(1)  # threads that wait for a busy core make so small a model many times slower
+    with quiet():
+        return load_voice(str(SMALL_VOICE))
+
+
+@pytest.fixture(scope="session")
+def compiled(voice: Voice) -> Any:
+    with quiet():
+        return compiler.CompiledSpeechT5(voice.model, compiler.CompileOptions())
+
+
+@pytest.fixture
+def run(compiled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+    """The command line in an empty folder, with tracing and compiling done once for all tests."""
+    monkeypatch.setattr(compiler, "compile_speecht5", lambda model, **options: compiled, raising=False)
+    monkeypatch.setattr(compiler, "CompiledSpeechT5", lambda model, options: compiled, raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.fixture
+def refused(run: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
+    """Run what is to be refused: the message, one line on stderr, with nothing else printed and no file made."""
+
+    def check(*arguments: object, code: int = 2) -> str:
+        before = sorted((tmp_path / "work").iterdir())
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (code, ""), result.output
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1, "one line"
+        assert sorted((tmp_path / "work").iterdir()) == before
+        return str(result.stderr.removeprefix("error: ").strip())
+
+    return check
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the small voice to spoil."""
+    return shutil.copytree(SMALL_VOICE, tmp_path / "checkpoint")

@@ -1,0 +1,153 @@
+"""``compile`` and ``inspect``."""
+
+import json
+import re
+
+import pytest
+
+from compiler import report
+from compiler.graph import Graph, Node, Port, Value
+from compiler.types import DType, TensorType
+
+GRAPHS = ["encoder", "utterance", "decoder_step", "decoder_step_attentions", "postnet"]
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a printed table."""
+    lines = (line for line in table.splitlines() if line.startswith("│"))
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+
+
+def test_compile_tells_sizes_and_times(run):
+    result = run("compile", "--text", 40)
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, second = result.stdout.split("milliseconds")
+    assert "graphs for up to 64 tokens of text and 64 decoder steps" in first
+    sizes = rows(first)
+    assert [row[0] for row in sizes] == GRAPHS
+    assert all(re.fullmatch(r"[\d.]+( [kMG]?B?)?", cell) for row in sizes for cell in row[1:])
+    times = {row[0]: row[1:] for row in rows(second)}
+    assert list(times)[:3] == ["trace", "import", "canonicalize"]
+    assert list(times)[-3:] == ["lower", "fuse-activation", "sum"]
+    assert [bool(cell) for cell in times["hoist-invariants"]] == [False, True, True, True, False]
+    assert max(map(len, result.stdout.splitlines())) <= 120
+    assert "…" not in result.stdout
+
+
+def test_compile_as_json(run, compiled):
+    result = run("compile", "--json")
+    made = json.loads(result.stdout)
+    assert [graph["graph"] for graph in made.pop("graphs")] == GRAPHS
+    assert made == {
+        "precision": "float32",
+        "board": "n150",
+        "batch_size": 1,
+        "text_tokens": 32,
+        "decoder_steps": 64,
+    }
+    step = json.loads(result.stdout)["graphs"][2]
+    final = compiled.decoder_step.graph
+    assert step["ttnn"] == len(final.nodes) == step["stages"][-1]["nodes"]
+    assert step["aten_imported"] > step["aten_optimised"] > 0
+    assert step["constant_bytes"] == sum(c.value.type.bytes for c in final.constants)
+    assert step["parameters"] < step["flops"], "a multiplication and an addition for each weight"
+    assert [stage["stage"] for stage in step["stages"]][:3] == ["trace", "import", "canonicalize"]
+    assert all(stage["seconds"] >= 0 for stage in step["stages"])
+
+
+def test_peak_of_a_chain():
+    kind = TensorType((8,), DType.FLOAT32)
+    values = [Value(kind) for _ in range(5)]
+    given, *made = values
+
+    def node(reads: tuple[Value, ...], result: Value) -> Node:
+        return Node(None, reads, tuple(map(str, range(len(reads)))), (), (result,))  # type: ignore[arg-type]
+
+    chain = tuple(node((a,), b) for a, b in zip(values, made, strict=False))
+    assert report.peak_bytes(Graph("chain", (Port("x", given),), (), chain, (Port("y", made[-1]),))) == 3 * 32
+    late = (*chain[:-1], node((made[0], made[2]), made[3]))
+    assert report.peak_bytes(Graph("late", (Port("x", given),), (), late, (Port("y", made[-1]),))) == 4 * 32
+    unread = (*chain, node((given,), Value(kind)))
+    assert report.peak_bytes(Graph("unread", (Port("x", given),), (), unread, (Port("y", made[-1]),))) == 3 * 32
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (896, "896"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (999_499, "999 k"),
+        (999_600, "1.00 M"),
+        (2.5e15, "2500 T"),
+    ],
+)
+def test_short_numbers(number, text):
+    assert report.short(number) == text
+    assert report.short(number, "B").endswith("B")
+
+
+def test_inspect_prints_the_final_graph(run, compiled):
+    result = run("inspect", "encoder")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{compiled.encoder}\n"
+    assert "ttnn.linear(" in result.stdout
+    assert "  # speecht5.encoder" in result.stdout
+    plain = run("inspect", "encoder", "--no-origins").stdout
+    assert "#" not in plain
+    assert plain.startswith("graph encoder {\n  inputs:\n    %input_ids: u32[1,32] row_major dram\n")
+    assert "u32[1,64]" in run("inspect", "encoder", "--text", 33).stdout
+
+
+def test_inspect_at_other_stages(run):
+    first = run("inspect", "encoder", "--stage", "import").stdout
+    assert "aten.linear.default(" in first
+    assert "ttnn." not in first
+    assert "%input_ids: i64[1,32]" in first
+    assert run("inspect", "encoder", "--stage", "canonicalize").stdout != first
+    second = run("inspect", "encoder", "--stage", "canonicalize-2").stdout
+    assert second.count("\n") < run("inspect", "encoder", "--stage", "canonicalize").stdout.count("\n")
+    last = rows(run("inspect", "encoder", "--list").stdout)[-1][0]
+    assert run("inspect", "encoder", "--stage", last).stdout == run("inspect", "encoder").stdout
+
+
+def test_inspect_lists_stages(run, compiled):
+    listed = rows(run("inspect", "postnet", "--list").stdout)
+    records = compiled.stages("postnet").records
+    assert [row[0] for row in listed] == list(report.stages(compiled.stages("postnet")))
+    assert [int(row[1]) for row in listed] == [len(record.graph.nodes) for record in records]
+    changed = {row[0]: row[2] for row in listed}
+    assert (changed["import"], changed["fold-batch-norm"], changed["fuse-attention"]) == ("yes", "yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("decoder",), "there is no graph 'decoder': choose one of encoder, utterance, decoder_step, "),
+        (
+            ("encoder", "--stage", "canonicalize-3"),
+            "there is no stage 'canonicalize-3': choose one of import, canonicali",
+        ),
+        (("encoder", "--text", "201"), "text=201: the model was compiled for 1 to 200"),
+        (("postnet", "--steps", "0"), "steps=0: the model was compiled for 1 to 600"),
+        (("encoder", "--precision", "int8"), "precision='int8' is not known: choose one of float32, bfloat16"),
+        (("encoder", "--batch-size", "0"), "batch_size=0: a whole number of at least 1 is expected"),
+    ],
+)
+def test_inspect_refuses(refused, arguments, message):
+    assert refused("inspect", *arguments).startswith(message)
+
+
+def test_compile_refuses(refused):
+    assert refused("compile", "--text", "0") == "text=0: the model was compiled for 1 to 200"
+    assert refused("compile", "--board", "x").startswith("board='x' is not known: ")
+
+
+def test_a_full_disk_is_told_without_a_traceback(run, monkeypatch):
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("compiler.printer.to_text", fail)
+    result = run("inspect", "encoder")
+    assert (result.exit_code, result.stderr) == (1, "error: [Errno 28] No space left on device\n")

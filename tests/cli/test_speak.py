@@ -1,0 +1,125 @@
+"""``speak``: the sound file, whole or not at all."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+import compiler
+from compiler import InvalidArgument, SpeechTooLong, checkpoint, sound, speakers, speaking
+
+
+def test_a_wav_of_the_spoken_length(run, voice, compiled):
+    result = run("speak", "four nine three", "-o", "out.wav")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    info = soundfile.info("out.wav")
+    assert (info.format, info.subtype, info.channels, info.samplerate) == ("WAV", "PCM_16", 1, 16000)
+    samples, _ = soundfile.read("out.wav")
+    assert 0.05 < np.abs(samples).max() <= 1.0
+    speech = speaking.speak(voice, compiled, "four nine three")
+    assert len(samples) == speech.sound.shape[0] == speech.steps * 2 * 256
+    assert np.abs(samples - speech.sound.numpy()).max() < 1 / 2**14
+    assert result.stdout.startswith(f"{len(samples) / 16000:.2f} s of sound in {speech.steps} steps, real-time factor ")
+    assert result.stdout.endswith(": out.wav\n")
+    assert os.listdir() == ["out.wav"]
+
+
+def test_seed_and_speaker_decide_the_sound(run):
+    def spoken(*options: object) -> bytes:
+        assert run("speak", "seven", "-o", "x.wav", *options).exit_code == 0
+        return Path("x.wav").read_bytes()
+
+    first = spoken()
+    assert spoken("--seed", 0, "--speaker", "angus") == first, "the first by name is the default"
+    assert spoken("--seed", 1) != first
+    assert spoken("--speaker", "anna") != first
+    assert spoken("--max-len-ratio", 4) != first
+
+
+@pytest.mark.parametrize("kind", ["npy", "safetensors"])
+def test_a_speaker_from_a_file(run, voice, kind):
+    file, vector = f"me.{kind}", voice.speakers["anna"]
+    np.save(file, vector.numpy()[None]) if kind == "npy" else save_file({"any": vector}, file)
+    assert run("speak", "one", "-o", "a.wav", "--speaker", file).exit_code == 0
+    assert run("speak", "one", "-o", "b.wav", "--speaker", "anna").exit_code == 0
+    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+
+
+def test_speak_hands_options_to_the_compiler_and_reports_steps(run, compiled, voice, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(compiler, "compile_speecht5", lambda model, **options: seen.update(options) or compiled)
+    assert run("speak", "one", "--precision", "bfloat16", "--board", "p150").exit_code == 0
+    assert seen == {"precision": "bfloat16", "board": "p150"}
+    assert os.listdir() == ["speech.wav"]
+    steps = []
+    speech = speaking.speak(voice, compiled, "one", progress=lambda step, most: steps.append((step, most)))
+    assert steps == [(i + 1, 50) for i in range(speech.steps)]
+    assert speech.real_time_factor == pytest.approx(speech.seconds / (speech.sound.shape[0] / 16000))
+    assert not speech.sound.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "stderr"),
+    [
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "error: 'speech.wav' could not be written: No space left on device\n",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_what_was_there_stays_when_writing_fails(run, monkeypatch, raised, code, stderr):
+    def fail(descriptor: int) -> None:
+        raise raised
+
+    Path("speech.wav").write_text("dear")
+    monkeypatch.setattr(os, "fsync", fail)
+    result = run("speak", "one")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", stderr)
+    assert (os.listdir(), Path("speech.wav").read_text()) == (["speech.wav"], "dear")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "stderr"),
+    [(SpeechTooLong("too long"), 1, "error: too long\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+)
+def test_no_file_when_speaking_ends_early(run, compiled, monkeypatch, raised, code, stderr):
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(type(compiled), "generate_speech", fail)
+    result = run("speak", "one")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", stderr)
+    assert os.listdir() == []
+
+
+def test_sound_replaces_the_file_behind_a_link(tmp_path):
+    (tmp_path / "real.wav").write_text("old")
+    (tmp_path / "link.wav").symlink_to("real.wav")
+    sound.check_target(tmp_path / "link.wav")
+    sound.write_wav(tmp_path / "link.wav", torch.tensor([0.0, 0.5, 2.0, -2.0]), 8000)
+    assert (tmp_path / "link.wav").is_symlink()
+    samples, rate = soundfile.read(tmp_path / "real.wav", dtype="int16")
+    assert (samples.tolist(), rate) == ([0, 16384, 32767, -32768], 8000)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_sound_that_is_no_sound(voice, compiled, monkeypatch):
+    silent = checkpoint.Voice(voice.model, voice.tokenizer, voice.speakers, lambda s: torch.full((9,), torch.nan))
+    with pytest.raises(compiler.CompilerError, match="infinite or not a number"):
+        speaking.speak(silent, compiled, "one")
+
+
+def test_a_name_goes_before_a_file(voice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros(16))
+    named = checkpoint.Voice(voice.model, voice.tokenizer, {"a.npy": torch.ones(16)}, voice.vocoder)
+    assert torch.equal(speakers.embedding(named, "a.npy"), torch.ones(1, 16))
+    with pytest.raises(InvalidArgument):
+        speakers.embedding(voice, "b.npy")

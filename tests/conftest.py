@@ -1,0 +1,71 @@
+"""What all tests share: golden texts, and one small SpeechT5 with weights on which a fault shows."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what the tests get")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)`` fails with a diff unless ``text`` is what ``golden/<name>.txt`` holds."""
+    update = request.config.getoption("--update-golden")
+
+    def check(name: str, text: str) -> None:
+        file = GOLDEN / f"{name}.txt"
+        text = text.rstrip("\n") + "\n"
+        if update:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        elif not file.is_file():
+            pytest.fail(f"there is no golden file {file.name}: make it with --update-golden", pytrace=False)
+        elif file.read_text() != text:
+            lines = (file.read_text().splitlines(), text.splitlines())
+            diff = difflib.unified_diff(*lines, f"golden/{file.name}", "this run", lineterm="")
+            pytest.fail("\n".join(["the text is not the golden one:", *diff]), pytrace=False)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Any:
+    """A SpeechT5ForTextToSpeech of two layers, hidden size 64 and heads of 32, in evaluation mode. Only read it."""
+    from transformers import SpeechT5Config
+
+    from tests.models import lively
+
+    config = SpeechT5Config(
+        vocab_size=20,
+        hidden_size=64,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        num_mel_bins=8,
+        reduction_factor=2,
+        speech_decoder_prenet_units=16,
+        speech_decoder_prenet_layers=2,
+        speech_decoder_postnet_layers=2,
+        speech_decoder_postnet_units=8,
+        speaker_embedding_dim=16,
+        encoder_max_relative_position=4,
+        max_text_positions=24,
+        max_speech_positions=40,
+    )
+    return lively(config)

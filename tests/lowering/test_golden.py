@@ -1,0 +1,250 @@
+"""A second opinion on the table of TTNN ops: the installed ttnn, which needs no device to be asked.
+
+Two things are asked. Its golden functions, the reference implementations in torch that its makers test it by, run on
+what each op of each case reads, and ought to give what our reference semantics give. And the signatures of its
+bindings: every keyword that the lowering emits must be one that the op takes. Docstrings are no help there, they name
+other parameters than the bindings do for permute, expand, concat and for arithmetic with a number.
+
+A ttnn that is missing is an error here, no reason to skip: the project depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import compiler.pipeline  # noqa: F401, registers the rules
+from compiler.constants import Weights
+from compiler.executor import to_device
+from compiler.graph import Node
+from compiler.types import DType
+from lowering import rules, table
+from lowering.linear import ACTIVATIONS, linear
+from lowering.table import Numerics
+from tests.lowering.cases import CASES, ORDER, Case, relative_error
+
+FLOAT32 = Numerics(DType.FLOAT32)
+QUIET = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}
+"""What keeps ttnn from printing its configuration when it is imported."""
+
+
+@cache
+def installed() -> ModuleType:
+    """The ttnn of this environment: imported late, as that takes seconds."""
+    for name, level in QUIET.items():
+        os.environ.setdefault(name, level)
+    import ttnn
+
+    return ttnn
+
+
+def callable_of(name: str) -> Any:
+    """The callable at a dotted name in ttnn; ``AttributeError`` where there is none."""
+    return reduce(getattr, name.split(".")[1:], installed())
+
+
+# --- What the cases make each op do -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Use:
+    """One op of one case with what it reads."""
+
+    case: str
+    node: Node
+    operands: tuple[Tensor, ...]
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments by name, each tensor a copy: some functions write theirs."""
+        given: dict[str, Any] = {k: v for k, v in self.node.attributes if k not in table.PLACEMENT}
+        for name, tensor in zip(self.node.names, self.operands, strict=True):
+            if name in self.node.op.lists:
+                given.setdefault(name, []).append(tensor.clone())
+            else:
+                given[name] = tensor.clone()
+        return given
+
+
+@cache
+def uses() -> Mapping[str, list[Use]]:
+    """The ops of all cases in float32, by name."""
+    found: dict[str, list[Use]] = {name: [] for name in table.OPS}
+    for case in CASES:
+        for use in uses_in(case):
+            found[use.node.op.name].append(use)
+    return found
+
+
+def uses_in(case: Case) -> Iterator[Use]:
+    drawn = case.sketch()
+    graph, weights = rules.lower(drawn.graph, DType.FLOAT32), Weights(drawn.weights)
+    values = {constant.value: weights[constant.expression] for constant in graph.constants}
+    values |= {port.value: to_device(drawn.inputs[port.name], port.value.type) for port in graph.inputs}
+    for node in graph.nodes:
+        use = Use(case.name, node, tuple(values[value] for value in node.operands))
+        yield use
+        values.update(zip(node.results, as_tuple(node.op.reference(FLOAT32, **use.arguments())), strict=True))
+
+
+def as_tuple(made: Any) -> tuple[Tensor, ...]:
+    return tuple(made) if isinstance(made, list | tuple) else (made,)
+
+
+# --- Golden functions ---------------------------------------------------------------------------------------
+
+NO_GOLDEN = {
+    "ttnn.conv1d": "its weights are prepared on the device; torch, which the cases compare with, is all there is"
+}
+"""Ops for which ttnn has no golden function, and why we do without."""
+
+GOLDEN_NAMES = {
+    "ttnn.rsub": {"input_b": "input_tensor_b"},
+    "ttnn.divide": {"value": "input_tensor_b"},
+    "ttnn.maximum": {"input_b": "input_tensor_b"},
+}
+"""Where a golden function names a parameter otherwise than the binding."""
+
+
+def golden(use: Use) -> tuple[Tensor, ...]:
+    name = use.node.op.name
+    names = GOLDEN_NAMES.get(name, {})
+    given = {names.get(key, key): value for key, value in use.arguments().items()}
+    if name == "ttnn.typecast":
+        given["dtype"] = {"i32": installed().int32}[str(use.node.attribute("dtype"))]
+    return as_tuple(installed().get_golden_function(callable_of(name))(**given))
+
+
+def difference(use: Use, reference: Callable[..., Any]) -> float:
+    """How far a reference is from the golden function on what an op reads."""
+    ours, theirs = as_tuple(reference(FLOAT32, **use.arguments())), golden(use)
+    if [tensor.shape for tensor in ours] != [tensor.shape for tensor in theirs]:
+        return float("inf")
+    return max(relative_error(got.float(), want.float()) for got, want in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in table.OPS if name not in NO_GOLDEN])
+def test_reference_semantics_agree_with_the_golden_function(name: str) -> None:
+    assert uses()[name]
+    for use in uses()[name]:
+        assert difference(use, use.node.op.reference) <= ORDER, use.case
+
+
+def test_reference_semantics_that_differ_are_seen() -> None:
+    for use in uses()["ttnn.rsub"]:
+        assert difference(use, lambda _, input_tensor_a, input_b: input_tensor_a - input_b) > ORDER
+    for use in uses()["ttnn.reshape"]:
+        assert difference(use, lambda _, input_tensor, shape: input_tensor.flatten().repeat(2)) > ORDER
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_of_a_linear_agree_with_the_golden_function(activation: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    a, b, bias = (torch.randn(shape, generator=random) for shape in ((2, 5, 16), (16, 8), (1, 8)))
+    ours = linear.reference(FLOAT32, a, b, bias, activation)
+    theirs = installed().get_golden_function(installed().linear)(a, b, bias=bias, activation=activation)
+    assert relative_error(ours, theirs) <= ORDER
+
+
+@pytest.mark.parametrize("name", NO_GOLDEN)
+def test_there_is_still_no_golden_function(name: str) -> None:
+    try:
+        installed().get_golden_function(callable_of(name))
+    except RuntimeError as error:
+        assert "does not have a golden function" in str(error)
+    else:
+        pytest.fail(f"{name} has a golden function now: take it out of NO_GOLDEN, so that it is compared with")
+
+
+def test_no_golden_names_ops_of_the_table_only() -> None:
+    assert set(NO_GOLDEN) | set(GOLDEN_NAMES) <= set(table.OPS)
+
+
+# --- Signatures ---------------------------------------------------------------------------------------------
+
+PLACED_BY = {
+    "compute": {"compute_kernel_config", "compute_config"},
+    "layout": {"layout", "conv_config"},
+    "dtype": {"dtype"},
+    "memory_config": {"memory_config"},
+}
+"""The parameters by which ttnn takes what ``lowering.table.PLACEMENT`` says of an op, one of each set."""
+ADDED = {"device"}
+"""Required parameters that are known only when a device is there."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One overload of a binding: its parameters, and those of them without a default."""
+
+    parameters: frozenset[str]
+    required: frozenset[str]
+
+    def takes(self, names: set[str], placed: set[str]) -> bool:
+        return (
+            names <= self.parameters
+            and self.required - ADDED <= names | placed
+            and all(PLACED_BY[attribute] & self.parameters for attribute in placed)
+        )
+
+
+def signatures(name: str) -> list[Signature]:
+    """The overloads of an op, as nanobind made them."""
+    texts = [text for text, *_ in type(callable_of(name).function).__call__.__nb_signature__]
+    return [parsed(text) for text in texts]
+
+
+def parsed(text: str) -> Signature:
+    """``def __call__(self, a: T, *, b: int = 0) -> R``, where types may hold ``::`` and commas."""
+    inner = text[text.index("(") + 1 : text.rindex(") ->")]
+    starts = list(re.finditer(r"(?:^|, )(\w+): (?!:)", inner))
+    ends = [match.start() for match in starts[1:]] + [len(inner)]
+    pieces = {match[1]: inner[match.end() : end] for match, end in zip(starts, ends, strict=True)}
+    return Signature(frozenset(pieces), frozenset(name for name, piece in pieces.items() if " = " not in piece))
+
+
+@pytest.mark.parametrize("name", table.OPS)
+def test_the_op_is_a_callable_of_the_installed_ttnn(name: str) -> None:
+    assert callable(callable_of(name))
+
+
+@pytest.mark.parametrize("name", table.OPS)
+def test_one_overload_takes_all_keywords_that_the_lowering_emits(name: str) -> None:
+    overloads = signatures(name)
+    for use in uses()[name]:
+        attributes = {key for key, _ in use.node.attributes}
+        placed = attributes & set(table.PLACEMENT)
+        names = (set(use.node.names) | attributes) - placed
+        assert any(overload.takes(names, placed) for overload in overloads), (
+            f"{use.case}: {name} does not take {sorted(names)} with {sorted(placed)}; it takes one of "
+            + " | ".join(", ".join(sorted(overload.parameters)) for overload in overloads)
+        )
+
+
+@pytest.mark.parametrize("name", table.OPS)
+def test_reference_semantics_name_parameters_as_ttnn_does(name: str) -> None:
+    code = table.OPS[name].reference.__code__
+    ours = set(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+    theirs = frozenset().union(*(overload.parameters for overload in signatures(name)))
+    assert ours <= theirs
+
+
+def test_signatures_are_read_with_defaults_and_nested_types() -> None:
+    text = "def __call__(self, a: m.T, b: int | dict[str, x::C], *, c: m.S[tuple[int, int]] = \\0, d: bool) -> None"
+    assert parsed(text) == Signature(frozenset("abcd"), frozenset("abd"))
+
+
+def test_a_wrong_keyword_is_seen() -> None:
+    (signature,) = signatures("ttnn.expand")
+    assert signature.takes({"input_tensor", "output_shape"}, set())
+    assert not signature.takes({"input", "output_shape"}, set())
+    assert not signature.takes({"input_tensor"}, set())
+    assert not signature.takes({"input_tensor", "output_shape"}, {"compute"})

@@ -1,0 +1,36 @@
+"""The small SpeechT5's three components as imported graphs, with numbers to run them on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from compiler.components import COMPONENTS
+from compiler.importer import import_program
+from compiler.trace import trace
+from tests.passes.interpret import Case
+
+LENGTHS = {"text": 5, "steps": 7, "frames": 6}
+
+
+@pytest.fixture(scope="session")
+def components(tiny_model: Any) -> dict[str, Case]:
+    return {name: _case(make(tiny_model, 2)) for name, make in COMPONENTS.items()}
+
+
+def _case(component: Any) -> Case:
+    traced = trace(component)
+    graph = import_program(traced, LENGTHS)
+    random = torch.Generator().manual_seed(1)
+    inputs = {port.name: torch.randn(port.value.type.shape, generator=random) for port in graph.inputs}
+    for name, tensor in inputs.items():
+        if name.endswith("mask"):
+            inputs[name] = (torch.arange(tensor.shape[1]) < torch.tensor([[tensor.shape[1]], [3]])).float()
+    if "input_ids" in inputs:
+        inputs["input_ids"] = torch.randint(4, 20, inputs["input_ids"].shape, generator=random)
+    if "position" in inputs:
+        inputs["position"] = torch.tensor([4])
+        inputs["dropout_masks"] = (inputs["dropout_masks"] > 0).float()
+    return Case(graph, traced.parameters, inputs)

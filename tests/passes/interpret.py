@@ -1,0 +1,192 @@
+"""Graphs written by hand, graphs run by torch, and what holds for every pass.
+
+Graphs run in float64, constants included. A pass changes how numbers are computed and not which, so what rounding may
+explain here is 1e-16 of the largest value between input and output; a tolerance of 1e-9 leaves room for that and for
+nothing else: forgetting an epsilon of 1e-5 shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compiler.aten import Aten, emit
+from compiler.constants import Computed, Expression, Literal, Parameter
+from compiler.graph import Builder, Graph, Node, Origin, Port, Value
+from compiler.printer import show, to_text
+from compiler.types import DType, TensorType
+from compiler.verify import Stage, verify
+from lowering.table import Numerics, TtnnOp
+from passes.base import without_dead_nodes
+
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph with numbers to run it on."""
+
+    graph: Graph
+    parameters: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+
+    def run(self, graph: Graph | None = None) -> dict[str, Tensor]:
+        return interpret(graph or self.graph, self.parameters, self.inputs)
+
+
+@dataclass
+class Sketch:
+    """Writes a graph by hand. Each op has an origin of its own: ``line:1``, ``line:2``, ..."""
+
+    builder: Builder = field(default_factory=Builder)
+    ports: list[Port] = field(default_factory=list)
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    random: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+
+    def input(self, name: str, *shape: int, below: int | None = None) -> Value:
+        """An input of normal numbers; of whole numbers where they are to be ``below`` something."""
+        data = self._normal(shape) if below is None else torch.randint(below, shape, generator=self.random)
+        self.inputs[name] = data
+        self.ports.append(Port(name, Value(TensorType.of(data))))
+        return self.ports[-1].value
+
+    def weight(self, name: str, *shape: int) -> Value:
+        """A parameter; a variance is positive."""
+        if name not in self.parameters:
+            data = self._normal(shape)
+            self.parameters[name] = data.abs() + 0.5 if name.endswith("var") else data
+        return self.builder.constant(Parameter(name), TensorType.of(self.parameters[name]))
+
+    def op(self, overload: Any, *args: Any, module: str = "model", **kwargs: Any) -> Value:
+        return emit(self.builder, overload, *args, origins=[self._origin(module)], **kwargs)
+
+    def parts(self, overload: Any, operand: Value, types: list[TensorType], **attributes: Any) -> tuple[Value, ...]:
+        """An op with several results."""
+        name = Aten(overload).parameters[0]
+        return self.builder.emit(Aten(overload), [(name, operand)], attributes, types, [self._origin("model")])
+
+    def case(self, *outputs: Value, **named: Value) -> Case:
+        """The graph, its outputs called ``out``, ``out1``, ... unless they are given names."""
+        ports = [Port(f"out{i or ''}", value) for i, value in enumerate(outputs)]
+        ports += [Port(name, value) for name, value in named.items()]
+        return Case(self.builder.graph("sketch", self.ports, ports), dict(self.parameters), dict(self.inputs))
+
+    def _normal(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=self.random)
+
+    def _origin(self, module: str) -> Origin:
+        return Origin(module, f"line:{len(self.builder.nodes) + 1}")
+
+
+def interpret(graph: Graph, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run a graph of either stage in float64, and check on the way that every type is as stated."""
+    memory = {port.value: _wide(inputs[port.name].clone()) for port in graph.inputs}
+    memory |= {constant.value: evaluate(constant.expression, parameters) for constant in graph.constants}
+    for node in graph.nodes:
+        results = _apply(node.op, node.names, [memory[v] for v in node.operands], node.attributes)
+        for value, tensor in zip(node.results, results, strict=True):
+            stated = value.type
+            assert (tuple(tensor.shape), tensor.is_floating_point()) == (stated.shape, stated.dtype.is_float), node
+            memory[value] = tensor
+    return {port.name: memory[port.value] for port in graph.outputs}
+
+
+def evaluate(expression: Expression, parameters: Mapping[str, Tensor]) -> Tensor:
+    """A constant in float64."""
+    if isinstance(expression, Parameter):
+        return _wide(parameters[expression.name])
+    if isinstance(expression, Literal):
+        return _wide(expression.tensor)
+    assert isinstance(expression, Computed)
+    names, operands = [n for n, _ in expression.operands], [evaluate(e, parameters) for _, e in expression.operands]
+    (result,) = _apply(expression.op, names, operands, expression.attributes)
+    return result
+
+
+def _apply(op: Any, names: Any, tensors: list[Tensor], attributes: Any) -> tuple[Tensor, ...]:
+    if isinstance(op, TtnnOp):
+        made = op.apply(Numerics(DType.FLOAT32), names, tensors, attributes)  # float32 here means: rounds nothing
+    else:
+        given = {n: torch.float64 if n == "dtype" and v == "f32" else v for n, v in attributes}
+        # A value has no strides, and torch refuses to view some.
+        made = op.apply(zip(names, (t.contiguous() for t in tensors), strict=True), given)
+    return tuple(map(_wide, made if isinstance(made, list | tuple) else (made,)))
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.detach().double() if tensor.is_floating_point() else tensor
+
+
+def assert_same_numbers(got: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> None:
+    assert list(got) == list(want)
+    for name, tensor in want.items():
+        bound = TOLERANCE * max(1.0, float(tensor.abs().max())) if tensor.is_floating_point() else 0
+        off = float((got[name] - tensor).abs().max())
+        assert off <= bound, f"{name} is off by {off:.3g}, {bound:.3g} is allowed"
+
+
+def changed(step: Any, case: Case, stage: Stage = Stage.ATEN) -> Graph:
+    """What a pass makes of a graph, after checking all that holds for every pass."""
+    before, ports = to_text(case.graph), signature(case.graph)
+    graph = step.run(case.graph)
+    assert to_text(case.graph) == before, "the pass changed the graph that it was given"
+    assert signature(graph) == ports
+    verify(graph, stage, after=step.name)
+    assert [v for promised in step.ensures for v in promised.violations(graph)] == []
+    assert step.run(graph) is graph, "running the pass again changes the graph again"
+    assert graph is case.graph or graph != case.graph, "nothing changed, yet it is another object"
+    assert origins(graph) <= origins(case.graph), "an origin was made up"
+    assert_same_numbers(case.run(graph), case.run())
+    return graph
+
+
+def fused(step: Any, case: Case, stage: Stage = Stage.ATEN) -> Graph:
+    """The same for a fusion, which rewrites something here and forgets no place in the model that it replaces."""
+    graph = changed(step, case, stage)
+    assert graph is not case.graph
+    assert origins(graph) == origins(case.graph)
+    return graph
+
+
+def signature(graph: Graph) -> list[tuple[str, str, TensorType]]:
+    ports = [("input", p) for p in graph.inputs] + [("output", p) for p in graph.outputs]
+    return [(kind, port.name, port.value.type) for kind, port in ports]
+
+
+def origins(graph: Graph) -> set[Origin]:
+    return {origin for node in graph.nodes for origin in node.origins}
+
+
+def has_dead_code(graph: Graph) -> bool:
+    return without_dead_nodes(graph) is not graph
+
+
+def ops_of(graph: Graph) -> list[str]:
+    """The names of the ops in order, without namespace and overload."""
+    return [_short(node) for node in graph.nodes]
+
+
+def formula(graph: Graph) -> str:
+    """The first output as one nested expression."""
+    inputs = {port.value: port.name for port in graph.inputs}
+
+    def say(value: Value) -> str:
+        if value in inputs:
+            return inputs[value]
+        if value in graph.expressions:
+            return str(graph.expressions[value])
+        node = graph.producers[value]
+        part = f"[{node.results.index(value)}]" if len(node.results) > 1 else ""
+        arguments = [*map(say, node.operands), *(f"{name}={show(v)}" for name, v in node.attributes)]
+        return f"{_short(node)}({', '.join(arguments)}){part}"
+
+    return say(graph.outputs[0].value)
+
+
+def _short(node: Node) -> str:
+    return node.op.short_name if isinstance(node.op, Aten) else node.op.name

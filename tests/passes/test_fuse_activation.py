@@ -1,0 +1,101 @@
+"""FuseActivation, on TTNN graphs: what it takes, what it refuses and why, and that a wrong activation shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from compiler.aten import ops
+from compiler.graph import Builder, Value
+from compiler.printer import to_text
+from compiler.types import DType
+from compiler.verify import Stage
+from lowering.linear import linear
+from lowering.rules import lower
+from passes.fuse_activation import FuseActivation
+from passes.rewrite import Match, near_misses
+from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+
+
+def lowered(case: Case) -> Case:
+    return replace(case, graph=lower(case.graph, DType.FLOAT32))
+
+
+def dense(s: Sketch, x: Value, bias: bool = True) -> Value:
+    given = s.weight("bias", 5) if bias else None
+    return s.op(ops.linear.default, x, s.weight("weight", 5, x.type.shape[-1]), given, module="dense")
+
+
+def layer(activation: Any = ops.gelu.default, bias: bool = True) -> Case:
+    s = Sketch()
+    active = s.op(activation, dense(s, s.input("x", 2, 4), bias), module="activation")
+    return lowered(s.case(s.op(ops.mul.Tensor, active, 2.0)))
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    golden("fuse_activation", to_text(fused(FuseActivation(), layer(), Stage.TTNN)))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", ["relu", "gelu", "silu"])
+def test_takes(name: str, bias: bool) -> None:
+    graph = fused(FuseActivation(), layer(getattr(ops, name).default, bias), Stage.TTNN)
+    assert ops_of(graph) == ["ttnn.linear", "ttnn.multiply"]
+    assert graph.nodes[0].attribute("activation") == name
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_leaves_what_a_linear_cannot_apply(name: str) -> None:
+    case = layer(getattr(ops, name).default)
+    assert changed(FuseActivation(), case, Stage.TTNN) is case.graph
+    assert near_misses(FuseActivation(), case.graph) == []
+
+
+def misses() -> dict[str, Case]:
+    cases = {}
+    s = Sketch()
+    cases["its input is not a linear"] = s.case(s.op(ops.relu.default, s.op(ops.tanh.default, s.input("x", 2, 4))))
+    s = Sketch()
+    made = dense(s, s.input("x", 2, 4))
+    cases["the linear's result is read elsewhere"] = s.case(s.op(ops.relu.default, made), s.op(ops.tanh.default, made))
+    return {reason: lowered(case) for reason, case in cases.items()}
+
+
+@pytest.mark.parametrize(("reason", "case"), misses().items())
+def test_near_miss(reason: str, case: Case) -> None:
+    assert FuseActivation().run(case.graph) is case.graph
+    assert [(node.op.name, why) for node, why in near_misses(FuseActivation(), case.graph)] == [("ttnn.relu", reason)]
+
+
+def test_near_miss_of_a_second_activation() -> None:
+    s = Sketch()
+    twice = s.op(ops.gelu.default, s.op(ops.relu.default, dense(s, s.input("x", 2, 4))))
+    graph = fused(FuseActivation(), lowered(s.case(twice)), Stage.TTNN)
+    assert ops_of(graph) == ["ttnn.linear", "ttnn.gelu"]
+    assert [why for _, why in near_misses(FuseActivation(), graph)] == ["the linear has an activation already"]
+
+
+def test_a_linear_that_is_an_output_is_read_elsewhere() -> None:
+    s = Sketch()
+    made = dense(s, s.input("x", 2, 4))
+    case = lowered(s.case(s.op(ops.relu.default, made), made))
+    assert FuseActivation().run(case.graph) is case.graph
+
+
+class Fixed(FuseActivation):
+    activation: str | None
+
+    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
+        attributes = {**dict(match.nodes[1].attributes), "activation": self.activation}
+        return builder.emit(linear, match.values, attributes, [match.nodes[0].result.type], match.origins)
+
+
+@pytest.mark.parametrize("wrong", ["relu", None])
+def test_a_wrong_activation_shows(wrong: str | None) -> None:
+    fault = type("Wrong", (Fixed,), {"activation": wrong})()
+    case = layer(ops.gelu.default)
+    with pytest.raises(AssertionError, match="is off by"):
+        assert_same_numbers(case.run(fault.run(case.graph)), case.run())

@@ -1,0 +1,144 @@
+"""hoist_invariants: once and body together are the loop's body, and nothing invariant is left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+
+from compiler.aten import ops
+from compiler.components import INVARIANT
+from compiler.graph import Graph
+from compiler.pipeline import ATEN_PASSES, run_passes
+from compiler.printer import to_text
+from compiler.verify import Stage, verify
+from passes.hoist_invariants import hoist_invariants
+from tests.passes.interpret import (
+    Case,
+    Sketch,
+    assert_same_numbers,
+    has_dead_code,
+    interpret,
+    ops_of,
+    origins,
+    signature,
+)
+
+
+def loop() -> Case:
+    """Cross-attention in small: keys of an invariant, scores with what changes, and a mask that both parts read."""
+    s = Sketch()
+    x, encoded, mask = s.input("x", 1, 2, 4), s.input("encoded", 1, 3, 4), s.input("mask", 1, 1, 3)
+    weight = s.weight("k.weight", 4, 4)
+    keys = s.op(ops.linear.default, encoded, weight, module="layers.0.attention.k_proj")
+    keys = s.op(ops.permute.default, keys, [0, 2, 1], module="layers.0.attention")
+    low = s.op(ops.mul.Tensor, mask, -100.0, module="layers.0.attention")
+    turned = s.op(ops.linear.default, x, weight, module="layers.0.attention.q_proj")
+    scores = s.op(ops.bmm.default, turned, keys, module="layers.0.attention")
+    scores = s.op(ops.add.Tensor, s.op(ops.add.Tensor, scores, low), mask)
+    return s.case(scores=scores)
+
+
+def both(case: Case, once: Graph, body: Graph, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the loop's body gives on ``inputs``, with what runs once run on the case's own inputs."""
+
+    def run(graph: Graph, given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return interpret(graph, case.parameters, {p.name: given[p.name] for p in graph.inputs})
+
+    return run(body, {**inputs, **run(once, case.inputs)})
+
+
+def split(case: Case, invariant: tuple[str, ...]) -> tuple[Graph, Graph]:
+    """Both halves, after checking all that holds for any split."""
+    text = to_text(case.graph)
+    once, body = hoist_invariants(case.graph, invariant, "once")
+    assert to_text(case.graph) == text
+    for graph in (once, body):
+        verify(graph, Stage.ATEN)
+        assert not has_dead_code(graph)
+    assert [p.name for p in once.inputs] == [p.name for p in case.graph.inputs if p.name in invariant]
+    assert [s for s in signature(body) if s[0] == "output"] == [s for s in signature(case.graph) if s[0] == "output"]
+    assert origins(once) | origins(body) == origins(case.graph)
+    assert_same_numbers(both(case, once, body, case.inputs), case.run())
+    return once, body
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    golden("hoist_invariants", "\n\n".join(map(to_text, split(loop(), ("encoded", "mask")))))
+
+
+def test_hoists_all_that_reads_invariants_and_constants_alone() -> None:
+    once, body = split(loop(), ("encoded", "mask"))
+    assert ops_of(once) == ["linear", "permute", "mul"]
+    assert ops_of(body) == ["linear", "bmm", "add", "add"]
+
+
+def test_an_invariant_that_the_body_reads_itself_stays_its_input() -> None:
+    _, body = split(loop(), ("encoded", "mask"))
+    assert [p.name for p in body.inputs] == ["x", "mask", "layers.0.attention.0", "layers.0.attention.1"]
+
+
+def test_only_what_the_body_reads_crosses_over() -> None:
+    """The keys before their permute stay inside."""
+    once, _ = split(loop(), ("encoded", "mask"))
+    assert [str(p.value.type) for p in once.outputs] == ["f32[1,4,3]", "f32[1,1,3]"]
+
+
+def test_hoisting_again_finds_nothing() -> None:
+    case = loop()
+    _, body = split(case, ("encoded", "mask"))
+    once_more, same = hoist_invariants(body, ("mask", "layers.0.attention.0", "layers.0.attention.1"), "once")
+    assert once_more.nodes == () and once_more.outputs == ()
+    assert same == body
+
+
+def test_no_invariants_no_hoisting() -> None:
+    case = loop()
+    once, body = split(case, ())
+    assert once.nodes == () and body == case.graph
+
+
+def test_an_output_that_is_invariant_is_computed_once() -> None:
+    s = Sketch()
+    x, encoded = s.input("x", 3), s.input("encoded", 3)
+    once, body = split(s.case(s.op(ops.relu.default, x), s.op(ops.tanh.default, encoded)), ("encoded",))
+    assert ops_of(once) == ["tanh"] and ops_of(body) == ["relu"]
+    assert body.outputs[1].value is body.input("model.0")
+
+
+def test_an_invariant_input_that_is_an_output_stays_an_input() -> None:
+    s = Sketch()
+    once, body = split(s.case(s.op(ops.relu.default, s.input("x", 3)), s.input("encoded", 3)), ("encoded",))
+    assert once.nodes == () and [p.name for p in body.inputs] == ["x", "encoded"]
+
+
+def test_ports_are_numbered_where_there_is_no_module() -> None:
+    s = Sketch()
+    x, encoded = s.input("x", 3), s.input("encoded", 3)
+    made = [s.op(op, encoded, module="") for op in (ops.relu.default, ops.tanh.default)]
+    once, _ = split(s.case(*(s.op(ops.add.Tensor, x, v) for v in made)), ("encoded",))
+    assert [p.name for p in once.outputs] == ["invariant.0", "invariant.1"]
+
+
+def test_hoisting_too_much_shows() -> None:
+    """x taken for an invariant: the next iteration's x has no effect."""
+    case = loop()
+    following = {**case.inputs, "x": case.inputs["x"] + 1}
+    want = interpret(case.graph, case.parameters, following)
+    assert_same_numbers(both(case, *hoist_invariants(case.graph, ("encoded", "mask"), "once"), following), want)
+    too_much = hoist_invariants(case.graph, ("encoded", "mask", "x"), "once")
+    with pytest.raises(AssertionError, match="is off by"):
+        assert_same_numbers(both(case, *too_much, following), want)
+
+
+def test_keys_values_speaker_and_mask_leave_the_decoder_step(components: dict[str, Case]) -> None:
+    step = components["decoder_step"]
+    graph = run_passes(step.graph, ATEN_PASSES, Stage.ATEN)
+    once, body = split(Case(graph, step.parameters, step.inputs), INVARIANT)
+    projected = {o.module.rpartition("layers.")[2] for n in once.nodes if "linear" in n.op.name for o in n.origins}
+    assert projected == {f"{i}.encoder_attn.{kind}_proj" for i in range(2) for kind in "kv"}
+    assert "linalg_vector_norm" in ops_of(once)
+    assert not set(INVARIANT).intersection(p.name for p in body.inputs)
+    keys_and_values = [f"layers.{i}.encoder_attn.{j}" for i in range(2) for j in range(2)]
+    assert sorted(p.name for p in once.outputs) == ["invariant.0", *keys_and_values, "prenet.0"]
