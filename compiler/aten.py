@@ -49,13 +49,16 @@ class Aten:
                 arguments.setdefault(name, []).append(tensor)
             else:
                 arguments[name] = tensor
+        for argument in self.overload._schema.arguments:
+            if not argument.has_default_value():
+                arguments.setdefault(argument.name, None)
         return self.overload(**arguments)
 
 
 def _to_torch(name: str, value: Attribute) -> Any:
     """An attribute as torch wants it; dtypes are kept by their printed names."""
     if name == "dtype" and isinstance(value, str):
-        return DType(value).torch
+        return DType(value).on_host
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -82,6 +85,7 @@ def normalize(
 
 
 def is_tensor_like(value: object) -> bool:
+    """Whether an argument is a tensor, or stands for one."""
     return isinstance(value, torch.Tensor | Value | torch.fx.Node)
 
 
@@ -101,7 +105,7 @@ def infer_types(
     op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
 ) -> tuple[TensorType, ...]:
     """The result types of an ATen op, computed by torch on meta tensors."""
-    tensors = [torch.empty(t.shape, dtype=t.dtype.torch, device="meta") for t in types]
+    tensors = [torch.empty(t.shape, dtype=t.dtype.on_host, device="meta") for t in types]
     given = dict(attributes)
     if "device" in op.parameters and not tensors:
         given["device"] = "meta"

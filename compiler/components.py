@@ -1,8 +1,8 @@
 """SpeechT5's parts as traceable modules: Hugging Face's own code with stand-ins where it keeps state.
 
-A traced graph is a function, so what Hugging Face's modules keep or draw themselves comes in as inputs: the key and value
-caches, the position, the masks of the prenet's dropout, the mask of padded frames in the post-net. Everything else runs
-as transformers wrote it. This is the one place where the components of text to speech are named.
+A traced graph is a function, so what Hugging Face's modules keep or draw themselves comes in as inputs: the key and
+value caches, the position, the masks of the prenet's dropout, the mask of padded frames in the post-net. Everything
+else runs as transformers wrote it. This is the one place where the components of text to speech are named.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,8 @@ class _PositionRow(nn.Module):
 
     def __init__(self, encoding: nn.Module, position: _Slot) -> None:
         super().__init__()
-        self.pe, self.alpha = nn.Buffer(encoding.pe, persistent=False), encoding.alpha  # type: ignore[arg-type]
+        self.pe = nn.Buffer(cast(Tensor, encoding.pe), persistent=False)
+        self.alpha = cast(nn.Parameter, encoding.alpha)
         self.position = position
 
     def forward(self, embedded: Tensor) -> Tensor:
@@ -125,8 +126,8 @@ class DecoderStep(nn.Module):
 
     def _drop(self, hidden: Tensor, p: float) -> Tensor:
         """Stands in for ``_consistent_dropout``: the mask is an input, drawn outside as transformers draws it."""
-        mask = next(self._masks.tensor)
-        return hidden * mask / (1 - p) if p < 1 else hidden * mask
+        mask: Tensor = next(self._masks.tensor)
+        return hidden * mask / (1 - p)
 
     def forward(
         self,
@@ -181,11 +182,11 @@ class Postnet(nn.Module):
             layer.register_forward_pre_hook(self._silence)
 
     def _silence(self, _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        """Padding becomes zero before each layer, as past the end of the spectrogram: a convolution must not see the rest."""
+        """Zero on padding before each layer, as past the end of a spectrogram: a convolution must not see the rest."""
         return (inputs[0] * self._mask.tensor,)
 
     def forward(self, spectrogram: Tensor, frame_mask: Tensor) -> tuple[Tensor]:
-        """``spectrogram`` float [batch, frames, mels]; ``frame_mask`` float [batch, frames], one where there is sound."""
+        """``spectrogram`` float [batch, frames, mels]; ``frame_mask`` float [batch, frames], one on sound."""
         self._mask.tensor = frame_mask[:, None, :]
         return (self.model.speech_decoder_postnet.postnet(spectrogram),)
 
@@ -196,6 +197,7 @@ def cache_names(config: SpeechT5Config) -> tuple[str, ...]:
 
 
 def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
+    """The text encoder, for a batch of ``batch`` rows."""
     example = {"input_ids": torch.zeros(batch, 2, dtype=torch.int64), "attention_mask": torch.ones(batch, 2)}
     lengths = {name: {1: "text"} for name in example}
     limits = {"text": model.config.max_text_positions}
@@ -203,6 +205,7 @@ def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
 
 
 def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attentions: bool = False) -> Component:
+    """One step of the speech decoder; with ``output_cross_attentions`` these are its last output."""
     config = model.config
     heads, head = config.decoder_attention_heads, config.hidden_size // config.decoder_attention_heads
     names = cache_names(config)
@@ -223,6 +226,7 @@ def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attent
 
 
 def postnet(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
+    """The post-net, for a batch of ``batch`` rows."""
     example = {"spectrogram": torch.zeros(batch, 2, model.config.num_mel_bins), "frame_mask": torch.ones(batch, 2)}
     lengths = {name: {1: "frames"} for name in example}
     return Component("postnet", Postnet(model), example, lengths, ("refined_spectrogram",))

@@ -47,6 +47,9 @@ class Literal:
     def __hash__(self) -> int:
         return hash(self._key)
 
+    def __repr__(self) -> str:
+        return f"Literal({self})"
+
     def __str__(self) -> str:
         return str(self.tensor.item()) if self.tensor.numel() == 1 else f"literal:{self._key[2][:8]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,10 @@ GraphFor = Callable[..., Executable]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Checked arguments of one call: ``ids`` int64 [batch, text], ``mask`` float32 [batch, text], ``speakers`` float32 [batch, dim]."""
+    """Checked arguments of one call.
+
+    ``ids`` int64 [batch, text], ``mask`` float32 [batch, text], ``speakers`` float32 [batch, dim].
+    """
 
     ids: Tensor
     mask: Tensor
@@ -65,7 +69,8 @@ class Request:
             attention_mask = input_ids != config.pad_token_id
         elif not isinstance(attention_mask, Tensor) or attention_mask.shape != input_ids.shape:
             raise InvalidArgument(
-                f"attention_mask: zeros and ones of shape {tuple(input_ids.shape)} are expected, got {_say(attention_mask)}"
+                f"attention_mask: zeros and ones of shape {tuple(input_ids.shape)} are expected, "
+                f"got {_say(attention_mask)}"
             )
         speakers = _checked_speakers(config, speaker_embeddings, batch)
         return cls(input_ids.to(torch.int64), (attention_mask != 0).to(torch.float32), speakers)
@@ -74,7 +79,9 @@ class Request:
 def _checked_speakers(config: Any, embeddings: Tensor | None, batch: int) -> Tensor:
     dim = config.speaker_embedding_dim
     if embeddings is None:
-        raise InvalidArgument(f"speaker_embeddings are missing: float [batch, {dim}] (or [1, {dim}]) say whose voice it is")
+        raise InvalidArgument(
+            f"speaker_embeddings are missing: float [batch, {dim}] (or [1, {dim}]) say whose voice it is"
+        )
     if not isinstance(embeddings, Tensor) or embeddings.dim() != 2 or embeddings.shape[1] != dim:
         raise InvalidArgument(f"speaker_embeddings: a tensor [batch or 1, {dim}] is expected, got {_say(embeddings)}")
     if embeddings.shape[0] not in (1, batch):
@@ -102,10 +109,19 @@ class Loop:
     generator: torch.Generator | None
     progress: Callable[[int, int], None] | None
 
+    def __post_init__(self) -> None:
+        for name in ("threshold", "minlenratio", "maxlenratio"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise InvalidArgument(f"{name}={value!r}: a number of at least 0 is expected")
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What the loop made: a refined spectrogram [frames, mels] a row; cross-attentions [layers * batch, heads, steps, text]."""
+    """What the loop made.
+
+    A refined spectrogram [frames, mels] a row, and cross-attentions [layers * batch, heads, steps, text] where asked for.
+    """
 
     spectrograms: tuple[Tensor, ...]
     cross_attentions: Tensor | None
@@ -118,8 +134,8 @@ def decode(
     """Run the loop. Loop limits come from the caller's lengths, never from a bucket's."""
     batch, length = request.ids.shape
     minlen, maxlen = (int(length * ratio / config.reduction_factor) for ratio in (loop.minlenratio, loop.maxlenratio))
-    once = _prepare(graph, config, options, limits, request)
-    name = "decoder_step_attentions" if loop.output_cross_attentions else "decoder_step"
+    suffix = "_attentions" if loop.output_cross_attentions else ""
+    once = _prepare(graph, config, options, limits, request, suffix)
     masks = DropoutMasks(
         config.speech_decoder_prenet_layers,
         config.speech_decoder_prenet_units,
@@ -137,12 +153,14 @@ def decode(
         drawn = masks.draw(step)
         if step > limits.steps:
             raise SpeechTooLong(
-                f"decoding reached step {step}, and the model was compiled for {limits.steps} (its table of speech positions has "
-                f"{config.max_speech_positions}): split the text, or stop earlier with a lower maxlenratio"
+                f"decoding reached step {step}, and the model was compiled for {limits.steps} "
+                f"(its table of speech positions has {config.max_speech_positions}): split the text, or stop earlier with a lower maxlenratio"
             )
         caches = _grown(caches, bucket_for(step, limits.step_buckets))
         inputs = {"frame": frame, "position": torch.tensor([step - 1]), "dropout_masks": drawn, **once, **caches}
-        out = graph(name, text=length, steps=step).run(inputs, donate=tuple(caches) if step > 1 else ())
+        out = graph(f"decoder_step{suffix}", text=length, steps=step).run(
+            inputs, donate=tuple(caches) if step > 1 else ()
+        )
         frame, caches = out["frame"], {cache: out[cache] for cache in caches}
         spectra.append(out["spectrum"][:batch])
         if loop.output_cross_attentions:
@@ -161,7 +179,7 @@ def decode(
 
 
 def _prepare(
-    graph: GraphFor, config: Any, options: CompileOptions, limits: Limits, request: Request
+    graph: GraphFor, config: Any, options: CompileOptions, limits: Limits, request: Request, suffix: str
 ) -> dict[str, Tensor]:
     """The encoder, and what else is computed once an utterance, by the names of the step's inputs."""
     length = request.ids.shape[1]
@@ -171,9 +189,9 @@ def _prepare(
     ids, mask, speakers = (_filled(t, options.batch_size) for t in (ids, mask, request.speakers))
     encoded = graph("encoder", text=length).run({"input_ids": ids, "attention_mask": mask})
     given = {"speaker_embeddings": speakers, "attention_mask": mask, **encoded}
-    once = graph("utterance", text=length)
+    once = graph(f"utterance{suffix}", text=length)
     made = once.run({port.name: given[port.name] for port in once.graph.inputs})
-    step = {port.name for port in graph("decoder_step", text=length).graph.inputs}
+    step = {port.name for port in graph(f"decoder_step{suffix}", text=length).graph.inputs}
     return made | {name: tensor for name, tensor in given.items() if name in step}
 
 
@@ -196,7 +214,7 @@ def _grown(caches: dict[str, Tensor], steps: int) -> dict[str, Tensor]:
 
 def _rows(attentions: Tensor, compiled: int, batch: int) -> Tensor:
     """[layers * compiled batch, ...] with the rows that fill up the batch left out."""
-    return attentions.unflatten(0, (-1, compiled))[:, :batch].flatten(0, 1)
+    return attentions.view(-1, compiled, *attentions.shape[1:])[:, :batch].flatten(0, 1)
 
 
 def _refine(
@@ -225,6 +243,8 @@ def arrange(
 ) -> Any:
     """The results as transformers returns them."""
     rows = decoded.spectrograms
+    if vocoder is not None:
+        vocoder = torch.no_grad()(vocoder)
     batch, lengths = len(rows), [row.shape[0] for row in rows]
     padded = pad_sequence(list(rows), batch_first=True)
     if not return_output_lengths:

@@ -8,9 +8,10 @@ import torch
 class DropoutMasks:
     """Draws the masks of one utterance, step by step.
 
-    At step ``t`` (from 1) transformers runs the prenet on all ``t`` frames and draws, a layer after the other, ``[t, units]``
-    numbers, shared by the rows of the batch; only the last row has an effect. Drawing the same numbers in the same order gives the
-    same speech under one seed, and leaves the generator in the same state. Source: ``SpeechT5SpeechDecoderPrenet``'s
+    At step ``t`` (from 1) transformers runs the prenet on all ``t`` frames and draws, a layer after the other, ``[t,
+    units]`` numbers, shared by the rows of the batch; only the last row has an effect. Drawing the same numbers in
+    the same order gives the same speech under one seed, and leaves the generator in the same state. Source:
+    ``SpeechT5SpeechDecoderPrenet``'s
     ``_consistent_dropout``.
     """
 

@@ -13,6 +13,7 @@ from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
 from compiler.graph import Graph, Node, Value
 from compiler.types import DType, TensorType
+from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
 
@@ -56,12 +57,15 @@ class Executable:
     def run(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str] = ()) -> dict[str, torch.Tensor]:
         """Run on inputs by name; the outputs by name, floats as float32 tensors.
 
-        Inputs must have the shapes of the graph. They are left as they are, but for those in ``donate``: outputs of an earlier
-        run, whose memory may become that of an output of this one. Raises ``InvalidArgument`` for missing, unknown or misshapen inputs.
+        Inputs must have the shapes of the graph. They are left as they are, but for those in ``donate``: outputs of
+        an earlier run, whose memory may become that of an output of this one. Raises ``InvalidArgument`` for missing,
+        unknown or misshapen inputs.
         """
         return self._run(inputs, donate, None)
 
-    def trace(self, inputs: Mapping[str, torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None]) -> None:
+    def trace(
+        self, inputs: Mapping[str, torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None]
+    ) -> None:
         """Run, and show ``watch`` each node with its results as soon as they are computed."""
         self._run(inputs, (), watch)
 
@@ -97,7 +101,6 @@ class Executable:
         if set(inputs) != set(names):
             missing, unknown = [n for n in names if n not in inputs], [n for n in inputs if n not in names]
             raise InvalidArgument(f"{self.name} takes the inputs {names}; missing: {missing}, unknown: {unknown}")
-        state = {port.name for port in self.graph.outputs}
         taken = []
         for port in self.graph.inputs:
             tensor, type = inputs[port.name], port.value.type
@@ -110,7 +113,7 @@ class Executable:
                 taken.append(tensor)
                 continue
             placed = to_device(tensor, type)
-            shared = port.name in state and placed.data_ptr() == tensor.data_ptr()
+            shared = port.value in self._written and placed.data_ptr() == tensor.data_ptr()
             taken.append(placed.clone() if shared else placed)
         return taken
 
@@ -119,6 +122,12 @@ class Executable:
         values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
         values += [r for node in self.graph.nodes for r in node.results]
         return {value: i for i, value in enumerate(values)}
+
+    @cached_property
+    def _written(self) -> frozenset[Value]:
+        """The values whose memory nodes write into."""
+        roots = memory_roots(self.graph)
+        return frozenset(roots[value] for node in self.graph.nodes for _, value in written(node))
 
     @cached_property
     def _computed(self) -> int:
@@ -163,10 +172,15 @@ def _moves_only(node: Node) -> bool:
 
 
 def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
-    """A tensor as the device would hold it: floats rounded to the type's precision (kept in float32), indices as int64."""
+    """A tensor as the device would hold it: floats rounded to the type's precision but kept in float32."""
     if not type.dtype.is_float:
-        return tensor.to(type.dtype.torch)
-    return Numerics(type.dtype).round(tensor.to(torch.float32))
+        return tensor.to(type.dtype.on_host)
+    tensor = tensor.to(torch.float32)
+    if type.dtype is DType.FLOAT32:
+        return tensor
+    # Hugging Face masks with float32's lowest number, which would round to minus infinity, and infinities to NaN.
+    limits = torch.finfo(type.dtype.on_host)
+    return Numerics(type.dtype).round(tensor.clamp(limits.min, limits.max))
 
 
 def bind(weights: Weights, expression: Expression, type: TensorType) -> torch.Tensor:

@@ -156,9 +156,7 @@ class Graph:
         used = {v for node in self.nodes for v in node.operands} | self.returned
         number: dict[Value, int] = {}
         count = itertools.count()
-        for value in itertools.chain(
-            (port.value for port in self.inputs), *(node.results for node in self.nodes)
-        ):
+        for value in itertools.chain((port.value for port in self.inputs), *(node.results for node in self.nodes)):
             number[value] = next(count)
         constants = {c.value: c.expression for c in self.constants if c.value in used}
 

@@ -21,7 +21,7 @@ from compiler.constants import Literal, Parameter
 from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.graph import Builder, Graph, Origin, Port, Value
 from compiler.trace import MODEL, Traced
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 
 _CHECKS = {
     aten.ops._assert_tensor_metadata.default,
@@ -34,10 +34,11 @@ _CHECKS = {
 def import_program(traced: Traced, lengths: Mapping[str, int]) -> Graph:
     """The graph of a traced component at ``lengths`` (name of a length to its size).
 
-    A length may exceed a table of positions in the model; the table is then continued with zero rows, which only padding reads.
-    Raises ``UnsupportedOperation`` for random and mutating ops.
+    A length may exceed a table of positions in the model; the table is then continued with zero rows, which only
+    padding reads. Raises ``UnsupportedOperation`` for random and mutating ops.
     """
-    return _Importer(traced, {traced.symbols[name]: size for name, size in lengths.items() if name in traced.symbols}).run()
+    sizes = {traced.symbols[name]: size for name, size in lengths.items() if name in traced.symbols}
+    return _Importer(traced, sizes).run()
 
 
 @dataclass
@@ -67,9 +68,8 @@ class _Importer:
                 self.call(node)
         if self.refused:
             raise UnsupportedOperation(
-                f"the {self.traced.name} cannot be compiled: "
-                + "; ".join(self.refused)
-                + ". A compiled graph is a function: make what is random or kept between calls an input of the traced module."
+                f"the {self.traced.name} cannot be compiled: {'; '.join(self.refused)}. "
+                "A compiled graph is a function: make what is random or kept between calls an input of the traced module"
             )
         (output,) = program.graph.find_nodes(op="output")
         returned = [self.values[node] for node in output.args[0]]
@@ -157,7 +157,7 @@ class _Importer:
     def types_of(self, node: torch.fx.Node) -> tuple[TensorType, ...]:
         held = node.meta["val"]
         tensors = held if isinstance(held, list | tuple) else (held,)
-        return tuple(TensorType(tuple(map(self.size, t.shape)), aten.DType.of(t.dtype)) for t in tensors)
+        return tuple(TensorType(tuple(map(self.size, t.shape)), DType.of(t.dtype)) for t in tensors)
 
 
 def _is_idle_dropout(node: torch.fx.Node) -> bool:

@@ -10,16 +10,16 @@ from compiler.types import DType
 BOARDS = ("n150", "n300", "p150", "p100")
 """Tenstorrent boards that a plan can be made for."""
 PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
-"""Element types of a plan. float32 runs on the reference executor only: ttnn refuses it in attention, embedding and caches."""
+"""Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
-    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``. ``precision``: ``float32`` or ``bfloat16``. ``batch_size``:
-    rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text and speech, by default what
-    the model's tables of positions hold. Raises ``InvalidArgument`` for anything else.
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``. ``precision``: ``float32`` or ``bfloat16``.
+    ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
+    and speech, by default what the model's tables of positions hold. Raises ``InvalidArgument`` for anything else.
     """
 
     board: str = "n150"

@@ -37,6 +37,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
 )
 TTNN_PASSES: tuple[Pass, ...] = (
     FuseActivation(),  # one device program instead of two
+    EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
 )
 
 

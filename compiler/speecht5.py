@@ -17,7 +17,6 @@ from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
 from compiler.executor import Executable
-from compiler.graph import Graph
 from compiler.importer import import_program
 from compiler.options import CompileOptions
 from compiler.pipeline import ATEN_PASSES, Recorder, lower, run_passes
@@ -25,8 +24,18 @@ from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
 from passes.hoist_invariants import hoist_invariants
 
-GRAPHS = ("encoder", "utterance", "decoder_step", "decoder_step_attentions", "postnet")
-"""The graphs of a compiled model, in the order in which an utterance runs them."""
+GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
+"""The graphs of a compiled model, in the order in which an utterance runs them.
+
+Those that end in ``attentions`` stand in for the pair before them when cross-attentions are asked for.
+"""
+_HALVES = {
+    "utterance": ("decoder_step", 0),
+    "decoder_step": ("decoder_step", 1),
+    "utterance_attentions": ("decoder_step_attentions", 0),
+    "decoder_step_attentions": ("decoder_step_attentions", 1),
+}
+"""The graphs that are one half of a traced step: what runs once an utterance, and what runs in every step."""
 _TRACED = {
     "encoder": (components.encoder, {}),
     "decoder_step": (components.decoder_step, {}),
@@ -64,8 +73,8 @@ class Limits:
 class CompiledSpeechT5:
     """What :func:`compiler.compile_speecht5` returns.
 
-    Graphs for a bucket of lengths are compiled when first asked for, and kept. The object holds a snapshot of the model:
-    nothing that happens to the model afterwards has an effect.
+    Graphs for a bucket of lengths are compiled when first asked for, and kept. The object holds a snapshot of the
+    model: nothing that happens to the model afterwards has an effect.
     """
 
     def __init__(self, model: Any, options: CompileOptions) -> None:
@@ -99,9 +108,10 @@ class CompiledSpeechT5:
         return self.graph("postnet")
 
     def graph(self, name: str, *, text: int = 1, steps: int = 1) -> Executable:
-        """The graph ``name`` (one of ``GRAPHS``) for the smallest buckets that hold ``text`` tokens and ``steps`` decoder steps.
+        """The graph ``name``, one of ``GRAPHS``, for the smallest buckets that hold the lengths.
 
-        Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
+        ``text`` counts tokens, ``steps`` decoder steps. Raises ``InvalidArgument`` for an unknown graph
+        and for lengths past what the model was compiled for.
         """
         return self._compiled(name, *self._lengths(name, text, steps))[0]
 
@@ -126,18 +136,19 @@ class CompiledSpeechT5:
     ) -> Any:
         """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
 
-        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [batch or 1, dim]; ``attention_mask`` [batch, text]
-        of zeros and ones, by default zero on the pad token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one,
-        [frames, mels]).
+        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [batch or 1, dim]; ``attention_mask`` [batch,
+        text] of zeros and ones, by default zero on the pad token. ``vocoder`` takes spectrograms [batch, frames,
+        mels] (or one, [frames, mels]).
 
-        Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's sound where one
-        is given, lengths besides with ``return_output_lengths``, and cross-attentions last. For a batch, transformers' view of the cross-attentions
-        mixes layers and rows; it is reproduced as it is: element ``[i, j]`` holds layer ``(i * layers + j) // batch``, row
+        Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's
+        sound where one is given, lengths besides with ``return_output_lengths``, and cross-attentions last. For a
+        batch, transformers' view of the cross-attentions mixes layers and rows; it is reproduced as it is: element
+        ``[i, j]`` holds layer ``(i * layers + j) // batch``, row
         ``(i * layers + j) % batch``.
 
-        ``generator`` draws the prenet's dropout instead of torch's global one. ``progress`` is called after each step with the step and
-        the most steps that can come. Raises ``InvalidArgument`` for unfit arguments, ``SpeechTooLong`` when decoding
-        reaches the end of the table of speech positions.
+        ``generator`` draws the prenet's dropout instead of torch's global one. ``progress`` is called after each step
+        with the step and the most steps that can come. Raises ``InvalidArgument`` for unfit arguments,
+        ``SpeechTooLong`` when decoding reaches the end of the table of speech positions.
         """
         request = decoding.Request.checked(
             self.config, self.options, self.limits, input_ids, speaker_embeddings, attention_mask
@@ -152,7 +163,7 @@ class CompiledSpeechT5:
         for what, size, longest in (("text", text, self.limits.text), ("steps", steps, self.limits.steps)):
             if not 1 <= size <= longest:
                 raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest}")
-        reads_text, reads_steps = name != "postnet", name not in ("encoder", "utterance")
+        reads_text, reads_steps = name != "postnet", name == "postnet" or name.startswith("decoder_step")
         return (
             bucket_for(text, self.limits.text_buckets) if reads_text else 0,
             bucket_for(steps, self.limits.step_buckets) if reads_steps else 0,
@@ -164,33 +175,29 @@ class CompiledSpeechT5:
 
     def _compile(self, name: str, text: int, steps: int) -> tuple[Executable, Recorder]:
         recorder = Recorder()
-        body = "decoder_step" if name == "utterance" else name
-        begun = body if body in ("encoder", "postnet") else "decoder_step"
+        component, half = _HALVES.get(name, (name, None))
         lengths = {
             "text": text,
             "steps": steps or self.limits.step_buckets[0],
             "frames": steps * self.config.reduction_factor,
         }
-        traced = self._traced(body)
+        traced = self._traced(component)
         graph = recorder.timed("import", lambda: import_program(traced, lengths))
         verify(graph, Stage.ATEN, after="import")
         graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
-        if begun == "decoder_step":
-            graph = recorder.timed("hoist-invariants", lambda: self._half(graph, name))
+        if half is not None:
+            graph = recorder.timed(
+                "hoist-invariants", lambda: hoist_invariants(graph, components.INVARIANT, "utterance")[half]
+            )
         lowered = lower(graph, self.options.dtype, recorder)
         return Executable(lowered, self._weights), recorder
-
-    @staticmethod
-    def _half(graph: Graph, name: str) -> Graph:
-        once, body = hoist_invariants(graph, components.INVARIANT, "utterance")
-        return once if name == "utterance" else body
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
-    ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the fields of
-    :class:`compiler.CompileOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
+    ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the
+    fields of :class:`compiler.CompileOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
     ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
     """
     from compiler import checkpoint  # noqa: PLC0415, loading is needed for names only

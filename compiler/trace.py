@@ -35,7 +35,11 @@ class Traced:
 
 def trace(component: Component) -> Traced:
     """Trace a component. ``UnsupportedModel`` where ``torch.export`` cannot."""
-    dims = {n: Dim(n, min=2, max=component.limits.get(n)) for by_index in component.lengths.values() for n in by_index.values()}
+    dims = {
+        n: Dim(n, min=2, max=component.limits.get(n))
+        for by_index in component.lengths.values()
+        for n in by_index.values()
+    }
     shapes = {
         name: {index: dims[length] for index, length in component.lengths.get(name, {}).items()} or None
         for name in component.inputs

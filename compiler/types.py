@@ -14,7 +14,7 @@ TILE = 32
 
 
 class DType(Enum):
-    """Element types: torch's that the trace brings in, and ttnn's that lowering produces. The value is the printed name."""
+    """Element types: torch's that the trace brings in, and ttnn's that lowering produces; valued by printed name."""
 
     FLOAT32 = "f32"
     BFLOAT16 = "bf16"
@@ -33,7 +33,7 @@ class DType(Enum):
         return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.INT64: 8}.get(self, 4)
 
     @property
-    def torch(self) -> torch.dtype:
+    def on_host(self) -> torch.dtype:
         """The torch dtype that holds such elements on the host (unsigned ones widened to int64)."""
         return _TORCH[self]
 

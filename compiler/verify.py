@@ -43,7 +43,10 @@ def verify(graph: Graph, stage: Stage, after: str = "") -> None:
 
 def _definitions(graph: Graph) -> Iterator[str]:
     defined: set[Value] = set()
-    sources = [*((p.value, f"input {p.name}") for p in graph.inputs), *((c.value, "a constant") for c in graph.constants)]
+    sources = [
+        *((p.value, f"input {p.name}") for p in graph.inputs),
+        *((c.value, "a constant") for c in graph.constants),
+    ]
     for value, name in sources:
         if value in defined:
             yield f"{name} is defined twice"
@@ -97,16 +100,33 @@ def _device_types(graph: Graph) -> Iterator[str]:
         yield f"float types are mixed: {sorted(d.value for d in floats)}"
 
 
-def _writes(graph: Graph) -> Iterator[str]:
-    """What an op writes in place, nothing reads afterwards."""
-    position = {node: i for i, node in enumerate(graph.nodes)}
+def written(node: Node) -> list[tuple[str, Value]]:
+    """The operands that a node writes in place, with their names."""
+    names = node.op.writes if isinstance(node.op, TtnnOp) else ()
+    return [(name, value) for name, value in zip(node.names, node.operands, strict=True) if name in names]
+
+
+def memory_roots(graph: Graph) -> dict[Value, Value]:
+    """For each value, the value whose memory it may share: a reshape of it is no copy."""
+    roots: dict[Value, Value] = {}
     for node in graph.nodes:
-        for name in getattr(node.op, "writes", ()):
-            written = node.operand(name)
-            if written is None:
-                continue
-            late = [user for user in graph.users[written] if position[user] > position[node]]
-            if late or written in graph.returned or written in graph.expressions:
+        roots.update((value, roots.get(value, value)) for value in node.operands)
+        shares = isinstance(node.op, TtnnOp) and node.op.name == "ttnn.reshape"
+        roots.update((result, roots[node.operands[0]] if shares else result) for result in node.results)
+    return roots
+
+
+def _writes(graph: Graph) -> Iterator[str]:
+    """What an op writes in place, nothing reads afterwards, under any name."""
+    roots = memory_roots(graph)
+    returned = {roots.get(value, value) for value in graph.returned}
+    for i, node in enumerate(graph.nodes):
+        targets = [(name, roots[value]) for name, value in written(node)]
+        if len({root for _, root in targets}) < len(targets):
+            yield f"{_say(node)} writes {' and '.join(name for name, _ in targets)} in place, and they are one value"
+        later = {roots[value] for user in graph.nodes[i + 1 :] for value in user.operands} if targets else set()
+        for name, root in targets:
+            if root in later or root in returned or root in graph.expressions:
                 yield f"{_say(node)} writes {name} in place, and it is read afterwards or is a constant"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -22,8 +23,8 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
 
 @ttnn_op(
     "ttnn.transformer.scaled_dot_product_attention",
-    rounding="scores, masked scores, exponentials, their sum and the weighted sum of values, then the result: the kernel keeps "
-    "all of them in bfloat16; products are exact and accumulated in float32",
+    rounding="scores, masked scores, exponentials, their sum and the weighted sum of values, then the result: "
+    "the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
     left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
     flops=_attention_flops,
 )
@@ -36,7 +37,7 @@ def attention(
     is_causal: bool = False,
     scale: float = 1.0,
 ) -> Tensor:
-    """q [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d]."""
+    """Queries [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d]."""
     scores = numerics.round(input_tensor_q @ input_tensor_k.mT)
     if scale != 1.0:
         scores = numerics.round(scores * scale)
@@ -55,6 +56,7 @@ def lower_attention(context: Context, node: Node) -> Value:
     if node.attribute("dropout_p", 0.0) != 0.0 or node.attribute("is_causal", False):
         raise Unsupported("dropout and implicit causal masks are not supported")
     mask = node.operand("attn_mask")
+    _check_shapes(node)
     operands = {
         "input_tensor_q": context.tensor(node["query"]),
         "input_tensor_k": context.tensor(node["key"]),
@@ -63,6 +65,23 @@ def lower_attention(context: Context, node: Node) -> Value:
     }
     scale = context.scalar(node.attribute("scale", head**-0.5))
     return context.emit(attention, operands, is_causal=False, scale=scale, compute=HIFI4)
+
+
+def _check_shapes(node: Node) -> None:
+    """Raise :class:`Unsupported` for what torch's attention takes and the device's does not."""
+    query, key, mask = node["query"].type.shape, node["key"].type.shape, node.operand("attn_mask")
+    if len(query) != 4 or len(key) != 4:
+        raise Unsupported(f"queries {list(query)} and keys {list(key)} are expected to have four dimensions")
+    if node.attribute("enable_gqa", False) or query[1] != key[1]:
+        raise Unsupported(f"{query[1]} heads of queries on {key[1]} of keys: grouped queries are not supported")
+    if mask is None:
+        return
+    if not mask.type.dtype.is_float:
+        raise Unsupported(f"a mask of {mask.type.dtype.value}: it is added to the scores, so floats are expected")
+    wanted = [(query[0], 1), (query[1], 1), (query[2],), (key[2],)]
+    shape = mask.type.shape
+    if len(shape) != 4 or any(size not in sizes for size, sizes in zip(shape, wanted, strict=True)):
+        raise Unsupported(f"a mask {list(shape)}: [{query[0]} or 1, {query[1]} or 1, {query[2]}, {key[2]}] is expected")
 
 
 @ttnn_op(
@@ -93,10 +112,11 @@ def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
 def lower_index_copy(context: Context, node: Node) -> Value:
     """A layer's key and value caches are written together: the op takes both.
 
-    The op takes one batch row. All rows of a batch are at the same position, so rows count as heads: a free change of shape,
-    as the last two dimensions stay.
+    The op takes one batch row. All rows of a batch are at the same position, so rows count as heads: a free change of
+    shape, as the last two dimensions stay.
     """
     first, second = _cache_pair(context, node)
+    context.node = replace(first, origins=first.origins + second.origins)
     shape = first.result.type.shape
     flat = (1, shape[0] * shape[1], *shape[2:])
 

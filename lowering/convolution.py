@@ -53,6 +53,8 @@ def conv1d(
 def lower_conv1d(context: Context, node: Node) -> Value:
     """Channels are second in ATen and last on the device. The device prepares weights that it is given on the host."""
     bias, weight = node.operand("bias"), node["weight"]
+    if len(node["input"].type.shape) != 3:
+        raise Unsupported(f"an input {list(node['input'].type.shape)}: [batch, channels, length] is expected")
     batch, channels, length = node["input"].type.shape
     out_channels, _, taps = weight.type.shape
     step = {name: _single(node, name, default) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))}

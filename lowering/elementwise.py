@@ -71,7 +71,7 @@ sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
 
 
 def _binary(overload: Any, op: TtnnOp, number: str = "input_tensor_b") -> None:
-    """Register the rule of an arithmetic op: the second operand is a tensor, or a number, which ttnn calls ``number``."""
+    """Register the rule of an arithmetic op: the second operand is a tensor or a number, ``number`` in ttnn."""
 
     @lowers(overload)
     def rule(context: Context, node: Node) -> Value:

@@ -25,7 +25,11 @@ ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.s
     flops=matmul_flops("input_tensor_b", -2),
 )
 def linear(
-    _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor, bias: Tensor | None = None, activation: str | None = None
+    _: Numerics,
+    input_tensor_a: Tensor,
+    input_tensor_b: Tensor,
+    bias: Tensor | None = None,
+    activation: str | None = None,
 ) -> Tensor:
     """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
     out = functional.linear(input_tensor_a, input_tensor_b.mT, None if bias is None else bias[0])

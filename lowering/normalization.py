@@ -81,7 +81,9 @@ def lower_batch_norm(context: Context, node: Node) -> Value:
         raise Unsupported("batch norm by the batch's own statistics")
     source = context.tensor(node["input"])
     shape = source.type.shape
-    operands: dict[str, Any] = {"input": context.emit(reshape, {"input_tensor": source}, shape=(*shape, *(1,) * (4 - len(shape))))}
+    operands: dict[str, Any] = {
+        "input": context.emit(reshape, {"input_tensor": source}, shape=(*shape, *(1,) * (4 - len(shape))))
+    }
     per_channel = (ops.view.default, {"size": (1, shape[1], 1, 1)})
     for name in ("weight", "bias", "running_mean", "running_var"):
         value = node.operand(name)

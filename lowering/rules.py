@@ -10,7 +10,7 @@ import torch
 
 from compiler.aten import Aten, infer_types
 from compiler.constants import Computed, Expression
-from compiler.errors import UnsupportedOperation
+from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.graph import Attribute, Builder, Graph, Node, Port, Value
 from compiler.types import DType, Layout, Memory, TensorType
 from lowering import table
@@ -49,7 +49,9 @@ class Context:
     builder: Builder = field(default_factory=Builder)
     node: Node | None = None
 
-    def emit(self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute) -> Value:
+    def emit(
+        self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute
+    ) -> Value:
         """Emit a node with one result."""
         (value,) = self.emit_all(op, operands, **attributes)
         return value
@@ -57,7 +59,7 @@ class Context:
     def emit_all(
         self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute
     ) -> tuple[Value, ...]:
-        """Emit a node, its result types inferred, its origins those of the ATen node. Attributes that are ``None`` are left out."""
+        """Emit a node, types inferred, origins those of the ATen node; attributes that are ``None`` are left out."""
         flat: list[tuple[str, Value]] = []
         for name, value in operands.items():
             if isinstance(value, Value):
@@ -102,9 +104,9 @@ class Context:
         return TensorType(type.shape, device_dtype(type.dtype, self.dtype), layout, Memory.DRAM)
 
     def scalar(self, value: Attribute) -> float:
-        """A Python number as a float that is finite in the plan's precision: Hugging Face's float32 minimum is not, in bfloat16."""
+        """A number as a float that is finite in the plan's precision: float32's lowest, a mask, is not in bfloat16."""
         assert isinstance(value, int | float)
-        limits = torch.finfo(self.dtype.torch)
+        limits = torch.finfo(self.dtype.on_host)
         return min(max(float(value), limits.min), limits.max)
 
 
@@ -127,8 +129,8 @@ def device_dtype(dtype: DType, plan: DType) -> DType:
 def lower(graph: Graph, dtype: DType) -> Graph:
     """The TTNN graph of an ATen graph, floats in ``dtype``.
 
-    Inputs are placed in DRAM: floats in tiles, indices row after row. Raises ``UnsupportedOperation`` with all ops that have no
-    lowering, each with the places it comes from.
+    Inputs are placed in DRAM: floats in tiles, indices row after row. Raises ``UnsupportedOperation`` with all ops
+    that have no lowering, each with the places it comes from.
     """
     context = Context(graph, dtype)
     inputs = []
@@ -166,5 +168,8 @@ def _lower_node(context: Context, node: Node) -> str | None:
     except Unsupported as reason:
         return str(reason)
     values = results if isinstance(results, tuple) else (results,)
+    for result, value in zip(node.results, values, strict=True):
+        if value.type.shape != result.type.shape or value.type.dtype != device_dtype(result.type.dtype, context.dtype):
+            raise InvalidGraph(f"the lowering of {node.op.name} gives {value.type} for {result.type}")
     context.builder.mapping.update(zip(node.results, values, strict=True))
     return None

@@ -1,9 +1,9 @@
 """The table of TTNN ops that the compiler emits.
 
 An entry is made by decorating the op's reference semantics, a torch function over float32 tensors. The same function
-serves both precisions: in ``bfloat16`` the executor rounds what goes in and what comes out, and the function rounds what the
-device keeps in between, through the :class:`Numerics` it is handed. Shapes are inferred by running it on meta tensors, so
-there is one definition of each op and not two.
+serves both precisions: in ``bfloat16`` the executor rounds what goes in and what comes out, and the function rounds
+what the device keeps in between, through the :class:`Numerics` it is handed. Shapes are inferred by running it on
+meta tensors, so there is one definition of each op and not two.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Numerics:
 
     def round(self, tensor: torch.Tensor) -> torch.Tensor:
         """``tensor`` as stored in the plan's precision: to nearest even in bfloat16, as it is in float32."""
-        return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.torch).to(torch.float32)
+        return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Cost:
 class TtnnOp:
     """One TTNN op.
 
-    ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes`` are
-    operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where, ``left_out``
-    what a device does besides.
+    ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes``
+    are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
+    ``left_out`` what a device does besides.
     """
 
     name: str
@@ -123,11 +123,11 @@ def infer_types(
 ) -> tuple[TensorType, ...]:
     """Result types of an op.
 
-    Shapes come from the reference. Element type and layout are those of the first float operand (the first where there is
-    none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is.
+    Shapes come from the reference. Element type and layout are those of the first float operand (the first where
+    there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is.
     """
     tensors = [
-        torch.empty(t.shape, dtype=torch.float32 if t.dtype.is_float else t.dtype.torch, device="meta") for t in types
+        torch.empty(t.shape, dtype=torch.float32 if t.dtype.is_float else t.dtype.on_host, device="meta") for t in types
     ]
     with torch.no_grad():
         made = op.apply(Numerics(DType.FLOAT32), names, tensors, attributes)

@@ -1,1 +1,1 @@
-"""Transformations from graph to graph: what they are is in ``base``, the order they run in is in ``compiler.pipeline``."""
+"""Transformations from graph to graph: what a pass is stands in ``base``, their order in ``compiler.pipeline``."""

@@ -36,9 +36,9 @@ def is_op(node: Node | None, *overloads: object) -> bool:
 def rebuild(graph: Graph, change: Callable[[Builder, Node], tuple[Value, ...] | None]) -> Graph:
     """Copy a graph node by node, in order.
 
-    ``change`` sees each node with its operands already replaced and either returns values that stand for its results, having
-    emitted what they need, or ``None`` to keep the node. Nodes that nothing reads are left out afterwards. Returns ``graph``
-    itself where every node was kept.
+    ``change`` sees each node with its operands already replaced and either returns values that stand for its results,
+    having emitted what they need, or ``None`` to keep the node. Nodes that nothing reads are left out afterwards.
+    Returns ``graph`` itself where every node was kept.
     """
     builder = Builder()
     builder.keep_constants(graph.constants)

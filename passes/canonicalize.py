@@ -142,10 +142,15 @@ def _expand(builder: Builder, node: Node, _: dict[Value, Node]) -> tuple[Value, 
 def _broadcast(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple[Value, ...] | None:
     """(7)."""
     before = [producers.get(v) for v in node.operands]
-    shapes = [b["self"].type.shape if is_op(b, ops.expand.default) and b else v.type.shape for v, b in zip(node.operands, before, strict=True)]
+    shapes = [
+        b["self"].type.shape if is_op(b, ops.expand.default) and b else v.type.shape
+        for v, b in zip(node.operands, before, strict=True)
+    ]
     if not any(is_op(b, ops.expand.default) for b in before) or _broadcast_shape(shapes) != node.result.type.shape:
         return None
-    operands = [b["self"] if b and is_op(b, ops.expand.default) else v for v, b in zip(node.operands, before, strict=True)]
+    operands = [
+        b["self"] if b and is_op(b, ops.expand.default) else v for v, b in zip(node.operands, before, strict=True)
+    ]
     return builder.emit(
         node.op, zip(node.names, operands, strict=True), dict(node.attributes), [node.result.type], node.origins
     )

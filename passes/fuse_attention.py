@@ -14,24 +14,24 @@ from passes.rewrite import Match, Rejected, apply
 
 @dataclass(frozen=True, slots=True)
 class FuseAttention:
-    """Fuse attention as transformers spells it into ``scaled_dot_product_attention``.
+    r"""Fuse attention as transformers spells it into ``scaled_dot_product_attention``.
 
     ::
 
         q [b*h, s, d]   k [b*h, d, t]                      q, k, v as [b, h, ., d]
-              \\         /                                        |     |     |
+              \         /                                        |     |     |
                bmm  (+ bias [b*h, s, t])                         |     |     |
                 |                                                |     |     |
              view, + mask [b, 1, s, t], view           ->      attention(attn_mask = bias + mask, scale = 1)
                 |                                                      |
              softmax    v [b*h, t, d]                              view [b*h, s, d]
-                 \\      /
+                 \      /
                   bmm
 
-    Cases: mask alone (1); a bias that depends on the query, as the encoder's relative positions, joins the mask (2); neither: one
-    batch row of b*h heads (3). The query's scale stays where it is.
-    Refuses heads whose size is no multiple of 32 (the fused op takes none), probabilities that something else reads (they
-    are an output when attentions are asked for), and scores that are read elsewhere.
+    Cases: mask alone (1); a bias that depends on the query, as the encoder's relative positions, joins the mask (2);
+    neither: one batch row of b*h heads (3). The query's scale stays where it is.
+    Refuses heads whose size is no multiple of 32 (the fused op takes none), probabilities that something else reads
+    (they are an output when attentions are asked for), and scores that are read elsewhere.
     """
 
     name: ClassVar[str] = "fuse-attention"
@@ -65,12 +65,22 @@ class FuseAttention:
         if product is None or not is_op(product, ops.bmm.default):
             return Rejected("the scores are not a product of queries and keys")
         transposed = graph.producers.get(product["mat2"])
-        if transposed is None or not is_op(transposed, ops.permute.default) or transposed.attribute("dims") != (0, 2, 1):
+        if (
+            transposed is None
+            or not is_op(transposed, ops.permute.default)
+            or transposed.attribute("dims") != (0, 2, 1)
+        ):
             return Rejected("the keys are not transposed")
         chain.append(product)
         if any(not graph.only_used_by(n.result, chain[i]) for i, n in enumerate(chain[1:])):
             return Rejected("the scores are read elsewhere")
-        values = {"query": product["self"], "key": transposed["self"], "value": node["mat2"], "mask": mask, "bias": bias}
+        values = {
+            "query": product["self"],
+            "key": transposed["self"],
+            "value": node["mat2"],
+            "mask": mask,
+            "bias": bias,
+        }
         found = tuple((role, value) for role, value in values.items() if value is not None)
         return Match(tuple(chain), (*found, *((("shape", shape),) if shape is not None else ())))
 

@@ -22,8 +22,8 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
           ... attention(x, k)        ->       return k           and
 
     Returns the graph ``name`` of all nodes that depend on invariant inputs alone, whose outputs are the values that
-    cross over, and the rest of the body with these as inputs in place of ``invariant``. So the keys and values of cross-attention and the
-    speaker's part of the prenet leave the decoder step without being told to.
+    cross over, and the rest of the body with these as inputs in place of ``invariant``. So the keys and values of
+    cross-attention and the speaker's part of the prenet leave the decoder step without being told to.
     """
     known: set[Value] = {port.value for port in graph.inputs if port.name in invariant}
     constants = set(graph.expressions)

@@ -12,7 +12,7 @@ from passes.base import without_dead_nodes
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A matched pattern: the nodes it replaces, the last of them first, and the values that the rewrite needs, by role."""
+    """A matched pattern: the nodes it replaces, last one first, and the values that the rewrite needs, by role."""
 
     nodes: tuple[Node, ...]
     values: tuple[tuple[str, Value], ...] = ()

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+# Models here are small: more threads only wait for each other, more so when tests run side by side.
+torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,12 +11,12 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 
 def lively(
-    config: SpeechT5Config, seed: int = 0, stop_bias: float = -2.0, feedback: float = 2.0
+    config: SpeechT5Config, seed: int = 0, stop_bias: float = -2.0, feedback: float = 1.0
 ) -> SpeechT5ForTextToSpeech:
     """A model in evaluation mode whose biases, norms, statistics, tables and gains are random and of trained size.
 
-    ``feedback`` is the gain of the path on which a frame comes back. Too much of it in a narrow model makes speech chaotic:
-    then Hugging Face's own float32 is as far from its float64 as anything else is.
+    ``feedback`` is the gain of the path on which a frame comes back. Too much of it in a narrow model makes speech
+    chaotic: then Hugging Face's own float32 is as far from its float64 as anything else is.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)

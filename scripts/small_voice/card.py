@@ -133,9 +133,13 @@ def stages(folder: Path) -> str:
     """What ``training.json`` notes of each stage of a training, a line each."""
     lines = []
     for name, notes in read(folder / "training.json").items():
-        what = f"{notes['steps']} steps at learning rates up to {notes['rate']:g}, {notes['seconds'] / 60:.0f} minutes of CPU time"
-        losses = [f"{key.replace('_', ' ')} {value:.3f}" for key, value in notes.items() if key.endswith("loss")]
-        lines.append(f"  - {name}: {', '.join([what, *losses])}")
+        parts = [
+            f"{notes['steps']} steps at learning rates up to {notes['rate']:g}",
+            *([f"dropout {notes['dropout']:g}"] if "dropout" in notes else []),
+            f"{notes['seconds'] / 60:.0f} minutes of CPU time",
+            *(f"{key.replace('_', ' ')} {value:.3f}" for key, value in notes.items() if key.endswith("loss")),
+        ]
+        lines.append(f"  - {name}: {', '.join(parts)}")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Remake the small voice: corpus, both trainings, the checkpoint folder, its evaluation and its model card.
 
-Needs ``apt-get install flite`` and the project's extra ``voice``. Several hours on one CPU core, or half of it with
-the two trainings started by hand side by side and then ``--start assemble``.
+Needs ``apt-get install flite`` and the project's extra ``voice``. Some three hours on one CPU core; on two, start
+``train_voice.py WORK WORK/voice`` and ``train_vocoder.py WORK WORK/vocoder`` side by side, then ``--start assemble``.
 
 Usage: ``python scripts/small_voice/make.py WORK_FOLDER``
 """
@@ -39,9 +39,8 @@ class Stage(StrEnum):
 
 def assemble(work: Path, folder: Path) -> None:
     """Copy what was trained into one folder and check that it loads from there as it was trained."""
-    shutil.rmtree(folder, ignore_errors=True)
     for source, target in ((work / "voice", folder), (work / "vocoder", folder / "vocoder")):
-        target.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
         for file in source.iterdir():
             # Copies contents alone: safetensors writes files that only their owner may read.
             shutil.copyfile(file, target / file.name)

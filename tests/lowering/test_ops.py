@@ -188,7 +188,6 @@ def test_origins_survive(name: str) -> None:
     assert lost_origins(name) == set()
 
 
-@pytest.mark.xfail(reason="lower_index_copy keeps the origins of the first of the two writes that it lowers")
 @pytest.mark.parametrize("name", CACHED)
 def test_origins_of_both_cache_writes_survive(name: str) -> None:
     assert lost_origins(name) == set()
@@ -443,18 +442,15 @@ def test_a_cache_that_is_read_after_it_was_written_is_no_valid_graph() -> None:
 # --- Known faults -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="verify looks at the value that is written, not at what it is a view of")
 @pytest.mark.parametrize("build", [lambda s: read_late(s, batch=2), read_late_through_a_view], ids=["batch", "view"])
 def test_a_cache_that_is_read_late_through_a_view_is_refused_or_right(build: Build) -> None:
     assert refused_or_right(build)
 
 
-@pytest.mark.xfail(reason="verify does not see that one value is both operands that an op writes")
 def test_a_cache_that_is_written_twice_is_refused_or_right() -> None:
     assert refused_or_right(written_twice)
 
 
-@pytest.mark.xfail(reason="the executor copies inputs that share a name with an output, not those that are written")
 @pytest.mark.parametrize("batch", [1, 2])
 def test_caches_are_left_as_they_are_under_other_output_names(batch: int) -> None:
     def build(s: Sketch) -> Results:
@@ -465,7 +461,6 @@ def test_caches_are_left_as_they_are_under_other_output_names(batch: int) -> Non
     assert all(torch.equal(fresh.inputs[name], drawn.inputs[name]) for name in fresh.inputs)
 
 
-@pytest.mark.xfail(reason="float32's lowest number becomes an infinity in bfloat16, in tensors though not in scalars")
 @pytest.mark.parametrize("known", [False, True], ids=["input", "weight"])
 def test_a_query_that_sees_nothing_by_the_lowest_number_is_finite_in_bfloat16(known: bool) -> None:
     def build(s: Sketch) -> Value:
@@ -475,7 +470,6 @@ def test_a_query_that_sees_nothing_by_the_lowest_number_is_finite_in_bfloat16(kn
     assert torch.isfinite(run(rules.lower(sketched(build).graph, DType.BFLOAT16), sketched(build))["output"]).all()
 
 
-@pytest.mark.xfail(reason="a mask of booleans is added to the scores as zeros and ones")
 def test_a_mask_of_booleans_is_refused_or_right() -> None:
     def build(s: Sketch) -> Value:
         return attention(s, 1, 2, 4, 8, 32, attn_mask=s.input(torch.arange(8).expand(1, 1, 4, 8) < 5))
@@ -483,17 +477,14 @@ def test_a_mask_of_booleans_is_refused_or_right() -> None:
     assert refused_or_right(build)
 
 
-@pytest.mark.xfail(reason="ttnn takes four dimensions and a mask with a row for each query; the rule checks neither")
 @pytest.mark.parametrize("mask", [(1, 1, 1, 8), (4, 8)])
 def test_a_mask_that_the_device_does_not_take_is_refused(mask: tuple[int, ...]) -> None:
     assert "mask" in refusal(lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=s.x(*mask)))
 
 
-@pytest.mark.xfail(reason="Aten.apply leaves out None for parameters without a default", raises=RuntimeError)
 def test_batch_norm_without_weights_is_lowered() -> None:
     assert refused_or_right(lambda s: batch_norm(s, s.x(2, 6, 8), affine=False))
 
 
-@pytest.mark.xfail(reason="lower_conv1d unpacks three sizes", raises=ValueError)
 def test_a_convolution_without_a_batch_is_refused_or_right() -> None:
     assert refused_or_right(lambda s: s(ops.conv1d.default, s.x(4, 9), s.w(3, 4, 3)))

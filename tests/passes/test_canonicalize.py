@@ -74,8 +74,8 @@ REWRITTEN: dict[str, tuple[Write, str]] = {
         "permute(relu(view(x, size=[6, 4])), dims=[1, 0])",
     ),
     "5 permute of a permute": (
-        lambda s, x: s.op(ops.permute.default, s.op(ops.permute.default, x, [1, 2, 0]), [1, 2, 0]),
-        "permute(x, dims=[2, 0, 1])",
+        lambda s, x: s.op(ops.permute.default, s.op(ops.permute.default, x, [1, 2, 0]), [1, 0, 2]),
+        "permute(x, dims=[2, 1, 0])",
     ),
     "5 there and back": (
         lambda s, x: s.op(ops.permute.default, s.op(ops.permute.default, x, [1, 2, 0]), [2, 0, 1]),

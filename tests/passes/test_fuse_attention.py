@@ -25,7 +25,7 @@ def attention(
     *,
     head: int = HEAD,
     softmax: int = -1,
-    transposed: bool = True,
+    turned: tuple[int, ...] | None = (0, 2, 1),
     also: str = "",
     added: Any = None,
 ) -> Case:
@@ -34,8 +34,9 @@ def attention(
     rows, values = BATCH * HEADS, {}
     added = added or {}
     query, value = s.input("query", rows, QUERIES, head), s.input("value", rows, KEYS, head)
-    if transposed:
-        keys = s.op(ops.permute.default, s.input("key", rows, KEYS, head), [0, 2, 1], module="permute")
+    if turned:
+        sizes = dict(zip(turned, (rows, head, KEYS), strict=True))
+        keys = s.op(ops.permute.default, s.input("key", *(sizes[i] for i in range(3))), turned, module="permute")
     else:
         keys = s.input("key", rows, head, KEYS)
     scores = values["scores"] = s.op(ops.bmm.default, query, keys, module="scores")
@@ -118,7 +119,8 @@ def misses() -> dict[str, tuple[str, Case]]:
         "softmax over queries": ("softmax is not over the keys", attention(softmax=1)),
         "attentions asked for": ("the probabilities are read elsewhere", attention(also="probabilities")),
         "no product": ("the scores are not a product of queries and keys", alone),
-        "keys as they are": ("the keys are not transposed", attention(transposed=False)),
+        "keys as they are": ("the keys are not transposed", attention(turned=None)),
+        "keys turned otherwise": ("the keys are not transposed", attention(turned=(2, 0, 1))),
         "scores read": ("the scores are read elsewhere", attention(also="scores")),
         "biased scores read": ("the scores are read elsewhere", attention(bias=full, also="biased")),
         "masked scores read": ("the scores are read elsewhere", attention(also="masked")),

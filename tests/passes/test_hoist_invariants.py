@@ -99,6 +99,14 @@ def test_no_invariants_no_hoisting() -> None:
     assert once.nodes == () and body == case.graph
 
 
+def test_what_reads_constants_only_is_no_invariant() -> None:
+    """Folding constants has it, before any utterance."""
+    s = Sketch()
+    total = s.op(ops.add.Tensor, s.input("x", 3), s.op(ops.relu.default, s.weight("w", 3)))
+    once, body = split(s.case(s.op(ops.add.Tensor, total, s.op(ops.tanh.default, s.input("encoded", 3)))), ("encoded",))
+    assert ops_of(once) == ["tanh"] and ops_of(body) == ["relu", "add", "add"]
+
+
 def test_an_output_that_is_invariant_is_computed_once() -> None:
     s = Sketch()
     x, encoded = s.input("x", 3), s.input("encoded", 3)
