@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from compiler.graph import Attribute, Builder, Node, Origin, Value
+from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
 from compiler.types import DType, TensorType
 
 ops = torch.ops.aten
@@ -52,6 +52,8 @@ class Aten:
         for argument in self.overload._schema.arguments:
             if not argument.has_default_value():
                 arguments.setdefault(argument.name, None)
+        if self.overload is ops.view.default:  # values have no strides: any change of shape is a view
+            return arguments["self"].reshape(arguments["size"])
         return self.overload(**arguments)
 
 
@@ -100,13 +102,17 @@ def to_attribute(value: object) -> Attribute:
     raise TypeError(f"argument {value!r} of type {type(value).__name__} cannot be an attribute")
 
 
-@lru_cache(maxsize=16_384)
 def infer_types(
     op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
 ) -> tuple[TensorType, ...]:
     """The result types of an ATen op, computed by torch on meta tensors."""
+    return _infer(op, names, types, Exact(attributes))
+
+
+@lru_cache(maxsize=16_384)
+def _infer(op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], exact: Exact) -> tuple[TensorType, ...]:
     tensors = [torch.empty(t.shape, dtype=t.dtype.on_host, device="meta") for t in types]
-    given = dict(attributes)
+    given = dict(exact.attributes)
     if "device" in op.parameters and not tensors:
         given["device"] = "meta"
     with torch.no_grad():

@@ -56,15 +56,20 @@ class Literal:
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """An ATen op applied to other expressions, at bind time, in float32 (integers as they are)."""
+    """An ATen op applied to other expressions, at bind time, in float32 (integers as they are).
+
+    ``index`` is the result that is meant where the op has several.
+    """
 
     op: Aten
     operands: tuple[tuple[str, Expression], ...]
     attributes: tuple[tuple[str, Attribute], ...]
+    index: int | None = None
 
     @cached_property
     def _key(self) -> tuple[object, ...]:
-        return (self.op, self.operands, self.attributes)
+        # By their printed form, attributes that Python takes for equal (1, 1.0, True) are told apart.
+        return (self.op, self.operands, repr(self.attributes), self.index)
 
     @cached_property
     def _hash(self) -> int:
@@ -84,7 +89,8 @@ class Computed:
     @cached_property
     def _text(self) -> str:
         attributes = [f"{name}={_short(value)}" for name, value in self.attributes if value is not None]
-        return f"{self.op.short_name}({', '.join([*(str(e) for _, e in self.operands), *attributes])})"
+        call = f"{self.op.short_name}({', '.join([*(str(e) for _, e in self.operands), *attributes])})"
+        return call if self.index is None else f"{call}[{self.index}]"
 
 
 Expression = Parameter | Literal | Computed
@@ -126,7 +132,8 @@ class Weights:
         if expression not in self._computed:
             operands = [(name, self[operand]) for name, operand in expression.operands]
             with torch.no_grad():
-                self._computed[expression] = expression.op.apply(operands, dict(expression.attributes))
+                made = expression.op.apply(operands, dict(expression.attributes))
+            self._computed[expression] = made if expression.index is None else made[expression.index]
         return self._computed[expression]
 
     def __contains__(self, name: str) -> bool:

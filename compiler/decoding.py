@@ -120,7 +120,8 @@ class Loop:
 class Decoded:
     """What the loop made.
 
-    A refined spectrogram [frames, mels] a row, and cross-attentions [layers * batch, heads, steps, text] where asked for.
+    A refined spectrogram [frames, mels] a row, and where asked for cross-attentions [layers * batch, heads, steps,
+    text].
     """
 
     spectrograms: tuple[Tensor, ...]
@@ -154,7 +155,8 @@ def decode(
         if step > limits.steps:
             raise SpeechTooLong(
                 f"decoding reached step {step}, and the model was compiled for {limits.steps} "
-                f"(its table of speech positions has {config.max_speech_positions}): split the text, or stop earlier with a lower maxlenratio"
+                f"(its table of speech positions has {config.max_speech_positions}): split the text, "
+                "or stop earlier with a lower maxlenratio"
             )
         caches = _grown(caches, bucket_for(step, limits.step_buckets))
         inputs = {"frame": frame, "position": torch.tensor([step - 1]), "dropout_masks": drawn, **once, **caches}

@@ -16,6 +16,9 @@ from compiler.types import DType, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
+VIEWS = ("ttnn.reshape", "ttnn.permute", "ttnn.slice", "ttnn.expand")
+"""Ops that are views in torch: on the device only a reshape is."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Call:
@@ -25,6 +28,7 @@ class _Call:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     frees: tuple[int, ...]
+    copies: tuple[int, ...]
     rounded: bool
 
 
@@ -83,7 +87,8 @@ class Executable:
             for call in self._calls:
                 op = call.node.op
                 assert isinstance(op, TtnnOp)
-                made = op.apply(numerics, call.node.names, [memory[i] for i in call.reads], call.node.attributes)
+                operands = [memory[i].clone() if i in call.copies else memory[i] for i in call.reads]
+                made = op.apply(numerics, call.node.names, operands, call.node.attributes)
                 results = made if isinstance(made, list | tuple) else (made,)
                 if call.rounded:
                     results = tuple(map(numerics.round, results))
@@ -93,7 +98,8 @@ class Executable:
                     memory[place] = tensor
                 for place in call.frees:
                     memory[place] = None
-        return {port.name: memory[self._places[port.value]] for port in self.graph.outputs}
+        outputs = {port.name: memory[self._places[port.value]] for port in self.graph.outputs}
+        return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
 
     def _take(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str]) -> list[torch.Tensor]:
         """The inputs in order, checked, in the plan's precision."""
@@ -130,6 +136,13 @@ class Executable:
         return frozenset(roots[value] for node in self.graph.nodes for _, value in written(node))
 
     @cached_property
+    def _borrowed(self) -> frozenset[str]:
+        """The outputs that share memory with a constant or an input."""
+        roots = memory_roots(self.graph, VIEWS)
+        given = {c.value for c in self.graph.constants} | {p.value for p in self.graph.inputs}
+        return frozenset(port.name for port in self.graph.outputs if roots[port.value] in given)
+
+    @cached_property
     def _computed(self) -> int:
         return sum(len(node.results) for node in self.graph.nodes)
 
@@ -150,6 +163,8 @@ class Executable:
         for i, node in enumerate(self.graph.nodes):
             last.update((places[v], i) for v in (*node.operands, *node.results))
         kept = {places[v] for v in self.graph.returned}
+        roots = memory_roots(self.graph, VIEWS)
+        reads = [{roots[v] for v in node.operands} for node in self.graph.nodes]
         frees: dict[int, list[int]] = {}
         for place, i in last.items():
             if place >= constants and place not in kept:
@@ -160,6 +175,7 @@ class Executable:
                 tuple(places[v] for v in node.operands),
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
+                tuple(places[v] for _, v in written(node) if any(roots[v] in later for later in reads[i + 1 :])),
                 self._dtype is not DType.FLOAT32 and node.results[0].type.dtype.is_float and not _moves_only(node),
             )
             for i, node in enumerate(self.graph.nodes)

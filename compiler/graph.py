@@ -20,6 +20,19 @@ Attribute = None | bool | int | float | str | tuple["Attribute", ...]
 """What a node can hold besides operands: hashable, printable, equal by value."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Exact:
+    """Attributes as a key: unlike Python, tells 1 from 1.0 and from True."""
+
+    attributes: tuple[tuple[str, Attribute], ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exact) and repr(self.attributes) == repr(other.attributes)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.attributes))
+
+
 class Operation(Protocol):
     """What a node applies. Two operations are the same when they compare equal."""
 
@@ -166,7 +179,8 @@ class Graph:
             return ("value", number[value], value.type)
 
         nodes = tuple(
-            (n.op, n.names, tuple(map(say, n.operands)), n.attributes, tuple(map(say, n.results))) for n in self.nodes
+            (n.op, n.names, tuple(map(say, n.operands)), Exact(n.attributes), tuple(map(say, n.results)))
+            for n in self.nodes
         )
         inputs = tuple((p.name, say(p.value)) for p in self.inputs)
         return (self.name, inputs, nodes, tuple((p.name, say(p.value)) for p in self.outputs))

@@ -17,6 +17,7 @@ import torch
 from torch.export.graph_signature import InputKind
 
 from compiler import aten
+from compiler.aten import ops
 from compiler.constants import Literal, Parameter
 from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.graph import Builder, Graph, Origin, Port, Value
@@ -24,9 +25,9 @@ from compiler.trace import MODEL, Traced
 from compiler.types import DType, TensorType
 
 _CHECKS = {
-    aten.ops._assert_tensor_metadata.default,
-    aten.ops._assert_scalar.default,
-    aten.ops.sym_constrain_range_for_size.default,
+    ops._assert_tensor_metadata.default,
+    ops._assert_scalar.default,
+    ops.sym_constrain_range_for_size.default,
 }
 """Ops that check the trace and compute nothing."""
 
@@ -69,12 +70,17 @@ class _Importer:
         if self.refused:
             raise UnsupportedOperation(
                 f"the {self.traced.name} cannot be compiled: {'; '.join(self.refused)}. "
-                "A compiled graph is a function: make what is random or kept between calls an input of the traced module"
+                "A compiled graph is a function: make what is random or kept between calls an input of the traced "
+                "module."
             )
         (output,) = program.graph.find_nodes(op="output")
         returned = [self.values[node] for node in output.args[0]]
         outputs = [Port(n, v) for n, v in zip(self.traced.outputs, returned, strict=True)]
         return self.builder.graph(self.traced.name, inputs, outputs)
+
+    def builder_constants(self) -> set[Value]:
+        """The values of parameters and buffers."""
+        return {c.value for by_type in self.builder.constants.values() for c in by_type.values()}
 
     def constant(self, spec: Any, type: TensorType) -> Value:
         if spec.kind is InputKind.CONSTANT_TENSOR and not spec.target.startswith(MODEL):
@@ -82,34 +88,54 @@ class _Importer:
         return self.builder.constant(Parameter(spec.target.removeprefix(MODEL)), type)
 
     def call(self, node: torch.fx.Node) -> None:
-        if node.target in _CHECKS or not isinstance(node.meta.get("val"), torch.Tensor | list | tuple):
-            return  # sizes are read off the node where they are used
         if node.target is operator.getitem:
             source, index = node.args
-            self.values[node] = self.values[source][index]  # type: ignore[index]
+            assert isinstance(source, torch.fx.Node) and isinstance(index, int)
+            self.values[node] = self.values[source][index]
+            if source in self.views:
+                self.views[node] = self.views[source]
             return
         overload: Any = node.target
+        mutable = isinstance(overload, torch._ops.OpOverload) and overload._schema.is_mutable
+        if node.target in _CHECKS or not (mutable or isinstance(node.meta.get("val"), torch.Tensor | list | tuple)):
+            return  # sizes are read off the node where they are used
         origin = origin_of(node)
-        if torch.Tag.nondeterministic_seeded in overload.tags and not _is_idle_dropout(node):
-            self.refused.append(f"{overload} at {origin} is random")
-            return
-        if overload._schema.is_mutable:
+        if mutable:
             self.mutate(node, overload, origin)
             return
-        self.values[node] = self.emit(node, overload, origin)
+        if torch.Tag.nondeterministic_seeded in overload.tags and not _drops_nothing(node):
+            self.refuse(node, f"{overload} at {origin} is random")
+            return
+        try:
+            self.values[node] = self.emit(node, overload, origin)
+        except TypeError as error:
+            self.refuse(node, f"{overload} at {origin} cannot be held by the graph: {error}")
+            return
         if any(r.alias_info is not None for r in overload._schema.returns) and isinstance(node.args[0], torch.fx.Node):
             self.views[node] = self.views.get(node.args[0], node.args[0])
+
+    def refuse(self, node: torch.fx.Node, reason: str) -> None:
+        """Note a refusal, and let something stand for the results, so that the rest of the program is looked at too."""
+        self.refused.append(reason)
+        held = node.meta.get("val")
+        if isinstance(held, torch.Tensor):
+            self.values[node] = Value(self.type_of(node))
+        elif isinstance(held, list | tuple):
+            self.values[node] = tuple(map(Value, self.types_of(node)))
 
     def mutate(self, node: torch.fx.Node, overload: Any, origin: Origin) -> None:
         """Import the op that returns what this one writes, and let its result stand for the written tensor."""
         written = node.args[0]
-        assert isinstance(written, torch.fx.Node)
         packet = getattr(aten.ops, str(overload.overloadpacket).removeprefix("aten.").removesuffix("_"), None)
         functional = getattr(packet, overload._overloadname, None)
         if functional is None or functional._schema.is_mutable:
-            self.refused.append(f"{overload} at {origin} writes in place and has no form that does not")
+            self.refuse(node, f"{overload} at {origin} writes in place and has no form that does not")
+        elif not isinstance(written, torch.fx.Node) or len(functional._schema.returns) != 1:
+            self.refuse(node, f"{overload} at {origin} writes into several tensors")
+        elif self.values[written] in self.builder_constants():
+            self.refuse(node, f"{overload} at {origin} writes into {written.name}, which is kept between calls")
         elif written in self.views or written in self.views.values():
-            self.refused.append(f"{overload} at {origin} writes into a tensor that shares memory with another")
+            self.refuse(node, f"{overload} at {origin} writes into a tensor that shares memory with another")
         else:
             self.values[node] = self.values[written] = self.emit(node, functional, origin)
 
@@ -118,7 +144,7 @@ class _Importer:
         kwargs = {name: self.argument(a) for name, a in node.kwargs.items() if name != "device"}
         operands, attributes = aten.normalize(overload, args, kwargs)
         expected = self.types_of(node)
-        if overload is aten.ops.slice.Tensor:
+        if overload is ops.slice.Tensor:
             operands = [("self", self.lengthened(operands[0][1], attributes, expected[0], origin))]
         results = self.builder.emit(aten.Aten(overload), operands, attributes, expected, [origin])
         inferred = aten.infer(self.builder.nodes[-1])
@@ -136,7 +162,7 @@ class _Importer:
             return table
         pad = [0] * (2 * (len(table.type.shape) - dim))
         pad[-1] = missing
-        return aten.emit(self.builder, aten.ops.constant_pad_nd.default, table, pad, origins=[origin])
+        return aten.emit(self.builder, ops.constant_pad_nd.default, table, pad, origins=[origin])
 
     def argument(self, argument: Any) -> Any:
         """An fx argument with nodes replaced by values, and symbolic sizes by numbers."""
@@ -160,9 +186,13 @@ class _Importer:
         return tuple(TensorType(tuple(map(self.size, t.shape)), DType.of(t.dtype)) for t in tensors)
 
 
-def _is_idle_dropout(node: torch.fx.Node) -> bool:
-    """Dropout outside training: the identity."""
-    return node.target is aten.ops.dropout.default and node.args[2] is False
+def _drops_nothing(node: torch.fx.Node) -> bool:
+    """Whether an op that torch tags as random for its dropout is none here."""
+    overload: Any = node.target
+    given = dict(zip((a.name for a in overload._schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+    if overload is ops.dropout.default:
+        return given["train"] is False or given["p"] == 0
+    return overload is ops.scaled_dot_product_attention.default and given.get("dropout_p", 0) == 0
 
 
 def origin_of(node: torch.fx.Node) -> Origin:

@@ -15,6 +15,7 @@ from lowering import attention, convolution, elementwise, embedding, linear, nor
 from passes.base import FOLDED, Pass, Property
 from passes.canonicalize import Canonicalize
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from passes.eliminate_dead_code import EliminateDeadCode
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale
@@ -25,6 +26,7 @@ LOWERINGS = (attention, convolution, elementwise, embedding, linear, normalizati
 """The modules whose rules make up the lowering."""
 
 ATEN_PASSES: tuple[Pass, ...] = (
+    EliminateDeadCode(),  # what the trace brought in for nobody
     Canonicalize(),  # one spelling for each op, so that patterns need to know only one
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions

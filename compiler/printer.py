@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from compiler.graph import Attribute, Graph, Node, Origin, Value
+
+UNDEFINED = "?"
+"""Printed for what an invalid graph does not define: the printer is what shows such graphs."""
 
 
 def to_text(graph: Graph, origins: bool = True) -> str:
@@ -20,7 +24,7 @@ def to_text(graph: Graph, origins: bool = True) -> str:
     lines += _section("inputs", (f"{names[p.value]}: {p.value.type}" for p in graph.inputs))
     lines += _section("constants", (f"{names[c.value]}: {c.value.type} = {c.expression}" for c in graph.constants))
     lines += _section("nodes", (_node(node, names, origins) for node in graph.nodes))
-    lines += _section("outputs", (f"{p.name} = {names[p.value]}" for p in graph.outputs))
+    lines += _section("outputs", (f"{p.name} = {names.get(p.value, UNDEFINED)}" for p in graph.outputs))
     return "\n".join([*lines, "}"])
 
 
@@ -30,7 +34,7 @@ def _section(title: str, rows: Iterable[str]) -> list[str]:
 
 def _node(node: Node, names: dict[Value, str], origins: bool) -> str:
     results = ", ".join(f"{names[r]}: {r.type}" for r in node.results)
-    operands = [f"{name}={names[v]}" for name, v in zip(node.names, node.operands, strict=True)]
+    operands = [f"{name or UNDEFINED}={names.get(v, UNDEFINED)}" for name, v in zip_longest(node.names, node.operands)]
     attributes = [f"{name}={show(value)}" for name, value in node.attributes]
     line = f"{results} = {node.op.name}({', '.join([*operands, *attributes])})"
     return f"{line}  # {summary(node.origins)}" if origins and node.origins else line

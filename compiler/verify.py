@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 
 from compiler import aten
@@ -106,12 +106,12 @@ def written(node: Node) -> list[tuple[str, Value]]:
     return [(name, value) for name, value in zip(node.names, node.operands, strict=True) if name in names]
 
 
-def memory_roots(graph: Graph) -> dict[Value, Value]:
-    """For each value, the value whose memory it may share: a reshape of it is no copy."""
-    roots: dict[Value, Value] = {}
+def memory_roots(graph: Graph, views: Collection[str] = ("ttnn.reshape",)) -> dict[Value, Value]:
+    """For each value, the value whose memory it may share: results of ``views``, ops by name, are no copies."""
+    roots = {port.value: port.value for port in graph.outputs}
     for node in graph.nodes:
         roots.update((value, roots.get(value, value)) for value in node.operands)
-        shares = isinstance(node.op, TtnnOp) and node.op.name == "ttnn.reshape"
+        shares = isinstance(node.op, TtnnOp) and node.op.name in views
         roots.update((result, roots[node.operands[0]] if shares else result) for result in node.results)
     return roots
 

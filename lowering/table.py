@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from compiler.graph import Attribute, Node
+from compiler.graph import Attribute, Exact, Node
 from compiler.types import DType, Layout, Memory, TensorType
 
 
@@ -114,7 +114,6 @@ def ttnn_op(
     return enter
 
 
-@lru_cache(maxsize=16_384)
 def infer_types(
     op: TtnnOp,
     names: tuple[str, ...],
@@ -126,12 +125,17 @@ def infer_types(
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
     there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is.
     """
+    return _infer(op, names, types, Exact(attributes))
+
+
+@lru_cache(maxsize=16_384)
+def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], exact: Exact) -> tuple[TensorType, ...]:
     tensors = [
         torch.empty(t.shape, dtype=torch.float32 if t.dtype.is_float else t.dtype.on_host, device="meta") for t in types
     ]
     with torch.no_grad():
-        made = op.apply(Numerics(DType.FLOAT32), names, tensors, attributes)
-    given = dict(attributes)
+        made = op.apply(Numerics(DType.FLOAT32), names, tensors, exact.attributes)
+    given: dict[str, Any] = dict(exact.attributes)
     first = next((t for t in types if t.dtype.is_float), types[0])
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout

@@ -89,15 +89,21 @@ def _is_identity(node: Node) -> bool:
 
 def _view(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple[Value, ...] | None:
     """(2), (3)."""
-    source, shape = node.operands[0], node.result.type.shape
+    shape = node.result.type.shape
+    viewed = is_op(producers.get(node.operands[0]), ops.view.default)
+    if is_op(node, ops.view.default) and node.attribute("size") == shape and not viewed:
+        return None
+    return (_viewed(builder, node, node.operands[0], shape, producers),)
+
+
+def _viewed(builder: Builder, node: Node, source: Value, shape: tuple[int, ...], producers: dict[Value, Node]) -> Value:
+    """``source`` in another shape: through a view that it is, and itself where it has the shape."""
     before = producers.get(source)
     if before is not None and is_op(before, ops.view.default):
         source = before["self"]
-        if source.type.shape == shape:
-            return (source,)
-    elif is_op(node, ops.view.default) and node.attribute("size") == shape:
-        return None
-    return (emit(builder, ops.view.default, source, shape, origins=node.origins),)
+    if source.type.shape == shape:
+        return source
+    return emit(builder, ops.view.default, source, shape, origins=node.origins)
 
 
 def _permute(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple[Value, ...] | None:
@@ -108,10 +114,10 @@ def _permute(builder: Builder, node: Node, producers: dict[Value, Node]) -> tupl
     if before is not None and is_op(before, ops.permute.default):
         source, inner = before["self"], _dims(before)
         dims = tuple(inner[d] for d in dims)
-    elif is_op(node, ops.permute.default) and node.attribute("dims") == dims:
-        return None
     if dims == tuple(range(len(dims))):
         return (source,)
+    if source is node.operands[0] and is_op(node, ops.permute.default) and node.attribute("dims") == dims:
+        return None
     return (emit(builder, ops.permute.default, source, dims, origins=node.origins),)
 
 
@@ -123,37 +129,39 @@ def _dims(node: Node) -> tuple[int, ...]:
         assert isinstance(dims, tuple)
         return tuple(int(d) % rank for d in dims)  # type: ignore[arg-type]
     order = list(range(rank))
+    if is_op(node, ops.t.default) and rank < 2:
+        return tuple(order)
     a, b = (-2, -1) if is_op(node, ops.t.default) else (node.attribute("dim0"), node.attribute("dim1"))
     assert isinstance(a, int) and isinstance(b, int)
     order[a], order[b] = order[b], order[a]
     return tuple(order)
 
 
-def _expand(builder: Builder, node: Node, _: dict[Value, Node]) -> tuple[Value, ...] | None:
+def _expand(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple[Value, ...] | None:
     """(6)."""
-    shape = node.result.type.shape
-    if is_op(node, ops.expand.default) and node.attribute("size") == shape:
+    shape, source = node.result.type.shape, _unexpanded(node.operands[0], producers)
+    if source.type.shape == shape:
+        return (source,)
+    if source is node.operands[0] and is_op(node, ops.expand.default) and node.attribute("size") == shape:
         return None
-    if node.operands[0].type.shape == shape:
-        return (node.operands[0],)
-    return (emit(builder, ops.expand.default, node.operands[0], shape, origins=node.origins),)
+    return (emit(builder, ops.expand.default, source, shape, origins=node.origins),)
 
 
 def _broadcast(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple[Value, ...] | None:
     """(7)."""
-    before = [producers.get(v) for v in node.operands]
-    shapes = [
-        b["self"].type.shape if is_op(b, ops.expand.default) and b else v.type.shape
-        for v, b in zip(node.operands, before, strict=True)
-    ]
-    if not any(is_op(b, ops.expand.default) for b in before) or _broadcast_shape(shapes) != node.result.type.shape:
+    operands = tuple(_unexpanded(value, producers) for value in node.operands)
+    if operands == node.operands or _broadcast_shape([v.type.shape for v in operands]) != node.result.type.shape:
         return None
-    operands = [
-        b["self"] if b and is_op(b, ops.expand.default) else v for v, b in zip(node.operands, before, strict=True)
-    ]
     return builder.emit(
         node.op, zip(node.names, operands, strict=True), dict(node.attributes), [node.result.type], node.origins
     )
+
+
+def _unexpanded(value: Value, producers: dict[Value, Node]) -> Value:
+    """What a value is an expansion of; itself where it is none."""
+    while (before := producers.get(value)) is not None and is_op(before, ops.expand.default):
+        value = before["self"]
+    return value
 
 
 def _broadcast_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -176,7 +184,7 @@ def _select(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple
         row = source
         if size > 1:
             row = emit(builder, ops.slice.Tensor, source, dim, at, at + 1, origins=node.origins)
-        out.append(emit(builder, ops.view.default, row, node.results[0].type.shape, origins=node.origins))
+        out.append(_viewed(builder, node, row, node.results[0].type.shape, producers))
     return tuple(out)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.graph import Builder, Exact, Graph, Node, Value
 from passes.base import Property, rebuild
 
 
@@ -29,7 +29,7 @@ class EliminateCommonSubexpressions:
         seen: dict[tuple[object, ...], tuple[Value, ...]] = {}
 
         def change(_: Builder, node: Node) -> tuple[Value, ...] | None:
-            key = (node.op, node.operands, node.names, node.attributes)
+            key = (node.op, node.operands, node.names, Exact(node.attributes))
             known = seen.setdefault(key, node.results)
             return None if known is node.results else known
 

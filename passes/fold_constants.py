@@ -21,7 +21,7 @@ class FoldConstants:
         %1 = view(%0)
         %2 = sub(%1, ...)
 
-    Nothing is computed here: the constant is the expression. Refuses nodes with several results.
+    Nothing is computed here: the constant is the expression. A node with several results becomes as many constants.
     """
 
     name: ClassVar[str] = "fold-constants"
@@ -32,12 +32,15 @@ class FoldConstants:
         known: dict[Value, Expression] = dict(graph.expressions)
 
         def change(builder: Builder, node: Node) -> tuple[Value, ...] | None:
-            if not isinstance(node.op, Aten) or len(node.results) != 1 or not all(v in known for v in node.operands):
+            if not isinstance(node.op, Aten) or not all(v in known for v in node.operands):
                 return None
             operands = tuple((name, known[value]) for name, value in zip(node.names, node.operands, strict=True))
-            expression = Computed(node.op, operands, node.attributes)
-            value = builder.constant(expression, node.result.type)
-            known[value] = expression
-            return (value,)
+            values = []
+            for i, result in enumerate(node.results):
+                index = i if len(node.results) > 1 else None
+                expression = Computed(node.op, operands, node.attributes, index)
+                values.append(builder.constant(expression, result.type))
+                known[values[-1]] = expression
+            return tuple(values)
 
         return rebuild(graph, change)

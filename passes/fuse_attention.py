@@ -59,6 +59,8 @@ class FuseAttention:
         bias = None
         added = graph.producers.get(scores)
         if added is not None and is_op(added, ops.add.Tensor) and added.operand("other") is not None:
+            if added.attribute("alpha", 1) != 1 or added["other"].type.shape != added.result.type.shape:
+                return Rejected("the bias is scaled or broadcast")
             scores, bias = added["self"], added["other"]
             chain.append(added)
         product = graph.producers.get(scores)
@@ -74,6 +76,7 @@ class FuseAttention:
         chain.append(product)
         if any(not graph.only_used_by(n.result, chain[i]) for i, n in enumerate(chain[1:])):
             return Rejected("the scores are read elsewhere")
+        chain.append(transposed)
         values = {
             "query": product["self"],
             "key": transposed["self"],
@@ -115,6 +118,8 @@ def _peel_mask(graph: Graph, softmax: Node, chain: list[Node]) -> tuple[Value, V
         return softmax["self"], None, None
     added = graph.producers.get(outer["self"])
     if added is None or not is_op(added, ops.add.Tensor) or len(added.result.type.shape) != 4:
+        return softmax["self"], None, None
+    if added.operand("other") is None or added.attribute("alpha", 1) != 1:
         return softmax["self"], None, None
     inner = graph.producers.get(added["self"])
     if inner is None or not is_op(inner, ops.view.default):

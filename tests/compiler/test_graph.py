@@ -183,7 +183,6 @@ def test_a_node_with_operands_left_out_has_no_names_for_them() -> None:
     assert isinstance(node, Node) and node.names == ("self",)
 
 
-@pytest.mark.xfail(reason="the cache of infer_types takes 1 and 1.0 for one key, as Python does")
 def test_types_tell_a_whole_number_from_a_float() -> None:
     builder, n = Builder(), Value(TensorType((3,), DType.INT64))
     whole, real = (emit(builder, ops.add.Tensor, n, one) for one in (1, 1.0))

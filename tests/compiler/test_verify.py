@@ -63,7 +63,6 @@ def test_use_before_definition() -> None:
     assert faults(graph) == ["aten.add.Tensor at model.sum (line:2) reads a value that is not defined before it"]
 
 
-@pytest.mark.xfail(reason="the printer has no name for a value that nothing defines", raises=KeyError)
 def test_use_of_a_value_that_nothing_defines() -> None:
     graph = good()
     assert faults(replace(graph, nodes=graph.nodes[1:])) == [
@@ -71,7 +70,6 @@ def test_use_of_a_value_that_nothing_defines() -> None:
     ]
 
 
-@pytest.mark.xfail(reason="the printer has no name for a value that nothing defines", raises=KeyError)
 def test_an_output_that_nothing_defines() -> None:
     assert faults(replace(good(), outputs=(Port("out", Value(ROW)),))) == ["output out is not defined"]
 
@@ -91,7 +89,6 @@ def test_definition_by_an_input_and_a_constant() -> None:
     assert faults(replace(graph, constants=(*graph.constants, constant))) == ["a constant is defined twice"]
 
 
-@pytest.mark.xfail(reason="the printer takes an operand without a name for an error of its own", raises=ValueError)
 def test_a_name_for_each_operand() -> None:
     assert faults(with_node(good(), 1, names=("self",)))[0] == (
         "aten.add.Tensor at model.sum (line:2) has 2 operands and 1 names"

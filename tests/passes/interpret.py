@@ -104,8 +104,9 @@ def evaluate(expression: Expression, parameters: Mapping[str, Tensor]) -> Tensor
         return _wide(expression.tensor)
     assert isinstance(expression, Computed)
     names, operands = [n for n, _ in expression.operands], [evaluate(e, parameters) for _, e in expression.operands]
-    (result,) = _apply(expression.op, names, operands, expression.attributes)
-    return result
+    results = _apply(expression.op, names, operands, expression.attributes)
+    assert (len(results) == 1) is (expression.index is None)
+    return results[expression.index or 0]
 
 
 def _apply(op: Any, names: Any, tensors: list[Tensor], attributes: Any) -> tuple[Tensor, ...]:

@@ -39,19 +39,13 @@ def test_golden(golden: Callable[[str, str], None]) -> None:
     golden("fold_batch_norm", to_text(fused(FoldBatchNorm(), layer())))
 
 
-NO_WEIGHT = pytest.mark.xfail(
-    reason="Aten.apply leaves out a tensor that is None, and batch_norm's schema has no default for it",
-    raises=RuntimeError,
-)
-
-
 @pytest.mark.parametrize(
     ("bias", "affine", "offset"),
     [
         pytest.param(True, True, "add(mul(sub(conv.bias, norm.running_mean), {s}), norm.bias)", id="plain"),
         pytest.param(False, True, "add(mul(neg(norm.running_mean), {s}), norm.bias)", id="1 no bias"),
-        pytest.param(True, False, "mul(sub(conv.bias, norm.running_mean), {s})", id="2 no scale", marks=NO_WEIGHT),
-        pytest.param(False, False, "mul(neg(norm.running_mean), {s})", id="1 and 2", marks=NO_WEIGHT),
+        pytest.param(True, False, "mul(sub(conv.bias, norm.running_mean), {s})", id="2 no scale"),
+        pytest.param(False, False, "mul(neg(norm.running_mean), {s})", id="1 and 2"),
     ],
 )
 def test_case(bias: bool, affine: bool, offset: str) -> None:

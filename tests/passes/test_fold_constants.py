@@ -9,11 +9,8 @@ import pytest
 
 from compiler.aten import ops
 from compiler.constants import Computed
-from compiler.graph import Value
-from compiler.pipeline import run_passes
 from compiler.printer import to_text
 from compiler.types import DType, TensorType
-from compiler.verify import Stage
 from passes.base import FOLDED
 from passes.fold_constants import FoldConstants
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, ops_of
@@ -65,22 +62,14 @@ def test_nothing_to_fold_gives_the_same_graph() -> None:
     assert FoldConstants().run(case.graph) is case.graph
 
 
-def halves(s: Sketch, whole: Value) -> Value:
-    return s.parts(ops.split.Tensor, whole, [TensorType((2,), DType.FLOAT32)] * 2, split_size=2)[0]
-
-
-def test_refuses_a_node_with_several_results() -> None:
+def test_a_node_with_several_results_becomes_as_many_constants() -> None:
     s = Sketch()
-    case = s.case(s.op(ops.add.Tensor, s.input("x", 2), halves(s, s.weight("w", 4))))
-    assert FoldConstants().run(case.graph) is case.graph
-    assert list(FOLDED.violations(case.graph)) == ["aten.split.Tensor reads constants only"]
-
-
-@pytest.mark.xfail(reason="the pass leaves a split of a weight, and what it ensures is that it does not")
-def test_a_split_of_a_weight_is_no_fault_of_the_pass() -> None:
-    s = Sketch()
-    case = s.case(s.op(ops.add.Tensor, s.input("x", 2), halves(s, s.weight("w", 4))))
-    run_passes(case.graph, (FoldConstants(),), Stage.ATEN)
+    types = [TensorType((2,), DType.FLOAT32)] * 2
+    first, second = s.parts(ops.split.Tensor, s.weight("w", 4), types, split_size=2)
+    difference = s.op(ops.sub.Tensor, s.op(ops.add.Tensor, s.input("x", 2), first), s.op(ops.relu.default, second))
+    graph = changed(FoldConstants(), s.case(difference))
+    assert formula(graph) == "sub(add(x, split(w, split_size=2)[0]), relu(split(w, split_size=2)[1]))"
+    assert ops_of(graph) == ["add", "sub"]
 
 
 def test_the_property_names_what_is_left() -> None:
