@@ -1,4 +1,4 @@
-"""The command line: ``speak``, ``compile`` and ``inspect``.
+"""The command line: ``speak``, ``compile``, ``inspect`` and ``ops``.
 
 Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
 """
@@ -150,6 +150,19 @@ def inspect(
             tables(report.stage_table(recorder))
         else:
             typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
+
+
+@app.command()
+def ops(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/ops.md instead.")] = False,
+) -> None:
+    """List the TTNN ops that the compiler emits, with what each rounds where."""
+    from compiler import numerics  # noqa: PLC0415
+
+    if markdown:
+        typer.echo(numerics.to_markdown(), nl=False)
+    else:
+        tables(numerics.to_table())
 
 
 def _compiled(model: str | None, precision: str, board: str, batch_size: int) -> CompiledSpeechT5:

@@ -75,7 +75,7 @@ def pieces(data: list[corpus.Utterance], generator: torch.Generator) -> tuple[to
 def main(
     work: Annotated[Path, typer.Argument(help="folder that corpus.py wrote")],
     folder: Annotated[Path, typer.Argument(help="folder to write the vocoder to")],
-    steps: int = 20_000,
+    steps: int = 16_000,
     threads: int = 1,
 ) -> None:
     """Train and write the vocoder, weight norm removed, checked by loading it again."""

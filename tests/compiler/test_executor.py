@@ -163,8 +163,12 @@ def test_an_input_that_is_written_stays_as_it_is_whatever_the_output_is_called()
     assert same(given, case.inputs)
 
 
+@pytest.mark.parametrize(
+    "returned",
+    [False, pytest.param(True, marks=pytest.mark.xfail(reason="only later nodes count as readers, outputs do not"))],
+)
 @pytest.mark.parametrize("read", ["permute", "slice", "expand"])
-def test_what_was_read_of_a_cache_before_it_is_written_stays_as_it_was(read: str) -> None:
+def test_what_was_read_of_a_cache_before_it_is_written_stays_as_it_was(read: str, returned: bool) -> None:
     s = Sketch()
     caches = [s.input(name, 1, 2, 4, 32) for name in ("key", "value")]
     rows, position = [s.input(f"new_{name}", 1, 2, 1, 32) for name in ("key", "value")], s.input("position", 1, below=4)
@@ -174,7 +178,7 @@ def test_what_was_read_of_a_cache_before_it_is_written_stays_as_it_was(read: str
         "expand": lambda: s.op(ops.expand.default, caches[0], [3, 2, 4, 32]),
     }[read]()
     written = [s.op(ops.index_copy.default, c, 2, position, r) for c, r in zip(caches, rows, strict=True)]
-    case = s.case(key=written[0], value=written[1], later=s.op(ops.mul.Tensor, before, 2.0))
+    case = s.case(key=written[0], value=written[1], later=before if returned else s.op(ops.mul.Tensor, before, 2.0))
     torch.testing.assert_close(compiled(case).run(case.inputs)["later"].double(), case.run()["later"])
 
 
