@@ -165,6 +165,7 @@ class Executable:
         kept = {places[v] for v in self.graph.returned}
         roots = memory_roots(self.graph, VIEWS)
         reads = [{roots[v] for v in node.operands} for node in self.graph.nodes]
+        reads.append({roots[v] for v in self.graph.returned})
         frees: dict[int, list[int]] = {}
         for place, i in last.items():
             if place >= constants and place not in kept:

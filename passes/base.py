@@ -68,9 +68,31 @@ def without_dead_nodes(graph: Graph) -> Graph:
     return Graph(graph.name, graph.inputs, constants, tuple(reversed(kept)), graph.outputs)
 
 
+IDLE = (
+    ops.dropout.default,
+    ops.clone.default,
+    ops.contiguous.default,
+    ops.detach.default,
+    ops.alias.default,
+    ops.lift_fresh_copy.default,
+)
+"""Ops that return what they are given, dropout being that of evaluation."""
+RESHAPES = (
+    ops.reshape.default,
+    ops._unsafe_view.default,
+    ops.unsqueeze.default,
+    ops.squeeze.dim,
+    ops.squeeze.dims,
+    ops.squeeze.default,
+    ops.flatten.using_ints,
+)
+"""Ops that are other spellings of a view."""
+_SPELLINGS = (*RESHAPES, ops.transpose.int, ops.t.default, ops.expand_as.default, ops.select.int, ops.unbind.int)
+
+
 def _idle(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
-        if is_op(node, ops.dropout.default, ops.clone.default, ops.contiguous.default, ops.alias.default):
+        if is_op(node, *IDLE, *_SPELLINGS):
             yield f"{node.op.name} is left"
 
 

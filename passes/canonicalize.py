@@ -8,26 +8,9 @@ from typing import ClassVar
 
 from compiler.aten import emit, ops
 from compiler.graph import Builder, Graph, Node, Value
-from passes.base import CANONICAL, Property, is_op, rebuild
+from passes.base import CANONICAL, IDLE, RESHAPES, Property, is_op, rebuild
 
-_IDLE = (
-    ops.dropout.default,
-    ops.clone.default,
-    ops.contiguous.default,
-    ops.detach.default,
-    ops.alias.default,
-    ops.lift_fresh_copy.default,
-)
-_VIEWS = (
-    ops.view.default,
-    ops.reshape.default,
-    ops._unsafe_view.default,
-    ops.unsqueeze.default,
-    ops.squeeze.dim,
-    ops.squeeze.dims,
-    ops.squeeze.default,
-    ops.flatten.using_ints,
-)
+_VIEWS = (ops.view.default, *RESHAPES)
 _BROADCASTING = (ops.add.Tensor, ops.sub.Tensor, ops.mul.Tensor, ops.div.Tensor)
 
 
@@ -68,7 +51,7 @@ class Canonicalize:
 
 
 def _simplify(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple[Value, ...] | None:
-    if is_op(node, *_IDLE) or _is_identity(node):
+    if is_op(node, *IDLE) or _is_identity(node):
         return (node.operands[0],)
     for overloads, rule in _RULES:
         if is_op(node, *overloads):

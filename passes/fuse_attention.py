@@ -122,7 +122,7 @@ def _peel_mask(graph: Graph, softmax: Node, chain: list[Node]) -> tuple[Value, V
     if added.operand("other") is None or added.attribute("alpha", 1) != 1:
         return softmax["self"], None, None
     inner = graph.producers.get(added["self"])
-    if inner is None or not is_op(inner, ops.view.default):
+    if inner is None or not is_op(inner, ops.view.default) or inner["self"].type.shape != outer.result.type.shape:
         return softmax["self"], None, None
     chain.extend((outer, added, inner))
     return inner["self"], added["other"], added.result

@@ -39,8 +39,9 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     given = {p.value: p.name for p in graph.inputs}
     crossing = _named([v for v in read if v not in given], graph)
 
-    once = Builder(nodes=hoisted)
+    once = Builder()
     once.keep_constants(graph.constants)
+    once.nodes = [node.with_operands(once.mapping) for node in hoisted]
     before = once.graph(name, (p for p in graph.inputs if p.name in invariant), crossing)
 
     body = Builder(nodes=kept)

@@ -11,12 +11,18 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 
 def lively(
-    config: SpeechT5Config, seed: int = 0, stop_bias: float = -2.0, feedback: float = 1.0
+    config: SpeechT5Config,
+    seed: int = 0,
+    stop_bias: float = -2.0,
+    feedback: float = 1.0,
+    voice: float = 1.5,
+    sublayers: float = 1.0,
 ) -> SpeechT5ForTextToSpeech:
     """A model in evaluation mode whose biases, norms, statistics, tables and gains are random and of trained size.
 
-    ``feedback`` is the gain of the path on which a frame comes back. Too much of it in a narrow model makes speech
-    chaotic: then Hugging Face's own float32 is as far from its float64 as anything else is.
+    ``feedback`` is the gain of the path on which a frame comes back. Too much of it makes a narrow model's speech
+    chaotic: then Hugging Face's own float32 is as far from its float64 as anything else is. ``voice`` is the gain of
+    the speaker, ``sublayers`` that of what the decoder's layers add: the more, the less the input is heard after many.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -46,11 +52,13 @@ def lively(
                     normal(tensor, 0.0, (tensor.shape[1] * tensor.shape[2]) ** -0.5)
                 elif tensor.dim() == 2 and "position" not in name:
                     gain = 2.0 if "q_proj" in name or "k_proj" in name else 1.0
+                    if "decoder" in name and ("out_proj" in name or "output_dense" in name):
+                        gain = sublayers
                     normal(tensor, 0.0, gain * tensor.shape[1] ** -0.5)
             prenet = model.speecht5.decoder.prenet
             # What the dropout's masks and the speaker do must be heard as clearly as the text.
             normal(prenet.final_layer.weight, 0.0, feedback * config.speech_decoder_prenet_units**-0.5)
-            normal(prenet.speaker_embeds_layer.weight[:, config.hidden_size :], 0.0, 1.5)
+            normal(prenet.speaker_embeds_layer.weight[:, config.hidden_size :], 0.0, voice)
             head = model.speech_decoder_postnet
             normal(head.feat_out.weight, 0.0, 2.0 * config.hidden_size**-0.5)
             head.prob_out.bias.fill_(stop_bias)

@@ -73,7 +73,7 @@ soundfile.write("speech.wav", sound.numpy(), {rate})
 
 | part | size |
 | --- | --- |
-| tokens | {vocab_size} characters, case folded; any other character is the unknown token |
+| tokens | {vocab_size}: characters, case folded, and four special ones; other characters are the unknown token |
 | text encoder | {encoder_layers} layers, hidden {hidden_size}, {encoder_attention_heads} heads, \
 feed-forward {encoder_ffn_dim} |
 | speech decoder | {decoder_layers} layers, {decoder_attention_heads} heads, feed-forward {decoder_ffn_dim}, \
@@ -85,15 +85,16 @@ feed-forward {encoder_ffn_dim} |
 ## How well it does
 
 A recogniser that knows nothing of the voice (pocketsphinx, with a grammar of any sequence of the {word_count} words)
-heard {phrases} phrases, {scored} words in all, that neither speaker said in training. Every way of speaking was heard
-with the same settings.
+heard {phrases} phrases, {phrase_words} words in all, that neither speaker said in training. Every way of speaking was
+heard with the same settings. The voice read each phrase {readings} times, with other random numbers in the pre-net's
+dropout: its error rates by reading are {by_reading}.
 
 | spoken by | word error rate | {names} |
 | --- | --- | {rules} |
 {rates}
 
-It stopped by itself on {stopped} of {phrases} phrases; its lengths are {length_error:.1%} off flite's on average and
-{worst:.1%} at worst. Its mean log-mel is nearest to its own speaker's in {nearest:.1%} of the phrases.
+It stopped by itself in {stopped} of {spoken} readings; its lengths are {length_error:.1%} off flite's on average and
+{worst:.1%} at worst. Its mean log-mel is nearest to its own speaker's in {nearest:.1%} of the readings.
 
 ## How it was trained
 
@@ -151,6 +152,7 @@ def write_card(voice: Path) -> str:
 
     config, figures = read(voice / "config.json"), read(voice / FIGURES)
     pitch, stopping = figures["speakers"]["pitch"], figures["stopping"]["all"]
+    by_reading = figures["words"]["voice"]["wer_by_reading"]
     return TEMPLATE.format(
         **{name: value for name, value in config.items() if name in TEMPLATE},
         voice_size=parameters(voice),
@@ -166,8 +168,11 @@ def write_card(voice: Path) -> str:
         example="Good morning, four nine three.",
         rate=corpus.SAMPLE_RATE,
         hop=corpus.HOP,
-        phrases=stopping["phrases"],
-        scored=figures["words"]["voice"]["words"],
+        phrases=figures["phrases"],
+        phrase_words=figures["phrase_words"],
+        readings=len(by_reading),
+        by_reading=", ".join(f"{rate:.3f}" for rate in by_reading),
+        spoken=stopping["phrases"],
         names=" | ".join(corpus.SPEAKERS),
         rules=" | ".join("---" for _ in corpus.SPEAKERS),
         rates="\n".join(

@@ -6,6 +6,7 @@ hours on one CPU core. Usage: ``python scripts/small_voice/train_voice.py WORK_F
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import time
@@ -58,10 +59,11 @@ def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
 
     It knows the corpus's characters alone: what was never trained (digits, "j", "q") becomes the unknown token.
     """
-    model = folder / "spm_char.model"
+    # A model written to a named file would hold that file's path.
+    model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(corpus.phrases("train", "anna")),
-        model_prefix=str(model.with_suffix("")),
+        model_writer=model,
         model_type="char",
         vocab_size=VOCABULARY,
         character_coverage=1.0,
@@ -76,8 +78,9 @@ def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
         unk_piece="<unk>",
         minloglevel=2,
     )
-    model.with_suffix(".vocab").unlink()
-    return SpeechT5Tokenizer(str(model), model_max_length=TEXT_POSITIONS)
+    file = folder / "spm_char.model"
+    file.write_bytes(model.getvalue())
+    return SpeechT5Tokenizer(str(file), model_max_length=TEXT_POSITIONS)
 
 
 def make_config(vocab_size: int, stage: Stage) -> SpeechT5Config:

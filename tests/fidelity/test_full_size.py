@@ -52,7 +52,7 @@ def spoken(model: Any, ids: torch.Tensor, voice: torch.Tensor, seed: int = SEED)
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    model = lively(SpeechT5Config())
+    model = lively(SpeechT5Config(), voice=1.0, sublayers=0.5)
     ids, voice = tokens(model.config, TEXT), speaker(model.config)
     return Reference(model, ids, voice, spoken(model, ids, voice), torch.get_rng_state())
 
