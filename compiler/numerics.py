@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.table import Table
 
-import compiler.pipeline  # noqa: F401, imports all that fills the table
 from lowering.rules import RULES
 from lowering.table import OPS
 

@@ -11,7 +11,6 @@ from compiler.errors import InvalidGraph
 from compiler.graph import Graph
 from compiler.types import DType
 from compiler.verify import Stage, verify
-from lowering import attention, convolution, elementwise, embedding, linear, normalization, reduction, shape
 from passes.base import FOLDED, Pass, Property
 from passes.canonicalize import Canonicalize
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
@@ -21,9 +20,6 @@ from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
-
-LOWERINGS = (attention, convolution, elementwise, embedding, linear, normalization, reduction, shape)
-"""The modules whose rules make up the lowering."""
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody

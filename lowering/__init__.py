@@ -1,1 +1,8 @@
-"""From ATen to TTNN: one rule per ATen op, one table entry per TTNN op that the rules emit."""
+"""From ATen to TTNN: one rule per ATen op, one table entry per TTNN op that the rules emit.
+
+Importing the package registers all of them.
+"""
+
+from lowering import attention, convolution, elementwise, embedding, linear, normalization, reduction, shape
+
+__all__ = ["attention", "convolution", "elementwise", "embedding", "linear", "normalization", "reduction", "shape"]

@@ -12,6 +12,7 @@ from compiler.aten import ops
 from compiler.graph import Node, Value
 from compiler.types import Layout
 from lowering.rules import Context, lowers
+from lowering.shape import expand
 from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu}
@@ -63,5 +64,16 @@ def lower_linear(context: Context, node: Node) -> Value:
 
 @lowers(ops.bmm.default, ops.matmul.default, ops.mm.default)
 def lower_matmul(context: Context, node: Node) -> Value:
+    """Batches of three dimensions are broadcast by ttnn, others are not: those are expanded."""
     a, b = (context.tensor(v) for v in node.operands)
+    batch = node.result.type.shape[:-2]
+    if len(batch) > 1:
+        a, b = (_expanded(context, value, batch) for value in (a, b))
     return context.emit(matmul, {"input_tensor_a": a, "input_tensor_b": b}, compute=HIFI4)
+
+
+def _expanded(context: Context, value: Value, batch: tuple[int, ...]) -> Value:
+    shape = value.type.shape
+    if len(shape) < 3 or shape[:-2] == batch:
+        return value
+    return context.emit(expand, {"input_tensor": value}, output_shape=(*batch, *shape[-2:]))

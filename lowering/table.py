@@ -76,11 +76,13 @@ class TtnnOp:
         return self.reference(numerics, **arguments)
 
 
-PLACEMENT = ("dtype", "layout", "memory_config", "compute")
+PLACEMENT = ("dtype", "layout", "memory_config", "compute", "core_grid")
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
 OPS: dict[str, TtnnOp] = {}
 
+DEVICE_GRID = "device"
+"""The ``core_grid`` of all of a device's cores, read from the device when the plan runs."""
 HIFI4 = "hifi4_fp32_acc"
 """The compute kernel configuration that the reference models and the plan asks for: four passes over the mantissas, so
 products of bfloat16 are exact, and accumulation in float32."""

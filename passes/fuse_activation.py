@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from compiler.graph import Builder, Graph, Node, Value
 from lowering.linear import ACTIVATIONS, linear
+from lowering.table import DEVICE_GRID
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 
@@ -17,10 +18,10 @@ class FuseActivation:
 
     ::
 
-        x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu")
+        x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", core_grid="device")
 
-    Takes the activations that the op can apply. Refuses a linear that something else reads too, and one that has an
-    activation already.
+    Without a grid of cores ttnn dispatches the activation as a program of its own after all. Takes the activations
+    that the op can apply. Refuses a linear that something else reads too, and one that has an activation already.
     """
 
     name: ClassVar[str] = "fuse-activation"
@@ -45,5 +46,5 @@ class FuseActivation:
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, producer = match.nodes
         activation = node.op.name.removeprefix("ttnn.")
-        attributes = {**dict(producer.attributes), "activation": activation}
+        attributes = {**dict(producer.attributes), "activation": activation, "core_grid": DEVICE_GRID}
         return builder.emit(linear, match.values, attributes, [node.result.type], match.origins)
