@@ -127,7 +127,10 @@ def compile_(
 def inspect(
     graph: Annotated[
         str,
-        typer.Argument(metavar="GRAPH", help="encoder, utterance, decoder_step, decoder_step_attentions or postnet."),
+        typer.Argument(
+            metavar="GRAPH",
+            help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions.",
+        ),
     ],
     stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
+from compiler.analysis import critical_path
 from compiler.buckets import bucket_for
 from compiler.errors import InvalidArgument
 from compiler.graph import Graph
@@ -32,7 +33,8 @@ class StageTime:
 class GraphReport:
     """One compiled graph in numbers.
 
-    Ops are counted as imported, after the last ATen pass, and in the end. ``parameters`` are elements of constants;
+    Ops are counted as imported, after the last ATen pass, and in the end; ``depth`` is the longest chain of the latter,
+    each waiting for the one before. ``parameters`` are elements of constants;
     ``constant_bytes`` and ``activation_bytes`` (what is alive at once, at most) are as the device stores them, padding
     included; ``flops`` are those of one run.
     """
@@ -41,6 +43,7 @@ class GraphReport:
     aten_imported: int
     aten_optimised: int
     ttnn: int
+    depth: int
     parameters: int
     constant_bytes: int
     activation_bytes: int
@@ -62,6 +65,7 @@ def report(compiled: CompiledSpeechT5, name: str, *, text: int = 1, steps: int =
         len(recorder.records[0].graph.nodes),
         len(_before_lowering(recorder).nodes),
         len(final.nodes),
+        len(critical_path(final)),
         sum(c.value.type.elements for c in final.constants),
         sum(c.value.type.bytes for c in final.constants),
         peak_bytes(final),
@@ -127,10 +131,10 @@ def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Ta
     title = f"graphs for up to {sizes['text_tokens']} tokens of text and {sizes['decoder_steps']} decoder steps"
     table = Table(title=title)
     table.add_column("graph", no_wrap=True)
-    for column in ("ATen in", "ATen out", "TTNN", "parameters", "constants", "activations", "FLOPs"):
+    for column in ("ATen in", "ATen out", "TTNN", "depth", "parameters", "constants", "activations", "FLOPs"):
         table.add_column(column, justify="right")
     for made in measured:
-        counts = map(str, (made.aten_imported, made.aten_optimised, made.ttnn))
+        counts = map(str, (made.aten_imported, made.aten_optimised, made.ttnn, made.depth))
         memory = (short(made.parameters), short(made.constant_bytes, "B"), short(made.activation_bytes, "B"))
         table.add_row(made.graph, *counts, *memory, short(made.flops))
     return table

@@ -9,7 +9,7 @@ from compiler import report
 from compiler.graph import Graph, Node, Port, Value
 from compiler.types import DType, TensorType
 
-GRAPHS = ["encoder", "utterance", "decoder_step", "decoder_step_attentions", "postnet"]
+GRAPHS = ["encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet"]
 
 
 def rows(table: str) -> list[list[str]]:
@@ -127,7 +127,7 @@ def test_inspect_lists_stages(run, compiled):
         (("decoder",), "there is no graph 'decoder': choose one of encoder, utterance, decoder_step, "),
         (
             ("encoder", "--stage", "canonicalize-3"),
-            "there is no stage 'canonicalize-3': choose one of import, canonicali",
+            "there is no stage 'canonicalize-3': choose one of import, eliminate-dead-code, canonicali",
         ),
         (("encoder", "--text", "201"), "text=201: the model was compiled for 1 to 200"),
         (("postnet", "--steps", "0"), "steps=0: the model was compiled for 1 to 600"),
