@@ -27,7 +27,7 @@ def test_compile_tells_sizes_and_times(run):
     assert [row[0] for row in sizes] == GRAPHS
     assert all(re.fullmatch(r"[\d.]+( [kMG]?B?)?", cell) for row in sizes for cell in row[1:])
     times = {row[0]: row[1:] for row in rows(second)}
-    assert list(times)[:3] == ["trace", "import", "canonicalize"]
+    assert list(times)[:3] == ["trace", "import", "eliminate-dead-code"]
     assert list(times)[-3:] == ["lower", "fuse-activation", "sum"]
     assert [bool(cell) for cell in times["hoist-invariants"]] == [False, True, True, True, False]
     assert max(map(len, result.stdout.splitlines())) <= 120
@@ -51,7 +51,7 @@ def test_compile_as_json(run, compiled):
     assert step["aten_imported"] > step["aten_optimised"] > 0
     assert step["constant_bytes"] == sum(c.value.type.bytes for c in final.constants)
     assert step["parameters"] < step["flops"], "a multiplication and an addition for each weight"
-    assert [stage["stage"] for stage in step["stages"]][:3] == ["trace", "import", "canonicalize"]
+    assert [stage["stage"] for stage in step["stages"]][:3] == ["trace", "import", "eliminate-dead-code"]
     assert all(stage["seconds"] >= 0 for stage in step["stages"])
 
 
