@@ -145,7 +145,7 @@ def time_table(measured: Sequence[GraphReport]) -> Table:
     table = Table(title="milliseconds (tracing: once for all graphs of a component)")
     table.add_column("stage", no_wrap=True)
     for made in measured:
-        table.add_column(made.graph, justify="right")
+        table.add_column(made.graph.replace("_attentions", "\n_attentions"), justify="right")
     columns = [{timed.stage: timed.seconds for timed in made.stages} for made in measured]
     longest = max(measured, key=lambda made: len(made.stages))
     for stage in (timed.stage for timed in longest.stages):
