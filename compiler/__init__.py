@@ -13,6 +13,7 @@ from compiler.errors import (
     UnsupportedModel,
     UnsupportedOperation,
 )
+from compiler.versions import require
 
 if TYPE_CHECKING:
     from compiler.options import CompileOptions
@@ -42,6 +43,8 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for package in ("torch", "transformers"):
+        require(package)
     return getattr(import_module(_LAZY[name]), name)
 
 

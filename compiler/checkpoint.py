@@ -39,6 +39,16 @@ def checked(model: Any) -> Any:
         raise UnsupportedModel(
             f"a SpeechT5ForTextToSpeech, a checkpoint folder or a hub name is expected, got {type(model).__name__}"
         )
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise UnsupportedModel(
+                f"the model has no weights: {name} is on torch's meta device. Load a checkpoint first"
+            )
+    for name in ("encoder_layers", "decoder_layers", "speech_decoder_prenet_layers", "speech_decoder_postnet_layers"):
+        if getattr(model.config, name) < 1:
+            raise UnsupportedModel(
+                f"the model's configuration has {name}={getattr(model.config, name)}: at least 1 is needed"
+            )
     return model
 
 
@@ -106,6 +116,8 @@ def _check_kind(source: str, model_type: str, architecture: str) -> None:
     """Raise ``UnsupportedModel`` unless ``config.json`` says ``architecture``, or nothing that speaks against it."""
     description = _description(source)
     architectures = description.get("architectures") or [architecture]
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise InvalidArgument(f"config.json of {source!r}: architectures={architectures!r} is no list of names")
     named = description.get("model_type")
     # The published vocoder says "hifigan", and what transformers saves today "speecht5_hifigan".
     if named not in (None, model_type, f"speecht5_{model_type}") or architecture not in architectures:

@@ -31,7 +31,9 @@ ModelOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
-BoardOption = Annotated[str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100.")]
+BoardOption = Annotated[
+    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: checked only, plans do not depend on it yet.")
+]
 BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
 TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
 StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]

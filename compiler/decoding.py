@@ -22,6 +22,7 @@ from compiler.options import CompileOptions
 if TYPE_CHECKING:
     from compiler.speecht5 import Limits
 
+TOKEN_DTYPES = (torch.int64, torch.int32, torch.int16, torch.uint8)
 GraphFor = Callable[..., Executable]
 """Gives the graph of a name for a text and a number of steps."""
 
@@ -48,7 +49,7 @@ class Request:
         attention_mask: Tensor | None,
     ) -> Request:
         """Raises ``InvalidArgument`` for what cannot be spoken, before anything is computed."""
-        if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.is_floating_point():
+        if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.dtype not in TOKEN_DTYPES:
             raise InvalidArgument(f"input_ids: a tensor of token ids [batch, text] is expected, got {_say(input_ids)}")
         batch, length = input_ids.shape
         if batch == 0 or length == 0:
@@ -82,7 +83,7 @@ def _checked_speakers(config: Any, embeddings: Tensor | None, batch: int) -> Ten
         raise InvalidArgument(
             f"speaker_embeddings are missing: float [batch, {dim}] (or [1, {dim}]) say whose voice it is"
         )
-    if not isinstance(embeddings, Tensor) or embeddings.dim() != 2 or embeddings.shape[1] != dim:
+    if not isinstance(embeddings, Tensor) or embeddings.shape[1:] != (dim,) or embeddings.is_complex():
         raise InvalidArgument(f"speaker_embeddings: a tensor [batch or 1, {dim}] is expected, got {_say(embeddings)}")
     if embeddings.shape[0] not in (1, batch):
         raise InvalidArgument(f"speaker_embeddings: 1 row or {batch} are expected, got {embeddings.shape[0]}")
@@ -110,6 +111,8 @@ class Loop:
     progress: Callable[[int, int], None] | None
 
     def __post_init__(self) -> None:
+        if self.generator is not None and not isinstance(self.generator, torch.Generator):
+            raise InvalidArgument(f"generator: a torch.Generator is expected, got {_say(self.generator)}")
         for name in ("threshold", "minlenratio", "maxlenratio"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
@@ -134,7 +137,10 @@ def decode(
 ) -> Decoded:
     """Run the loop. Loop limits come from the caller's lengths, never from a bucket's."""
     batch, length = request.ids.shape
-    minlen, maxlen = (int(length * ratio / config.reduction_factor) for ratio in (loop.minlenratio, loop.maxlenratio))
+    # Far past any table there is no need to tell numbers apart, and a float may not fit an int.
+    minlen, maxlen = (
+        int(min(length * ratio / config.reduction_factor, 2.0**31)) for ratio in (loop.minlenratio, loop.maxlenratio)
+    )
     suffix = "_attentions" if loop.output_cross_attentions else ""
     once = _prepare(graph, config, options, limits, request, suffix)
     masks = DropoutMasks(
@@ -156,7 +162,7 @@ def decode(
             raise SpeechTooLong(
                 f"decoding reached step {step}, and the model was compiled for {limits.steps} "
                 f"(its table of speech positions has {config.max_speech_positions}): split the text, "
-                "or stop earlier with a lower maxlenratio"
+                f"or stop earlier with a lower {'minlenratio' if minlen > limits.steps else 'maxlenratio'}"
             )
         caches = _grown(caches, bucket_for(step, limits.step_buckets))
         inputs = {"frame": frame, "position": torch.tensor([step - 1]), "dropout_masks": drawn, **once, **caches}

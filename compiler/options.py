@@ -8,7 +8,7 @@ from compiler.errors import InvalidArgument
 from compiler.types import DType
 
 BOARDS = ("n150", "n300", "p150", "p100")
-"""Tenstorrent boards that a plan can be made for."""
+"""Tenstorrent boards. A plan does not depend on its board yet."""
 PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 """Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
@@ -17,7 +17,8 @@ PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
-    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``. ``precision``: ``float32`` or ``bfloat16``.
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; checked only, plans do not depend on it yet.
+    ``precision``: ``float32`` or ``bfloat16``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
     and speech, by default what the model's tables of positions hold. Raises ``InvalidArgument`` for anything else.
     """

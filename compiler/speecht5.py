@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import components, decoding
+from compiler import checkpoint, components, decoding
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
@@ -79,8 +79,8 @@ class CompiledSpeechT5:
 
     def __init__(self, model: Any, options: CompileOptions) -> None:
         self.options = options
-        self.limits = Limits.of(model.config, options)
-        self._model = copy.deepcopy(model).eval().requires_grad_(False).float()
+        self.limits = Limits.of(checkpoint.checked(model).config, options)
+        self._model = copy.deepcopy(model).eval().requires_grad_(False).to("cpu", torch.float32)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
@@ -150,6 +150,8 @@ class CompiledSpeechT5:
         with the step and the most steps that can come. Raises ``InvalidArgument`` for unfit arguments,
         ``SpeechTooLong`` when decoding reaches the end of the table of speech positions.
         """
+        if vocoder is not None and not callable(vocoder):
+            raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
         request = decoding.Request.checked(
             self.config, self.options, self.limits, input_ids, speaker_embeddings, attention_mask
         )
@@ -200,8 +202,6 @@ def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     fields of :class:`compiler.CompileOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
     ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
     """
-    from compiler import checkpoint  # noqa: PLC0415, loading is needed for names only
-
     known = set(CompileOptions.__dataclass_fields__)
     unknown = sorted(set(options) - known)
     if unknown:

@@ -1,8 +1,8 @@
 """Which versions of the heavy dependencies this project supports, and the check that they are installed.
 
-The generated code calls these libraries' operations by name, and graphs are captured from their
-source, so another version fails far from its cause or, worse, computes something else. A module that
-needs one of them calls ``require`` before it imports it.
+The graphs name these libraries' operations, and are captured from their source, so another version fails far from
+its cause or, worse, computes something else. The package's lazy exports, and modules that can be imported by
+themselves, call ``require`` before they import one of them.
 """
 
 from __future__ import annotations

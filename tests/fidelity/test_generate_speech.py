@@ -279,7 +279,7 @@ def test_speech_past_its_table_is_refused_when_it_gets_there(model: Any, compile
     with pytest.raises(RuntimeError):
         model.generate_speech(ids, voice, **options)
     told: list[int] = []
-    with pytest.raises(SpeechTooLong, match=r"step 311.*compiled for 310.*lower maxlenratio"):
+    with pytest.raises(SpeechTooLong, match=r"step 311.*compiled for 310.*lower minlenratio"):
         compiled.generate_speech(ids, voice, **options, progress=lambda step, _: told.append(step))
     assert told[-1] == 310
 
@@ -297,9 +297,52 @@ def test_speech_past_its_table_is_refused_when_it_gets_there(model: Any, compile
         ({"speaker_embeddings": torch.ones(3, 12)}, "1 row or 1 are expected, got 3"),
         ({"speaker_embeddings": torch.full((1, 12), float("nan"))}, "not a number"),
         ({"attention_mask": torch.ones(1, 4)}, r"shape \(1, 5\) are expected"),
+        ({"input_ids": torch.ones(1, 5, dtype=torch.bool)}, r"token ids \[batch, text\] is expected, got bool"),
+        ({"speaker_embeddings": torch.ones(1, 12, dtype=torch.complex64)}, r"is expected, got complex64 \[1, 12\]"),
+        ({"generator": 3}, "torch.Generator is expected, got int"),
+        ({"vocoder": 3}, "a function of spectrograms is expected, got int"),
+        ({"maxlenratio": float("nan")}, "maxlenratio=nan: a number of at least 0"),
+        ({"minlenratio": -1.0}, "minlenratio=-1.0"),
     ],
 )
 def test_unfit_arguments(compiled: CompiledSpeechT5, arguments: dict[str, Any], message: str) -> None:
     fit = {"input_ids": torch.full((1, 5), 6), "speaker_embeddings": torch.ones(1, 12)}
     with pytest.raises(InvalidArgument, match=message):
         compiled.generate_speech(**{**fit, **arguments})
+
+
+def test_a_ratio_that_overflows_is_only_a_large_one(model: Any, compiled: CompiledSpeechT5) -> None:
+    torch.manual_seed(7)
+    want = compiled.generate_speech(tokens(model.config, 10, 2), speaker(model.config), threshold=0.0)
+    torch.manual_seed(7)
+    got = compiled.generate_speech(tokens(model.config, 10, 2), speaker(model.config), threshold=0.0, maxlenratio=1e308)
+    assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda: torch.nn.Linear(2, 2), "SpeechT5ForTextToSpeech.*expected, got Linear"),
+        (lambda: lively(small()).to("meta"), "meta device"),
+        (lambda: SpeechT5ForTextToSpeech(small(decoder_layers=0)), "decoder_layers=0"),
+    ],
+)
+def test_models_that_cannot_be_compiled(broken: Any, message: str) -> None:
+    with pytest.raises(compiler.UnsupportedModel, match=message):
+        compiler.compile_speecht5(broken())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"board": "n151"}, "board='n151' is not known: choose one of n150, n300, p150, p100"),
+        ({"precision": "int8"}, "precision='int8' is not known"),
+        ({"batch_size": 0}, "batch_size=0: a whole number of at least 1"),
+        ({"max_text_tokens": 46}, "max_text_tokens=46: the model's table has 45"),
+        ({"max_decoder_steps": 311}, "max_decoder_steps=311: the model's table has 310"),
+        ({"boards": "n150"}, "unknown options boards"),
+    ],
+)
+def test_unfit_options(model: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        compiler.compile_speecht5(model, **options)
