@@ -23,6 +23,7 @@ def process(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_speak(tmp_path):
     done = process("speak", "hello world", "-o", "hello.wav", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -33,6 +34,7 @@ def test_speak(tmp_path):
     assert (tmp_path / "hello.wav").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+@pytest.mark.slow
 def test_interrupt_while_speaking(tmp_path):
     """The progress bar is read from a terminal, so that the signal comes while steps are run."""
     screen, terminal = pty.openpty()

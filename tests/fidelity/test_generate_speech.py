@@ -63,6 +63,7 @@ def both(model: Any, compiled: CompiledSpeechT5, *arguments: Any, **options: Any
     return want, got
 
 
+@pytest.mark.slow
 def test_stops_by_itself_at_the_same_step() -> None:
     model = lively(small(), stop_bias=-1.0)
     compiled = compiler.compile_speecht5(model)
@@ -76,6 +77,7 @@ def test_stops_by_itself_at_the_same_step() -> None:
     assert len(stopped) >= 3, "texts must stop before the limit, at different steps, or stopping is not tested"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 45])
 def test_lengths_around_buckets_and_the_end_of_the_table(model: Any, compiled: CompiledSpeechT5, length: int) -> None:
     ratios = {"minlenratio": 24 / length, "maxlenratio": 24 / length}
@@ -84,6 +86,7 @@ def test_lengths_around_buckets_and_the_end_of_the_table(model: Any, compiled: C
     assert relative_error(got, want) <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [63, 64, 65, 128, 129, 150])
 def test_caches_move_from_bucket_to_bucket(model: Any, compiled: CompiledSpeechT5, steps: int) -> None:
     ratios = {"minlenratio": steps / 5, "maxlenratio": steps / 5}
@@ -128,6 +131,7 @@ def test_rows_of_a_batch_stop_at_different_steps(model: Any, compiled_batch: Com
     assert relative_error(got, want) <= BAR
 
 
+@pytest.mark.slow
 def test_one_speaker_for_all_rows_and_an_explicit_mask(model: Any, compiled_batch: CompiledSpeechT5) -> None:
     ids = padded_batch(model.config)
     mask = (ids != model.config.pad_token_id).long()
@@ -138,6 +142,7 @@ def test_one_speaker_for_all_rows_and_an_explicit_mask(model: Any, compiled_batc
     assert unmasked.shape != want.shape or relative_error(unmasked, want) > 10 * BAR
 
 
+@pytest.mark.slow
 def test_a_row_is_the_same_alone_and_in_a_batch(model: Any, compiled: CompiledSpeechT5) -> None:
     four = compiler.compile_speecht5(model, batch_size=4)
     ids = tokens(model.config, 18)
@@ -147,6 +152,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(model: Any, compiled: CompiledSp
     assert relative_error(four.generate_speech(ids, speaker(model.config)), alone) <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("lengths", [False, True])
 def test_cross_attentions_as_hugging_face_arranges_them(
@@ -162,6 +168,7 @@ def test_cross_attentions_as_hugging_face_arranges_them(
     assert relative_error(got[0], want[0]) <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [False, True])
 def test_a_vocoder_gets_what_hugging_face_gives_it(model: Any, compiled_batch: CompiledSpeechT5, lengths: bool) -> None:
     def vocoder(spectrogram: torch.Tensor) -> torch.Tensor:
@@ -175,6 +182,7 @@ def test_a_vocoder_gets_what_hugging_face_gives_it(model: Any, compiled_batch: C
     assert relative_error(got, want) <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -213,6 +221,7 @@ def test_a_row_that_is_all_padding_stays_finite(model: Any) -> None:
     assert pcc(got[0], want[0]) >= 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", [lambda m: m.train(), lambda m: m.half(), lambda m: m.to(torch.bfloat16)])
 def test_the_model_is_only_read(prepare: Any) -> None:
     model = prepare(lively(small()))
@@ -231,6 +240,7 @@ def test_the_model_is_only_read(prepare: Any) -> None:
         assert torch.equal(tensor, value)
 
 
+@pytest.mark.slow
 def test_the_result_is_a_snapshot() -> None:
     model = lively(small())
     compiled = compiler.compile_speecht5(model)
@@ -273,6 +283,7 @@ def test_progress_is_told_each_step(model: Any, compiled: CompiledSpeechT5) -> N
     assert told == [(step, 20) for step in range(1, 21)]
 
 
+@pytest.mark.slow
 def test_speech_past_its_table_is_refused_when_it_gets_there(model: Any, compiled: CompiledSpeechT5) -> None:
     options = {"minlenratio": 50.0, "maxlenratio": 50.0}
     ids, voice = tokens(model.config, 20), speaker(model.config)

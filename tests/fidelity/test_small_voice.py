@@ -11,6 +11,8 @@ import compiler
 from compiler import checkpoint
 from tests.models import pcc, relative_error
 
+pytestmark = pytest.mark.slow
+
 PHRASES = ("four nine three", "hello world, good morning.", "please open the blue window tomorrow?")
 
 
