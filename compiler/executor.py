@@ -177,15 +177,12 @@ class Executable:
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
                 tuple(places[v] for _, v in written(node) if any(roots[v] in later for later in reads[i + 1 :])),
-                self._dtype is not DType.FLOAT32 and node.results[0].type.dtype.is_float and not _moves_only(node),
+                self._dtype is not DType.FLOAT32
+                and node.results[0].type.dtype.is_float
+                and not (isinstance(node.op, TtnnOp) and node.op.moves_only),
             )
             for i, node in enumerate(self.graph.nodes)
         ]
-
-
-def _moves_only(node: Node) -> bool:
-    """Whether the results are elements of the operands, rounded already."""
-    return isinstance(node.op, TtnnOp) and node.op.rounding.startswith("nothing")
 
 
 def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:

@@ -8,7 +8,7 @@ names; the printer gives names. Two graphs that say the same compare equal, wher
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
@@ -255,8 +255,3 @@ class Builder:
         used = {v for node in self.nodes for v in node.operands} | {p.value for p in ports}
         constants = (c for by_type in self.constants.values() for c in by_type.values())
         return Graph(name, tuple(inputs), tuple(c for c in constants if c.value in used), tuple(self.nodes), ports)
-
-
-def walk(graph: Graph, wanted: Callable[[Node], bool]) -> Iterator[Node]:
-    """The nodes that satisfy ``wanted``, in order."""
-    return (node for node in graph.nodes if wanted(node))

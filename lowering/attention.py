@@ -87,6 +87,7 @@ def _check_shapes(node: Node) -> None:
 @ttnn_op(
     "ttnn.experimental.indexed_fused_update_cache",
     rounding="nothing",
+    moves_only=True,
     flops=lambda *_: 0,
     writes=("cache_tensor1", "cache_tensor2"),
 )
@@ -103,7 +104,7 @@ def update_caches(
     return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
 
 
-@ttnn_op("ttnn.typecast", rounding="nothing: indices", flops=lambda *_: 0)
+@ttnn_op("ttnn.typecast", rounding="nothing: indices", moves_only=True, flops=lambda *_: 0)
 def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
     return input_tensor
 

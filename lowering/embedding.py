@@ -13,7 +13,9 @@ from lowering.shape import reshape
 from lowering.table import Numerics, ttnn_op
 
 
-@ttnn_op("ttnn.embedding", rounding="nothing: rows of a table that is stored rounded", flops=lambda *_: 0)
+@ttnn_op(
+    "ttnn.embedding", rounding="nothing: rows of a table that is stored rounded", moves_only=True, flops=lambda *_: 0
+)
 def embedding(_: Numerics, input_tensor: Tensor, weight: Tensor) -> Tensor:
     """Indices [batch, n] into ``weight`` [rows, width]: [batch, n, width]."""
     return functional.embedding(input_tensor, weight)

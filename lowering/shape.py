@@ -17,22 +17,22 @@ def _no_flops(*_: object) -> int:
     return 0
 
 
-@ttnn_op("ttnn.reshape", rounding="nothing", flops=_no_flops)
+@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops)
 def reshape(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return input_tensor.reshape(shape)
 
 
-@ttnn_op("ttnn.permute", rounding="nothing", flops=_no_flops)
+@ttnn_op("ttnn.permute", rounding="nothing", moves_only=True, flops=_no_flops)
 def permute(_: Numerics, input_tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     return input_tensor.permute(dims)
 
 
-@ttnn_op("ttnn.expand", rounding="nothing", flops=_no_flops)
+@ttnn_op("ttnn.expand", rounding="nothing", moves_only=True, flops=_no_flops)
 def expand(_: Numerics, input_tensor: Tensor, output_shape: tuple[int, ...]) -> Tensor:
     return input_tensor.expand(output_shape)
 
 
-@ttnn_op("ttnn.slice", rounding="nothing", flops=_no_flops)
+@ttnn_op("ttnn.slice", rounding="nothing", moves_only=True, flops=_no_flops)
 def slice_(
     _: Numerics,
     input_tensor: Tensor,
@@ -44,7 +44,7 @@ def slice_(
     return input_tensor[tuple(slice(start, end, step) for start, end, step in ranges)]
 
 
-@ttnn_op("ttnn.concat", rounding="nothing", flops=_no_flops, lists=("tensors",))
+@ttnn_op("ttnn.concat", rounding="nothing", moves_only=True, flops=_no_flops, lists=("tensors",))
 def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return torch.cat(list(tensors), dim)
 

@@ -45,7 +45,7 @@ class TtnnOp:
 
     ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes``
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
-    ``left_out`` what a device does besides.
+    ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
     """
 
     name: str
@@ -55,6 +55,7 @@ class TtnnOp:
     writes: tuple[str, ...]
     rounding: str
     left_out: str
+    moves_only: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -100,6 +101,7 @@ def ttnn_op(
     flops: Callable[[Mapping[str, TensorType], Sequence[TensorType]], int] = _one_per_element,
     lists: tuple[str, ...] = (),
     writes: tuple[str, ...] = (),
+    moves_only: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -110,7 +112,7 @@ def ttnn_op(
     def enter(reference: Callable[..., Any]) -> TtnnOp:
         if name in OPS:
             raise ValueError(f"{name} is in the table already")
-        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out)
+        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out, moves_only)
         return OPS[name]
 
     return enter
