@@ -79,9 +79,20 @@ class Executable:
         donate: Collection[str],
         watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None,
     ) -> dict[str, torch.Tensor]:
-        memory: list[Any] = list(self._constants)
-        memory += self._take(inputs, donate)
-        memory += [None] * self._computed
+        outputs = self._execute(self._take(inputs, donate), watch)
+        return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
+
+    def run_placed(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Run on inputs as ``to_device`` makes them, without a check or a copy.
+
+        Inputs that the graph updates in place are updated, and outputs may share memory with inputs: for loops.
+        """
+        return self._execute([inputs[port.name] for port in self.graph.inputs], None)
+
+    def _execute(
+        self, inputs: list[torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None
+    ) -> dict[str, torch.Tensor]:
+        memory: list[Any] = [*self._constants, *inputs, *self._blank]
         numerics = Numerics(self._dtype)
         with torch.no_grad():
             for call in self._calls:
@@ -98,8 +109,7 @@ class Executable:
                     memory[place] = tensor
                 for place in call.frees:
                     memory[place] = None
-        outputs = {port.name: memory[self._places[port.value]] for port in self.graph.outputs}
-        return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
+        return {port.name: memory[self._places[port.value]] for port in self.graph.outputs}
 
     def _take(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str]) -> list[torch.Tensor]:
         """The inputs in order, checked, in the plan's precision."""
@@ -143,8 +153,9 @@ class Executable:
         return frozenset(port.name for port in self.graph.outputs if roots[port.value] in given)
 
     @cached_property
-    def _computed(self) -> int:
-        return sum(len(node.results) for node in self.graph.nodes)
+    def _blank(self) -> list[None]:
+        """Places for what is computed."""
+        return [None] * sum(len(node.results) for node in self.graph.nodes)
 
     @cached_property
     def _dtype(self) -> DType:

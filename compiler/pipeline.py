@@ -13,10 +13,12 @@ from compiler.types import DType
 from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
 from passes.canonicalize import Canonicalize
+from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
+from passes.fold_padding import FoldPadding
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
@@ -27,6 +29,9 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
     FoldScale(),  # the query's scale goes into its projection
+    ConcatenateLinears(),  # frames and stops are one product
+    FoldConstants(),  # its weights
+    FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops

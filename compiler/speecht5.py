@@ -16,6 +16,7 @@ from compiler import checkpoint, components, decoding
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
+from compiler.execution import Executor, ReferenceExecutor
 from compiler.executor import Executable
 from compiler.importer import import_program
 from compiler.options import CompileOptions
@@ -99,7 +100,7 @@ class CompiledSpeechT5:
 
     @property
     def decoder_step(self) -> Executable:
-        """One step: two frames and the probability to stop, from the last frame, the position and the caches."""
+        """One step: frames and the probabilities to stop, from the frames before, the position and the caches."""
         return self.graph("decoder_step")
 
     @property
@@ -133,6 +134,8 @@ class CompiledSpeechT5:
         *,
         generator: torch.Generator | None = None,
         progress: Callable[[int, int], None] | None = None,
+        executor: Executor | None = None,
+        read_every: int = 1,
     ) -> Any:
         """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
 
@@ -147,7 +150,9 @@ class CompiledSpeechT5:
         ``(i * layers + j) % batch``.
 
         ``generator`` draws the prenet's dropout instead of torch's global one. ``progress`` is called after each step
-        with the step and the most steps that can come. Raises ``InvalidArgument`` for unfit arguments,
+        with the step and the most steps that can come. ``executor`` is where the graphs run, by default the reference
+        executor. The probabilities to stop are read every ``read_every`` steps: with more, a device waits less for the
+        host, and computes up to that many steps that are then dropped. Raises ``InvalidArgument`` for unfit arguments,
         ``SpeechTooLong`` when decoding reaches the end of the table of speech positions.
         """
         if vocoder is not None and not callable(vocoder):
@@ -155,7 +160,16 @@ class CompiledSpeechT5:
         request = decoding.Request.checked(
             self.config, self.options, self.limits, input_ids, speaker_embeddings, attention_mask
         )
-        loop = decoding.Loop(threshold, minlenratio, maxlenratio, output_cross_attentions, generator, progress)
+        loop = decoding.Loop(
+            executor or ReferenceExecutor(),
+            threshold,
+            minlenratio,
+            maxlenratio,
+            output_cross_attentions,
+            generator,
+            progress,
+            read_every,
+        )
         decoded = decoding.decode(self.graph, self.config, self.options, self.limits, request, loop)
         return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
 

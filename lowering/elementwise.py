@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
+from lowering.position import lower_increment
 from lowering.rules import Context, Unsupported, lowers
 from lowering.table import Numerics, TtnnOp, ttnn_op
 
@@ -77,6 +78,8 @@ def _binary(overload: Any, op: TtnnOp, number: str = "input_tensor_b") -> None:
     def rule(context: Context, node: Node) -> Value:
         if node.attribute("alpha", 1) != 1:
             raise Unsupported(f"alpha={node.attribute('alpha')}, only 1 is supported")
+        if overload is ops.add.Tensor and not node.result.type.dtype.is_float:
+            return lower_increment(context, node)
         other = node.operand("other")
         operands: dict[str, Any] = {"input_tensor_a": context.tensor(node["self"])}
         if other is None:

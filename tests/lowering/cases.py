@@ -252,11 +252,17 @@ def position(s: Sketch, at: int) -> Value:
     return s.input(torch.tensor([at]), "position")
 
 
+def next_row(s: Sketch) -> Value:
+    return s(ops.embedding.default, s.w(20, 8), s(ops.add.Tensor, position(s, 11), 1))
+
+
 LINEAR = (
     moved("embedding of a batch of tokens", lambda s: s(ops.embedding.default, s.w(11, 16), indices(s, 11, 2, 5))),
     moved("embedding of one text with padding", lambda s: s(ops.embedding.default, s.w(9, 33), indices(s, 9, 1, 7), 1)),
     moved("embedding of a vector", lambda s: s(ops.embedding.default, s.w(20, 8), indices(s, 20, 6))),
     moved("embedding of the last position", lambda s: s(ops.embedding.default, s.w(20, 8), position(s, 19))),
+    moved("embedding in a table that is an input", lambda s: s(ops.embedding.default, s.x(6, 64), position(s, 4))),
+    moved("embedding of the next position", next_row),
     summed("linear", lambda s: s(ops.linear.default, s.x(5, 48), s.w(24, 48), s.w(24))),
     summed("linear of one row", lambda s: s(ops.linear.default, s.x(1, 1, 40), s.w(33, 40), s.w(33))),
     summed("linear of a batch", lambda s: s(ops.linear.default, s.x(2, 7, 32), s.w(20, 32), s.w(20))),

@@ -307,6 +307,11 @@ def two_positions(s: Sketch) -> Results:
     return {"key": cache_write(s, (0,)), "value": cache_write(s, (1,))}
 
 
+def looked_up_and_read(s: Sketch) -> Results:
+    table = s.x(5, 4)
+    return {"row": s(ops.embedding.default, table, s.input(torch.tensor([1]))), "all": s(ops.relu.default, table)}
+
+
 def training(s: Sketch) -> Value:
     statistics = (s.w(4), s.w(4), s.w(4), s.w(4))
     return s(ops.batch_norm.default, s.x(2, 4, 8), *statistics, True, 0.1, 1e-5, True)
@@ -347,9 +352,13 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda s: s(ops.conv1d.default, s.x(1, 4, 6), s.x(3, 4, 2)),
         "it needs a weight that is known at compile time",
     ),
-    "an embedding whose table is computed": (
-        lambda s: s(ops.embedding.default, s.x(5, 4), s.input(torch.tensor([1]))),
-        "it needs a weight that is known at compile time",
+    "an embedding whose table is read otherwise too": (
+        looked_up_and_read,
+        "it needs a table that is a constant, or an input that is only looked up",
+    ),
+    "an index that is counted up by two": (
+        lambda s: s(ops.add.Tensor, s.input(torch.tensor([1])), 2),
+        "indices are only counted up, by one",
     ),
 }
 
