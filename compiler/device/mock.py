@@ -5,10 +5,10 @@ variables say so, and then wants three things that a plain installation lacks: a
 package brings; Tenstorrent's compiler for kernels, for which :mod:`compiler.device.toolchain` stands in; and a place
 for both, as the installation stays as it is. That place is made here, on demand, in a cache folder::
 
-    <cache>/mock-<key>/root/       links to ttnn's tt_metal, ttnn, build and runtime/*
-              …        root/runtime/sfpi/compiler/bin/riscv-tt-elf-g++    the stand-in
-              …       /kernels/    what ttnn compiles, and keeps for the next process
-              …       /logs/       what ttnn would write into the current folder
+    <cache>/mock-<key>/root/tt_metal, ttnn, build, runtime/*               links to the installation
+                            runtime/sfpi/compiler/bin/riscv-tt-elf-g++     the stand-in
+                       kernels/    what ttnn compiles, and keeps for the next process
+                       logs/       what ttnn would write into the current folder
 
 All ops of this project on all boards take about 90 MB. Any ``mock-*`` folder may be deleted while no process uses it.
 
@@ -32,7 +32,6 @@ from typing import Final
 
 from compiler.device import toolchain
 from compiler.errors import DeviceError, InvalidArgument
-from compiler.options import BOARDS
 from compiler.versions import require
 
 CACHE_VARIABLE: Final = "SPEECHT5_TTNN_CACHE"
@@ -40,6 +39,7 @@ CACHE_VARIABLE: Final = "SPEECHT5_TTNN_CACHE"
 SYSTEM_SFPI = Path("/opt/tenstorrent/sfpi")
 """Where Tenstorrent's packages install the real compiler, and ttnn looks for it after its own ``runtime/sfpi``."""
 
+_BOARDS: Final = Path(__file__).absolute().with_name("boards")
 _COMPILER: Final = "compiler/bin/riscv-tt-elf-g++"
 _OWN: Final = ("TT_", "TTNN_")
 _KEPT: Final = ("TT_LOGGER_", "TT_METAL_LOGGER_")
@@ -54,7 +54,7 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
     with those that lead to the mock. ttnn's logs are off, unless a variable asks for them (``TT_METAL_LOGGER_LEVEL``).
 
     Args:
-        board: One of ``compiler.options.BOARDS``.
+        board: One of ``n150``, ``n300``, ``p150``, ``p100``.
         cache: The cache folder; by default ``$SPEECHT5_TTNN_CACHE``, else ``speecht5-ttnn`` in ``$XDG_CACHE_HOME`` or
             ``~/.cache``. ttnn takes no path with a space in it, or a character that a shell would read as something
             else: such a default is replaced by a folder of the user's own under the system's temporary folder.
@@ -64,26 +64,26 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
         InvalidArgument: The board is not known, or ttnn cannot take the path of the given cache folder.
         DeviceError: The installed ttnn lacks parts, or the cache folder cannot be written.
     """
-    if board not in BOARDS:
-        raise InvalidArgument(f"board={board!r} is not known: choose one of {', '.join(BOARDS)}")
+    boards = sorted(file.stem for file in _BOARDS.glob("*.yaml"))
+    if board not in boards:
+        raise InvalidArgument(f"board={board!r} is not known: choose one of {', '.join(boards)}")
     require("ttnn")
     folder = _prepared(cache_folder(cache))
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_OWN) or name.startswith(_KEPT)
     }
     quiet = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}
-    return (
-        quiet
-        | inherited
-        | {
-            "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(Path(__file__).with_name("boards") / f"{board}.yaml"),
-            "TT_METAL_RUNTIME_ROOT": str(folder / "root"),
-            "TT_METAL_CACHE": str(folder / "kernels"),
-            "TT_METAL_LOGS_PATH": str(folder / "logs"),
-            # ttnn counts a device's memory in a file that all processes share, which is none of the mock's business.
-            "TT_METAL_SHM_TRACKING_DISABLED": "1",
-        }
-    )
+    leading = {
+        "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(_BOARDS / f"{board}.yaml"),
+        "TT_METAL_RUNTIME_ROOT": str(folder / "root"),
+        "TT_METAL_CACHE": str(folder / "kernels"),
+        "TT_METAL_LOGS_PATH": str(folder / "logs"),
+        # ttnn counts a device's memory in a file that all processes share, which is none of the mock's business.
+        "TT_METAL_SHM_TRACKING_DISABLED": "1",
+        # ttnn starts Open MPI, which leaves shared memory behind unless it is told to talk to its own process alone.
+        "OMPI_MCA_btl": "self",
+    }
+    return quiet | inherited | leading
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:

@@ -6,9 +6,10 @@ never runs them: it checks that they load, and where. So this script answers the
 - ``--version``: the text given as its own first argument. ttnn looks up its precompiled firmware by that text.
 - ``-x c++-header … -o FILE`` and ``-c … -o FILE -MF RULE``: an empty file, and a make rule without prerequisites.
 - ``-Wl,--just-symbols=FIRMWARE … -o FILE``: an executable that returns at once, placed right after the firmware.
-- A link without ``--just-symbols`` would be the firmware itself, which is refused.
+- A link without ``--just-symbols`` would be the firmware itself, which is refused; so is a kernel for the active
+  Ethernet cores of Wormhole, whose firmware does not say where a kernel goes.
 
-The script runs some hundred times for a model, so it takes nothing but ``os``-free, quickly imported standard modules.
+The script runs some hundred times for a model, so it imports only what starts quickly.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def sections_of(elf: bytes) -> list[tuple[str, int, int, bytes]]:
         if fields[0][:6] != IDENT[:6] or fields[2] != RISCV:
             raise Refused("it is no 32-bit little-endian RISC-V ELF file")
         start, count, names = fields[6], fields[12], fields[13]
-        rows = list(SECTION.iter_unpack(elf[start : start + count * SECTION.size]))
+        rows = [SECTION.unpack_from(elf, start + row * SECTION.size) for row in range(count)]
         contents = [b"" if row[1] == NOBITS else elf[row[4] : row[4] + row[5]] for row in rows]
         return [
             (_string(contents[names], row[0]), row[1], row[6], content)
@@ -123,7 +124,10 @@ def exported(firmware: bytes) -> tuple[int, int]:
     try:
         return _aligned(found["__fw_export_text_end"]), _aligned(found["__fw_export_ldm_end"])
     except KeyError as missing:
-        raise Refused(f"the firmware has no symbol {missing}, so nothing says where a kernel goes") from None
+        raise Refused(
+            f"it has no symbol {missing}, so nothing says where a kernel goes. That of Wormhole's Ethernet cores has "
+            "none: their kernels take Tenstorrent's real compiler"
+        ) from None
 
 
 def compiler_of(firmware: bytes) -> str:
