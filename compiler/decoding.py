@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Request:
         input_ids: Tensor,
         speaker_embeddings: Tensor | None,
         attention_mask: Tensor | None,
+        replicas: int = 1,
     ) -> Request:
         """Raises ``InvalidArgument`` for what cannot be spoken, before anything is computed."""
         if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.dtype not in TOKEN_DTYPES:
@@ -54,10 +56,11 @@ class Request:
         batch, length = input_ids.shape
         if batch == 0 or length == 0:
             raise InvalidArgument(f"input_ids are empty ({batch} texts of {length} tokens): there is nothing to say")
-        if batch > options.batch_size:
+        if batch > options.batch_size * replicas:
+            each = f" on each of {replicas} devices" if replicas > 1 else ""
             raise InvalidArgument(
-                f"{batch} texts in a batch, the model was compiled for {options.batch_size}: "
-                f"split the batch or compile with batch_size={batch}"
+                f"{batch} texts in a batch, the model was compiled for {options.batch_size}{each}: "
+                f"split the batch or compile with batch_size={-(-batch // replicas)}"
             )
         if length > limits.text:
             raise InvalidArgument(
@@ -161,39 +164,41 @@ def decode(
     attentions: list[Tensor] = []
     ends: dict[int, int] = {}
     done = bucket = 0
-    while len(ends) < batch:
-        if done == limits.steps:
-            masks.draw(done + 1)  # transformers draws, too, before it looks up the position that is not there
-            raise SpeechTooLong(
-                f"decoding reached step {done + 1}, and the model was compiled for {limits.steps} "
-                f"(its table of speech positions has {config.max_speech_positions}): split the text, "
-                f"or stop earlier with a lower {'minlenratio' if minlen > limits.steps else 'maxlenratio'}"
-            )
-        if done == bucket:
-            bucket = bucket_for(done + 1, limits.step_buckets)
-            executable = graph(f"decoder_step{suffix}", text=length, steps=done + 1)
-            table = torch.zeros(executable.graph.input("dropout_masks").type.shape)
-            stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
-            state = stepping.state
-        count = min(loop.read_every, bucket - done, limits.steps - done)
-        drawn: list[Tensor] = []
-        for step in range(done, done + count):
-            table[step] = masks.draw(step + 1)
-            drawn.append(masks.state)
-        executor.overwrite(state["dropout_masks"], table, executable.graph.input("dropout_masks").type)
-        for step in range(done + 1, done + count + 1):
-            out = stepping.step()
-            if loop.output_cross_attentions:
-                rows = _rows(executor.read(out["cross_attentions"]), options.batch_size, batch)
-                attentions.append(rows[..., :length].clone())
-            if loop.progress is not None:
-                loop.progress(step, max(maxlen, minlen, 1))
-        if done + count >= minlen:
-            stops = _stops(config, executor, out, done, count)[:batch]
-            for row, step in ((row, step) for step in range(done, done + count) for row in range(batch)):
-                if step + 1 >= minlen and (step + 1 >= maxlen or bool(stops[row, step - done] >= loop.threshold)):
-                    ends.setdefault(row, step + 1)
-        done += count
+    with ExitStack() as ready:
+        while len(ends) < batch:
+            if done == limits.steps:
+                masks.draw(done + 1)  # transformers draws, too, before it looks up the position that is not there
+                raise SpeechTooLong(
+                    f"decoding reached step {done + 1}, and the model was compiled for {limits.steps} "
+                    f"(its table of speech positions has {config.max_speech_positions}): split the text, "
+                    f"or stop earlier with a lower {'minlenratio' if minlen > limits.steps else 'maxlenratio'}"
+                )
+            if done == bucket:
+                bucket = bucket_for(done + 1, limits.step_buckets)
+                executable = graph(f"decoder_step{suffix}", text=length, steps=done + 1)
+                ready.close()
+                table = torch.zeros(executable.graph.input("dropout_masks").type.shape)
+                stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
+                state = ready.enter_context(closing(stepping)).state
+            count = min(loop.read_every, bucket - done, limits.steps - done)
+            drawn: list[Tensor] = []
+            for step in range(done, done + count):
+                table[step] = masks.draw(step + 1)
+                drawn.append(masks.state)
+            executor.overwrite(state["dropout_masks"], table, executable.graph.input("dropout_masks").type)
+            for step in range(done + 1, done + count + 1):
+                out = stepping.step()
+                if loop.output_cross_attentions:
+                    made = executor.read(out["cross_attentions"])
+                    attentions.append(_rows(made, executor.replicas, options.batch_size, batch)[..., :length])
+                if loop.progress is not None:
+                    loop.progress(step, max(maxlen, minlen, 1))
+            if done + count >= minlen:
+                stops = _stops(config, executor, out, done, count)[:batch]
+                for row, step in ((row, step) for step in range(done, done + count) for row in range(batch)):
+                    if step + 1 >= minlen and (step + 1 >= maxlen or bool(stops[row, step - done] >= loop.threshold)):
+                        ends.setdefault(row, step + 1)
+            done += count
     last = max(ends.values())
     if last < done:
         masks.rewind(drawn[last - done - 1])
@@ -216,7 +221,7 @@ def _prepare(
     right = bucket_for(length, limits.text_buckets) - length
     ids = functional.pad(request.ids, (0, right), value=config.pad_token_id)
     mask = functional.pad(request.mask, (0, right))
-    ids, mask, speakers = (_filled(t, options.batch_size) for t in (ids, mask, request.speakers))
+    ids, mask, speakers = (_filled(t, options.batch_size * executor.replicas) for t in (ids, mask, request.speakers))
     given = {"input_ids": ids, "attention_mask": mask, "speaker_embeddings": speakers}
     made: dict[str, Handle] = {}
 
@@ -262,9 +267,10 @@ def _stops(config: Any, executor: Executor, out: Mapping[str, Handle], done: int
     return rows[:, :, first : first + config.reduction_factor].sum(-1)
 
 
-def _rows(attentions: Tensor, compiled: int, batch: int) -> Tensor:
-    """[layers * compiled batch, ...] with the rows that fill up the batch left out."""
-    return attentions.view(-1, compiled, *attentions.shape[1:])[:, :batch].flatten(0, 1)
+def _rows(attentions: Tensor, replicas: int, compiled: int, batch: int) -> Tensor:
+    """[replicas * layers * compiled batch, ...] to [layers * batch, ...], without the rows that fill up the batch."""
+    by_device = attentions.view(replicas, -1, compiled, *attentions.shape[1:])
+    return by_device.transpose(0, 1).flatten(1, 2)[:, :batch].flatten(0, 1).clone()
 
 
 def _refine(
@@ -280,7 +286,10 @@ def _refine(
     executable = graph("postnet", steps=min(bucket, limits.steps))
     type = executable.graph.input("frame_mask").type
     mask = (torch.arange(type.shape[1]) < torch.tensor(lengths)[:, None]).to(torch.float32)
-    inputs = {"spectrogram": spectrogram, "frame_mask": executor.load(_filled(mask, options.batch_size), type)}
+    inputs = {
+        "spectrogram": spectrogram,
+        "frame_mask": executor.load(_filled(mask, options.batch_size * executor.replicas), type),
+    }
     refined = executor.read(executor.run(executable, inputs)["refined_spectrogram"])
     return tuple(refined[row, :length].clone() for row, length in enumerate(lengths))
 

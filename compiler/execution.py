@@ -28,9 +28,18 @@ class Stepping(Protocol):
         """Run once; all outputs by name. They hold until the next step."""
         ...
 
+    def close(self) -> None:
+        """Let go of what was made ready; ``state`` stays good."""
+        ...
+
 
 class Executor(Protocol):
     """Runs graphs on handles. Inputs must be of the graph's types; what a graph updates in place is updated."""
+
+    @property
+    def replicas(self) -> int:
+        """Devices that each run the whole graph, on their share of the rows: a batch is so many times the graph's."""
+        ...
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
         """A tensor of the host as a handle."""
@@ -69,12 +78,17 @@ class Feedback:
         self.state.update((name, handle) for name, handle in made.items() if name in self.state)
         return made
 
+    def close(self) -> None:
+        pass
+
 
 class ReferenceExecutor:
     """torch on the CPU, with the device's rounding modelled: :class:`compiler.executor.Executable` without its checks.
 
     A handle is a torch tensor, floats rounded to the plan's precision and kept in float32.
     """
+
+    replicas = 1
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
         placed = to_device(tensor, type)

@@ -157,11 +157,18 @@ class CompiledSpeechT5:
         """
         if vocoder is not None and not callable(vocoder):
             raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
+        executor = executor or ReferenceExecutor()
         request = decoding.Request.checked(
-            self.config, self.options, self.limits, input_ids, speaker_embeddings, attention_mask
+            self.config,
+            self.options,
+            self.limits,
+            input_ids,
+            speaker_embeddings,
+            attention_mask,
+            executor.replicas,
         )
         loop = decoding.Loop(
-            executor or ReferenceExecutor(),
+            executor,
             threshold,
             minlenratio,
             maxlenratio,

@@ -60,6 +60,10 @@ class TtnnOp:
     def __repr__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[Callable[[str], TtnnOp], tuple[str]]:
+        """Another process finds the op in its own table."""
+        return entered, (self.name,)
+
     def apply(
         self,
         numerics: Numerics,
@@ -116,6 +120,13 @@ def ttnn_op(
         return OPS[name]
 
     return enter
+
+
+def entered(name: str) -> TtnnOp:
+    """The entry called ``name``; ``KeyError`` where there is none."""
+    import lowering  # noqa: F401, PLC0415, enters all ops
+
+    return OPS[name]
 
 
 def infer_types(

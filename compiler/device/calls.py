@@ -1,0 +1,110 @@
+"""From a node of a plan to a call of ttnn: everything is looked up once, and nothing decided when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import ttnn
+
+from compiler.device.tensors import DTYPES, LAYOUTS, MEMORIES
+from compiler.errors import DeviceError
+from compiler.graph import Node
+from compiler.types import DType, Layout, Memory
+from lowering.table import DEVICE_GRID, HIFI4, TtnnOp
+
+Call = Callable[[Sequence[Any]], tuple[Any, ...]]
+"""Takes a node's operands as ttnn tensors, gives its results."""
+
+
+def prepare(node: Node, device: Any) -> Call:
+    """The call that ``node`` stands for. Raises ``DeviceError`` where the installed ttnn has no such op."""
+    op = node.op
+    assert isinstance(op, TtnnOp)
+    function = _function(op.name)
+    given = dict(_argument(op.name, name, value, device) for name, value in node.attributes if _is_passed(op, name))
+    if op.name == "ttnn.conv1d":
+        return _convolution(function, node, given, device)
+
+    def call(operands: Sequence[Any]) -> tuple[Any, ...]:
+        made = function(**_named(node, operands), **given)
+        return tuple(made) if isinstance(made, list | tuple) else (made,)
+
+    return call
+
+
+def _function(name: str) -> Callable[..., Any]:
+    try:
+        return reduce(getattr, name.split(".")[1:], ttnn)  # type: ignore[no-any-return]
+    except AttributeError:
+        raise DeviceError(
+            f"the installed ttnn has no op {name}: this project's plans are for the version that its lock names. "
+            "Run `make setup`, or install that version"
+        ) from None
+
+
+def _is_passed(op: TtnnOp, name: str) -> bool:
+    """Whether an attribute is an argument; conv1d's result comes in tiles, and cannot be asked for otherwise."""
+    return not (op.name == "ttnn.conv1d" and name == "layout")
+
+
+def _argument(op: str, name: str, value: Any, device: Any) -> tuple[str, Any]:
+    """An attribute as ttnn's argument."""
+    match name:
+        case "compute":
+            assert value == HIFI4
+            return "compute_config" if op == "ttnn.conv1d" else "compute_kernel_config", _hifi4(device)
+        case "core_grid":
+            assert value == DEVICE_GRID
+            grid = device.compute_with_storage_grid_size()
+            return name, ttnn.CoreGrid(x=grid.x, y=grid.y)
+        case "dtype":
+            return name, DTYPES[DType(value)]
+        case "layout":
+            return name, LAYOUTS[Layout(value)]
+        case "memory_config":
+            return name, MEMORIES[Memory(value)]
+        case _:
+            return name, list(value) if isinstance(value, tuple) else value
+
+
+def _hifi4(device: Any) -> Any:
+    """What the reference executor models: four passes over the mantissas, accumulation in float32."""
+    return ttnn.init_device_compute_kernel_config(
+        device.arch(),
+        math_fidelity=ttnn.MathFidelity.HiFi4,
+        math_approx_mode=False,
+        fp32_dest_acc_en=True,
+        packer_l1_acc=True,
+    )
+
+
+def _named(node: Node, operands: Sequence[Any]) -> dict[str, Any]:
+    """Operands by parameter; a parameter that takes several gets a list."""
+    assert isinstance(node.op, TtnnOp)
+    named: dict[str, Any] = {}
+    for name, operand in zip(node.names, operands, strict=True):
+        if name in node.op.lists:
+            named.setdefault(name, []).append(operand)
+        else:
+            named[name] = operand
+    return named
+
+
+def _convolution(function: Callable[..., Any], node: Node, given: dict[str, Any], device: Any) -> Call:
+    """The device prepares the weights in the first call; later ones get them as it made them."""
+    config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True)
+    prepared: dict[str, Any] = {}
+
+    def call(operands: Sequence[Any]) -> tuple[Any, ...]:
+        named = _named(node, operands) | prepared
+        made, (weight, bias) = function(
+            **named, **given, device=device, conv_config=config, return_weights_and_bias=True
+        )
+        prepared["weight_tensor"] = weight
+        if bias is not None:
+            prepared["bias_tensor"] = bias
+        return (made,)
+
+    return call
