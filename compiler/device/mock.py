@@ -153,8 +153,8 @@ def _contents() -> dict[str, Path | str]:
     for sfpi in (wheel / "runtime/sfpi", SYSTEM_SFPI):
         if (sfpi / _COMPILER).exists():
             return contents | {"runtime/sfpi": sfpi}
-    # The flags keep the interpreter from obeying variables and from searching for packages, which takes longer than the
-    # rest. A first line "#!interpreter" would end at a space in its path, or at 127 characters.
+    # The flags keep Python's variables and what site-packages does at every start out of some hundred short runs. A
+    # first line "#!interpreter" would end at a space in its path, or at 127 characters.
     script = f"runtime/sfpi/{_COMPILER}.py"
     interpreter = shlex.join([os.path.realpath(sys.executable), "-ISE"])
     start = f'#!/bin/sh\nexec {interpreter} "$0.py" {shlex.quote(_compiler_version(wheel))} "$@"\n'
