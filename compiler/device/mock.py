@@ -10,7 +10,7 @@ for both, as the installation stays as it is. That place is made here, on demand
                        kernels/    what ttnn compiles, and keeps for the next process
                        logs/       what ttnn would write into the current folder
 
-All ops of this project on all boards take about 90 MB. Any ``mock-*`` folder may be deleted while no process uses it.
+A full-size model takes about 10 MB of it on each board. Any ``mock-*`` folder may be deleted while nothing uses it.
 
 The key covers everything that the root consists of, so another ttnn, interpreter or toolchain gets a folder of its
 own; and where Tenstorrent's real compiler is installed, it is linked instead of the stand-in, so that empty kernels and
@@ -90,7 +90,7 @@ def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
     """The cache folder that ``environment`` uses for the same argument, as an absolute path; it need not exist."""
     named = os.fspath(cache) if cache is not None else os.environ.get(CACHE_VARIABLE)
     if named:
-        folder = Path(named).expanduser().absolute()
+        folder = Path(os.path.expanduser(named)).absolute()
         if not _takes(folder):
             raise InvalidArgument(
                 f"the cache folder {str(folder)!r} has a character in its path that ttnn cannot take, as it splits "
@@ -149,13 +149,12 @@ def _contents() -> dict[str, Path | str]:
     """What a root consists of: for each path in it the target of a link, or the text of a file."""
     wheel = _wheel()
     contents: dict[str, Path | str] = {name: wheel / name for name in ("tt_metal", "ttnn", "build")}
-    contents |= {f"runtime/{part.name}": part for part in sorted((wheel / "runtime").iterdir())}
-    if "runtime/sfpi" in contents:
-        return contents
-    if (SYSTEM_SFPI / _COMPILER).exists():
-        return contents | {"runtime/sfpi": SYSTEM_SFPI}
-    # The flags keep the interpreter from reading variables and searching packages: it starts in a third of the time.
-    # A first line "#!interpreter" would end at a space in its path, or at 127 characters.
+    contents |= {f"runtime/{part.name}": part for part in sorted((wheel / "runtime").iterdir()) if part.name != "sfpi"}
+    for sfpi in (wheel / "runtime/sfpi", SYSTEM_SFPI):
+        if (sfpi / _COMPILER).exists():
+            return contents | {"runtime/sfpi": sfpi}
+    # The flags keep Python's variables and what site-packages does at every start out of some hundred short runs. A
+    # first line "#!interpreter" would end at a space in its path, or at 127 characters.
     script = f"runtime/sfpi/{_COMPILER}.py"
     interpreter = shlex.join([os.path.realpath(sys.executable), "-ISE"])
     start = f'#!/bin/sh\nexec {interpreter} "$0.py" {shlex.quote(_compiler_version(wheel))} "$@"\n'

@@ -4,8 +4,8 @@ ttnn compiles a few small kernels for each program, with ``riscv-tt-elf-g++``, w
 never runs them: it checks that they load, and where. So this script answers the four ways in which ttnn calls it:
 
 - ``--version``: the text given as its own first argument. ttnn looks up its precompiled firmware by that text.
-- ``-x c++-header … -o FILE`` and ``-c … -o FILE -MF RULE``: an empty file, and a make rule without prerequisites.
-- ``-Wl,--just-symbols=FIRMWARE … -o FILE``: an executable that returns at once, placed right after the firmware.
+- ``-x c++-header -o FILE`` and ``-c -o FILE -MF RULE``: an empty file, and a make rule without prerequisites.
+- ``-Wl,--just-symbols=FIRMWARE -o FILE``: an executable that returns at once, placed right after the firmware.
 - A link without ``--just-symbols`` would be the firmware itself, which is refused; so is a kernel for the active
   Ethernet cores of Wormhole, whose firmware does not say where a kernel goes.
 

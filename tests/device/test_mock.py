@@ -170,8 +170,14 @@ def test_the_packages_compiler_comes_first(no_sfpi: None, monkeypatch: pytest.Mo
     (wheel / "runtime").mkdir(parents=True)
     for name in ("tt_metal", "ttnn", "build", "runtime/hw"):
         (wheel / name).symlink_to(mock._wheel() / name)
-    fake_sfpi(wheel / "runtime/sfpi")
+    (wheel / "runtime/sfpi/compiler").mkdir(parents=True)
     monkeypatch.setattr(mock, "_wheel", lambda: wheel)
+    without = root_of(mock.environment("n150", tmp_path / "cache"))
+    assert (without / f"{COMPILER}.py").is_file(), "there is a folder for the compiler, but no compiler in it"
+
+    (wheel / "runtime/sfpi/compiler").rmdir()
+    (wheel / "runtime/sfpi").rmdir()
+    fake_sfpi(wheel / "runtime/sfpi")
     monkeypatch.setattr(mock, "SYSTEM_SFPI", fake_sfpi(tmp_path / "opt/sfpi"))
     real = mock.environment("n150", tmp_path / "cache")
     assert (root_of(real) / "runtime/sfpi").readlink() == wheel / "runtime/sfpi"
