@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from compiler.components import SHARED
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.errors import InvalidArgument
@@ -90,7 +91,7 @@ def check(
     plans = []
     for name in graphs:
         executable = compiled.graph(name, text=text, steps=steps)
-        plans.append((executable, Plan.of(executable, name, drawn(executable) if on_device else None)))
+        plans.append((executable, Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)))
     sizes = lengths(compiled, text=text, steps=steps)
 
     found = []

@@ -281,3 +281,5 @@ COMPONENTS: dict[str, Callable[..., Component]] = {
 }
 INVARIANT = ("speaker_embeddings", "encoder_hidden_states", "attention_mask")
 """Inputs of the decoder step that stay the same over an utterance."""
+SHARED = ("position", "dropout_masks")
+"""Inputs of the decoder step that all rows of a batch share; the rows of every other input are those of the batch."""

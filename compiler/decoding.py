@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from compiler.buckets import bucket_for
+from compiler.components import SHARED
 from compiler.dropout import DropoutMasks
 from compiler.errors import InvalidArgument, SpeechTooLong
 from compiler.execution import Executor, Handle
@@ -251,7 +252,8 @@ def _in_bucket(
         if name == "dropout_masks":
             inputs[name] = executor.load(table, type)
         elif name not in state:
-            inputs[name] = executor.load(torch.zeros(type.shape, dtype=type.dtype.on_host), type)
+            rows = type.shape[0] * (1 if name in SHARED else executor.replicas)
+            inputs[name] = executor.load(torch.zeros(rows, *type.shape[1:], dtype=type.dtype.on_host), type)
         else:
             inputs[name] = executor.grown(state[name], type) if name.endswith("_cache") else state[name]
     return inputs

@@ -31,7 +31,8 @@ def prepare(node: Node, device: Any) -> Call:
         made = function(**_named(node, operands), **given)
         return tuple(made) if isinstance(made, list | tuple) else (made,)
 
-    return call
+    over_a_mesh = op.name == "ttnn.experimental.indexed_fused_update_cache" and device.get_num_devices() > 1
+    return _rows_as_heads(call) if over_a_mesh else call
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -108,3 +109,29 @@ def _convolution(function: Callable[..., Any], node: Node, given: dict[str, Any]
         return (made,)
 
     return call
+
+
+def _rows_as_heads(call: Call) -> Call:
+    """The update of caches over a mesh: to this op the rows that the devices split are heads, and it wants that said.
+
+    ttnn keeps with a tensor along which dimension it is split, and does not follow it through a reshape.
+    """
+
+    def restated(operands: Sequence[Any]) -> tuple[Any, ...]:
+        caches_and_rows = operands[:4]
+        for tensor in caches_and_rows:
+            _split_along(tensor, 1)
+        made = call(operands)
+        for tensor in (*caches_and_rows, *made):
+            _split_along(tensor, 0)
+        return made
+
+    return restated
+
+
+def _split_along(tensor: Any, dim: int) -> None:
+    """Say along which dimension devices split a tensor, where they do."""
+    topology = tensor.tensor_topology()
+    if any(isinstance(placement, ttnn.PlacementShard) for placement in topology.placements()):
+        split = [ttnn.PlacementShard(dim)]
+        tensor.update_tensor_topology(ttnn.TensorTopology(topology.distribution_shape(), split, topology.mesh_coords()))

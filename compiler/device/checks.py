@@ -17,6 +17,7 @@ from compiler.device.reasons import reason
 from compiler.errors import DeviceError
 from compiler.executor import Executable
 from compiler.graph import Graph, Node
+from compiler.types import TensorType
 
 _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""
@@ -61,16 +62,20 @@ def outputs(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -
     """What a device computes on a plan with numbers."""
     report(f"{plan.name}, run as a whole")
     made = executor.run(plan.executable(), loaded(executor, plan))
-    return {name: executor.read(handle) for name, handle in made.items()}
+    return {name: executor.read(handle)[: plan.rows(name)] for name, handle in made.items()}
 
 
 def loaded(executor: TtnnExecutor, plan: Plan) -> dict[str, Any]:
     """A plan's inputs on the device."""
     given = plan.inputs or {}
-    return {
-        p.name: executor.load(given.get(p.name, torch.zeros(p.value.type.shape)), p.value.type)
-        for p in plan.graph.inputs
-    }
+
+    def load(name: str, type: TensorType) -> Any:
+        rows = given[name] if name in given else torch.zeros(type.shape)
+        # Rows that the devices of a mesh split are of another kind to ttnn than what each has a copy of.
+        split = executor.replicas if name not in plan.shared else 1
+        return executor.load(torch.cat([rows] * split), type)
+
+    return {port.name: load(port.name, port.value.type) for port in plan.graph.inputs}
 
 
 def _keep_to_the_types(graph: Graph, made: Mapping[str, Any]) -> None:

@@ -55,21 +55,35 @@ class GraphCheck:
 class Plan:
     """A graph to check, with its weights and inputs by name: zeros where they are left out.
 
-    Legality depends on types alone, and so a plan without numbers is small enough to be sent to another process.
+    ``shared`` names inputs that all rows of a batch share, and of which each device of a mesh gets a copy. Legality
+    depends on types alone, and so a plan without numbers is small enough to be sent to another process.
     """
 
     name: str
     graph: Graph
     weights: Mapping[str, torch.Tensor] | None = None
     inputs: Mapping[str, torch.Tensor] | None = None
+    shared: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, executable: Executable, name: str, inputs: Mapping[str, torch.Tensor] | None = None) -> Plan:
+    def of(
+        cls,
+        executable: Executable,
+        name: str,
+        inputs: Mapping[str, torch.Tensor] | None = None,
+        shared: tuple[str, ...] = (),
+    ) -> Plan:
         """The plan of a graph, with its weights where inputs are given."""
         graph = executable.graph
         named = [Constant(c.value, Parameter(_short(c.expression))) for c in graph.constants]
         weights = {str(n.expression): executable.weight(c) for n, c in zip(named, graph.constants, strict=True)}
-        return cls(name, replace(graph, constants=tuple(named)), weights if inputs is not None else None, inputs)
+        return cls(
+            name, replace(graph, constants=tuple(named)), weights if inputs is not None else None, inputs, shared
+        )
+
+    def rows(self, output: str) -> int:
+        """The rows of an output on one device."""
+        return next(port.value.type.shape[0] for port in self.graph.outputs if port.name == output)
 
     def executable(self) -> Executable:
         """The graph with its weights."""
