@@ -1,4 +1,4 @@
-"""The command line: ``speak``, ``compile``, ``inspect`` and ``ops``.
+"""The command line: ``speak``, ``compile``, ``inspect``, ``check`` and ``ops``.
 
 Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compiler.errors import InvalidArgument
 from compiler.terminal import progress_bar, quiet, refusals, tables
 
 if TYPE_CHECKING:
@@ -158,6 +159,56 @@ def inspect(
 
 
 @app.command()
+def check(
+    model: ModelOption = None,
+    full_size: Annotated[
+        bool,
+        typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
+    ] = False,
+    board: Annotated[
+        list[str] | None, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100; may be repeated. All, if none.")
+    ] = None,
+    precision: PrecisionOption = "bfloat16",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    device: Annotated[
+        bool, typer.Option("--device", help="Take the card or simulator that ttnn finds, and compare its numbers.")
+    ] = False,
+    time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for one op.")] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
+    with refusals():
+        from compiler.options import BOARDS  # noqa: PLC0415
+
+        if full_size and model is not None:
+            raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
+        compiled = _compiled(model, precision, BOARDS[0], batch_size, full_size)
+        from compiler import checking  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            found = checking.check(
+                compiled,
+                board or BOARDS,
+                text=text,
+                steps=steps,
+                on_device=device,
+                time_limit=time_limit,
+                progress=stage,
+            )
+        if as_json:
+            typer.echo(json.dumps([made.as_dict() for made in found], indent=2))
+        else:
+            tables(checking.table(found))
+        for line in checking.complaints(found):
+            typer.echo(line, err=True)
+    if not all(made.passed for made in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def ops(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/ops.md instead.")] = False,
 ) -> None:
@@ -170,8 +221,10 @@ def ops(
         tables(numerics.to_table())
 
 
-def _compiled(model: str | None, precision: str, board: str, batch_size: int) -> CompiledSpeechT5:
-    """A model of which no graph is compiled yet."""
+def _compiled(
+    model: str | None, precision: str, board: str, batch_size: int, full_size: bool = False
+) -> CompiledSpeechT5:
+    """A model of which no graph is compiled yet; of full size, one whose weights nobody trained."""
     from compiler.options import CompileOptions  # noqa: PLC0415
 
     options = CompileOptions(precision=precision, board=board, batch_size=batch_size)
@@ -179,5 +232,10 @@ def _compiled(model: str | None, precision: str, board: str, batch_size: int) ->
 
     with quiet(), progress_bar() as stage:
         stage("loading the model")
-        loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+        if full_size:
+            from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+            loaded = SpeechT5ForTextToSpeech(SpeechT5Config())
+        else:
+            loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
     return CompiledSpeechT5(loaded, options)
