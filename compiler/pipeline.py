@@ -12,6 +12,7 @@ from compiler.graph import Graph
 from compiler.types import DType
 from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
+from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
@@ -34,6 +35,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (
+    CancelPermutes(),  # convolutions hand on channels as the device wants them
     FuseActivation(),  # one device program instead of two
     EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
 )

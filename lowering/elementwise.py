@@ -68,6 +68,8 @@ silu = _unary("ttnn.silu", functional.silu, _APPROXIMATE)
 tanh = _unary("ttnn.tanh", torch.tanh, _APPROXIMATE)
 sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
 sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
+ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt)
+"""Ops that compute each element of their result from the elements at its place, operands being broadcast."""
 
 
 def _binary(overload: Any, op: TtnnOp, number: str = "input_tensor_b") -> None:
