@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,9 @@ from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import permute, reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
 
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+"""What a convolution can apply before it writes its result."""
+
 
 def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
     _, inner, taps = operands["weight_tensor"].shape
@@ -23,8 +27,8 @@ def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType
 
 @ttnn_op(
     "ttnn.conv1d",
-    rounding="the result; products are exact, accumulation is float32 (HiFi4)",
-    left_out="the order of accumulation over blocks of taps and channels",
+    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
+    left_out="the order of accumulation over blocks of taps and channels; the activation's own approximation",
     flops=_conv_flops,
 )
 def conv1d(
@@ -42,10 +46,12 @@ def conv1d(
     padding: int,
     dilation: int,
     groups: int,
+    activation: str | None = None,
 ) -> Tensor:
     """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out]."""
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
     out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
+    out = out if activation is None else ACTIVATIONS[activation](out)
     return out.mT.reshape(1, 1, -1, out_channels)
 
 
