@@ -21,6 +21,7 @@ from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.shard_convolutions import ShardConvolutions
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -38,6 +39,7 @@ TTNN_PASSES: tuple[Pass, ...] = (
     CancelPermutes(),  # convolutions hand on channels as the device wants them
     FuseActivation(),  # one device program instead of two
     EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
+    ShardConvolutions(),  # what passes between convolutions stays where they leave it
 )
 
 

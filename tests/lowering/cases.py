@@ -28,6 +28,7 @@ from compiler.types import DType, TensorType
 from lowering import rules
 from passes.base import Pass
 from passes.fuse_activation import FuseActivation
+from passes.shard_convolutions import ShardConvolutions
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -378,6 +379,14 @@ CONVOLUTIONS = (
         ROUNDING,
         "rounded once, after the activation",
         (FuseActivation(),),
+    ),
+    Case(
+        "conv1d in shards",
+        lambda s: conv1d(s, 2, 8, 32, 12, 5, padding=[2]),
+        ORDER,
+        ROUNDING,
+        ONE,
+        (ShardConvolutions(),),
     ),
 )
 

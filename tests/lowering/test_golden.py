@@ -27,7 +27,7 @@ from compiler.constants import Weights
 from compiler.executor import to_device
 from compiler.graph import Node
 from compiler.types import DType
-from lowering import rules, table
+from lowering import table
 from lowering.linear import ACTIVATIONS, linear
 from lowering.table import Numerics
 from tests.lowering.cases import CASES, ORDER, Case, relative_error
@@ -175,6 +175,8 @@ PLACED_BY = {
     "layout": {"layout", "conv_config"},
     "dtype": {"dtype"},
     "memory_config": {"memory_config"},
+    "act_block_h_override": {"conv_config"},
+    "reallocate_halo_output": {"conv_config"},
 }
 """The parameters by which ttnn takes what ``lowering.table.PLACEMENT`` says of an op, one of each set."""
 CONFIGURED = {"ttnn.conv1d": ("Conv1dConfig", {"activation"})}
