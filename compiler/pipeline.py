@@ -12,6 +12,7 @@ from compiler.graph import Graph
 from compiler.types import DType
 from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
+from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
@@ -22,6 +23,7 @@ from passes.fold_padding import FoldPadding
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.shard_convolutions import ShardConvolutions
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -39,8 +41,10 @@ ATEN_PASSES: tuple[Pass, ...] = (
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (
+    CancelPermutes(),  # convolutions hand on channels as the device wants them
     FuseActivation(),  # one device program instead of two
     EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
+    ShardConvolutions(),  # what passes between convolutions stays where they leave it
 )
 
 

@@ -17,7 +17,12 @@ def _no_flops(*_: object) -> int:
     return 0
 
 
-@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op("ttnn.to_memory_config", rounding="nothing", moves_only=True, flops=_no_flops, shards=True)
+def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
+    return tensor
+
+
+@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops, shards=True)
 def reshape(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return input_tensor.reshape(shape)
 

@@ -46,6 +46,7 @@ class TtnnOp:
     ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes``
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
+    ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     """
 
     name: str
@@ -56,6 +57,7 @@ class TtnnOp:
     rounding: str
     left_out: str
     moves_only: bool
+    shards: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -81,7 +83,15 @@ class TtnnOp:
         return self.reference(numerics, **arguments)
 
 
-PLACEMENT = ("dtype", "layout", "memory_config", "compute", "core_grid")
+PLACEMENT = (
+    "dtype",
+    "layout",
+    "memory_config",
+    "compute",
+    "core_grid",
+    "act_block_h_override",
+    "reallocate_halo_output",
+)
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
 OPS: dict[str, TtnnOp] = {}
@@ -106,6 +116,7 @@ def ttnn_op(
     lists: tuple[str, ...] = (),
     writes: tuple[str, ...] = (),
     moves_only: bool = False,
+    shards: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -116,7 +127,7 @@ def ttnn_op(
     def enter(reference: Callable[..., Any]) -> TtnnOp:
         if name in OPS:
             raise ValueError(f"{name} is in the table already")
-        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out, moves_only)
+        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out, moves_only, shards)
         return OPS[name]
 
     return enter
@@ -138,7 +149,8 @@ def infer_types(
     """Result types of an op.
 
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
-    there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is.
+    there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is, or an operand
+    is sharded. Raises ``ValueError`` for sharded operands of an op that takes none.
     """
     return _infer(op, names, types, Exact(attributes))
 
@@ -154,7 +166,10 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     first = next((t for t in types if t.dtype.is_float), types[0])
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout
-    memory = Memory(given.get("memory_config", Memory.DRAM.value))
+    sharded = any(t.memory is Memory.L1_HEIGHT_SHARDED for t in types)
+    if sharded and not op.shards:
+        raise ValueError(f"{op.name} is not known to take sharded operands")
+    memory = Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))
     results = made if isinstance(made, list | tuple) else (made,)
     return tuple(TensorType(tuple(r.shape), dtype, layout, memory) for r in results)
 

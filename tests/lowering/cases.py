@@ -25,6 +25,10 @@ from compiler.aten import ops
 from compiler.constants import Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
 from compiler.types import DType, TensorType
+from lowering import rules
+from passes.base import Pass
+from passes.fuse_activation import FuseActivation
+from passes.shard_convolutions import ShardConvolutions
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -81,13 +85,17 @@ Build = Callable[[Sketch], Results]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One graph with its data, how far from torch its results may be in each precision, and why in bfloat16."""
+    """One graph with its data, how far from torch its results may be in each precision, and why in bfloat16.
+
+    ``passes`` run after lowering, for what no rule emits and a pass does.
+    """
 
     name: str
     build: Build = field(repr=False)
     float32: float
     bfloat16: float
     why: str
+    passes: tuple[Pass, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -101,16 +109,23 @@ class Case:
         results = self.build(sketch)
         outputs = results if isinstance(results, Mapping) else {"output": results}
         graph = sketch.builder.graph(self.name, sketch.ports, [Port(name, value) for name, value in outputs.items()])
-        return Drawn(graph, sketch.data, sketch.weights)
+        return Drawn(graph, sketch.data, sketch.weights, self.passes)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An ATen graph with its inputs and weights."""
+    """An ATen graph with its inputs and weights, and the passes to run on what it is lowered to."""
 
     graph: Graph
     inputs: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
+    passes: tuple[Pass, ...] = ()
+
+    def lowered(self, dtype: DType) -> Graph:
+        graph = rules.lower(self.graph, dtype)
+        for step in self.passes:
+            graph = step.run(graph)
+        return graph
 
 
 def run_in_torch(graph: Graph, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -363,6 +378,22 @@ CONVOLUTIONS = (
     convolved("of each channel by itself", 1, 6, 15, 6, 3, padding=[1], groups=6),
     convolved("with all of them", 2, 8, 30, 12, 3, stride=[2], padding=[3], dilation=[2], groups=4),
     convolved("as long as its input", 1, 4, 5, 3, 5),
+    Case(
+        "conv1d and tanh",
+        lambda s: s(ops.tanh.default, conv1d(s, 2, 8, 32, 12, 5, padding=[2])),
+        ORDER,
+        ROUNDING,
+        "rounded once, after the activation",
+        (FuseActivation(),),
+    ),
+    Case(
+        "conv1d in shards",
+        lambda s: conv1d(s, 2, 8, 32, 12, 5, padding=[2]),
+        ORDER,
+        ROUNDING,
+        ONE,
+        (ShardConvolutions(),),
+    ),
 )
 
 

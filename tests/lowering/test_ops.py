@@ -60,7 +60,7 @@ class Outcome:
 def outcome(drawn: Drawn, dtype: DType) -> Outcome:
     """torch runs in float32, on inputs and weights that are rounded as the device holds them."""
     verify(drawn.graph, Stage.ATEN)
-    lowered = rules.lower(drawn.graph, dtype)
+    lowered = drawn.lowered(dtype)
     verify(lowered, Stage.TTNN)
     want = run_in_torch(drawn.graph, held(drawn.inputs, dtype), held(drawn.weights, dtype))
     return Outcome(drawn, lowered, want, run(lowered, drawn))
