@@ -20,6 +20,7 @@ from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.fuse_residual import FuseResidual
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -35,6 +36,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
 )
 TTNN_PASSES: tuple[Pass, ...] = (
     FuseActivation(),  # one device program instead of two
+    FuseResidual(),  # a norm adds its residual itself
     EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
 )
 

@@ -24,7 +24,12 @@ from compiler import aten
 from compiler.aten import ops
 from compiler.constants import Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
+from compiler.pipeline import run_passes
 from compiler.types import DType, TensorType
+from compiler.verify import Stage
+from lowering import rules
+from passes.base import Pass
+from passes.fuse_residual import FuseResidual
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -88,6 +93,8 @@ class Case:
     float32: float
     bfloat16: float
     why: str
+    passes: tuple[Pass, ...] = ()
+    """TTNN passes that run on the lowered graph: for the ops that only passes emit."""
 
     def __str__(self) -> str:
         return self.name
@@ -101,16 +108,21 @@ class Case:
         results = self.build(sketch)
         outputs = results if isinstance(results, Mapping) else {"output": results}
         graph = sketch.builder.graph(self.name, sketch.ports, [Port(name, value) for name, value in outputs.items()])
-        return Drawn(graph, sketch.data, sketch.weights)
+        return Drawn(graph, sketch.data, sketch.weights, self.passes)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An ATen graph with its inputs and weights."""
+    """An ATen graph with its inputs and weights, and the passes that its TTNN graph goes through."""
 
     graph: Graph
     inputs: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
+    passes: tuple[Pass, ...] = ()
+
+    def lowered(self, dtype: DType) -> Graph:
+        """The TTNN graph."""
+        return run_passes(rules.lower(self.graph, dtype), self.passes, Stage.TTNN)
 
 
 def run_in_torch(graph: Graph, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -522,7 +534,13 @@ def passed_on(s: Sketch) -> Results:
     return {"input": x, "weight": w, "once": y, "again": y}
 
 
+def residual(s: Sketch) -> Value:
+    """The norm of a sum."""
+    return layer_norm(s, s(ops.add.Tensor, s.x(2, 5, 32), s.x(2, 5, 32)))
+
+
 BLOCKS = (
+    Case("layer norm of a residual", residual, SAME, 1 * ROUNDING, "the sum is not rounded", (FuseResidual(),)),
     Case("feed-forward layers", feed_forward, ORDER, 2 * ROUNDING, "the residual's sum and the norm are rounded last"),
     moved("inputs and weights as outputs", passed_on),
 )

@@ -22,12 +22,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import compiler.pipeline  # noqa: F401, registers the rules
 from compiler.constants import Weights
 from compiler.executor import to_device
 from compiler.graph import Node
 from compiler.types import DType
-from lowering import rules, table
+from lowering import table
 from lowering.linear import ACTIVATIONS, linear
 from lowering.table import Numerics
 from tests.lowering.cases import CASES, ORDER, Case, relative_error
@@ -86,7 +85,7 @@ def uses() -> Mapping[str, list[Use]]:
 
 def uses_in(case: Case) -> Iterator[Use]:
     drawn = case.sketch()
-    graph, weights = rules.lower(drawn.graph, DType.FLOAT32), Weights(drawn.weights)
+    graph, weights = drawn.lowered(DType.FLOAT32), Weights(drawn.weights)
     values = {constant.value: weights[constant.expression] for constant in graph.constants}
     values |= {port.value: to_device(drawn.inputs[port.name], port.value.type) for port in graph.inputs}
     for node in graph.nodes:

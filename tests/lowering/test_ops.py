@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import compiler.pipeline  # noqa: F401, registers the rules
 from compiler import aten
 from compiler.aten import ops
 from compiler.constants import Weights
@@ -60,7 +59,7 @@ class Outcome:
 def outcome(drawn: Drawn, dtype: DType) -> Outcome:
     """torch runs in float32, on inputs and weights that are rounded as the device holds them."""
     verify(drawn.graph, Stage.ATEN)
-    lowered = rules.lower(drawn.graph, dtype)
+    lowered = drawn.lowered(dtype)
     verify(lowered, Stage.TTNN)
     want = run_in_torch(drawn.graph, held(drawn.inputs, dtype), held(drawn.weights, dtype))
     return Outcome(drawn, lowered, want, run(lowered, drawn))
