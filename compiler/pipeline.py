@@ -13,6 +13,7 @@ from compiler.types import DType
 from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
 from passes.canonicalize import Canonicalize
+from passes.concat_heads import ConcatHeads
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
 from passes.fold_batch_norm import FoldBatchNorm
@@ -21,6 +22,7 @@ from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
 from passes.fuse_residual import FuseResidual
+from passes.split_heads import SplitHeads
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -37,6 +39,8 @@ ATEN_PASSES: tuple[Pass, ...] = (
 TTNN_PASSES: tuple[Pass, ...] = (
     FuseActivation(),  # one device program instead of two
     FuseResidual(),  # a norm adds its residual itself
+    SplitHeads(),  # queries, keys and values from one product
+    ConcatHeads(),  # attention lays its heads side by side itself
     EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
 )
 

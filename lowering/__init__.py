@@ -3,6 +3,16 @@
 Importing the package registers all of them.
 """
 
-from lowering import attention, convolution, elementwise, embedding, linear, normalization, reduction, shape
+from lowering import attention, convolution, elementwise, embedding, heads, linear, normalization, reduction, shape
 
-__all__ = ["attention", "convolution", "elementwise", "embedding", "linear", "normalization", "reduction", "shape"]
+__all__ = [
+    "attention",
+    "convolution",
+    "elementwise",
+    "embedding",
+    "heads",
+    "linear",
+    "normalization",
+    "reduction",
+    "shape",
+]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,9 @@ from compiler.types import DType, TensorType
 from compiler.verify import Stage
 from lowering import rules
 from passes.base import Pass
+from passes.concat_heads import ConcatHeads
 from passes.fuse_residual import FuseResidual
+from passes.split_heads import SplitHeads
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -517,6 +519,36 @@ CACHES = (
 )
 
 
+# --- Heads --------------------------------------------------------------------------------------------------
+
+
+def heads(s: Sketch, x: Value, count: int = 2, head: int = 32) -> Value:
+    """A linear layer split into heads."""
+    batch, rows, inner = x.type.shape
+    made = s(ops.linear.default, x, s.w(count * head, inner), s.w(count * head))
+    return s(ops.permute.default, s(ops.view.default, made, (batch, rows, count, head)), (0, 2, 1, 3))
+
+
+def three_heads(s: Sketch) -> Results:
+    """Queries, keys and values of one input."""
+    x = s.x(2, 5, 16)
+    return {name: heads(s, x) for name in ("query", "key", "value")}
+
+
+def columns(s: Sketch, batch: int, queries: int) -> Value:
+    """Attention whose heads are laid side by side."""
+    made = attention(s, batch, 3, queries, 7, 32)
+    return s(ops.view.default, s(ops.permute.default, made, (0, 2, 1, 3)), (batch, queries, 96))
+
+
+HEADS = (
+    Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
+    replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
+)
+
+
 # --- Several ops --------------------------------------------------------------------------------------------
 
 
@@ -555,5 +587,6 @@ CASES: tuple[Case, ...] = (
     *CONVOLUTIONS,
     *ATTENTION,
     *CACHES,
+    *HEADS,
     *BLOCKS,
 )
