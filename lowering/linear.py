@@ -15,7 +15,7 @@ from lowering.rules import Context, lowers
 from lowering.shape import expand
 from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
 
-ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu}
+ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
 
 
