@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
+from compiler.components import INVARIANT
 from compiler.errors import InvalidGraph
 from compiler.graph import Graph
 from compiler.types import DType
@@ -18,6 +19,7 @@ from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
+from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
@@ -34,6 +36,8 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
+    FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
+    FoldConstants(),  # what the folds since then wrote down
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (

@@ -11,7 +11,8 @@ from compiler.constants import Computed, Expression
 from compiler.graph import Builder, Exact, Graph, Node, Value
 from compiler.types import TILE
 from lowering.heads import create_heads
-from lowering.linear import linear
+from lowering.linear import linear, matmul
+from lowering.rules import derive
 from lowering.shape import permute, reshape
 from lowering.table import infer_types
 from passes.base import Property, rebuild
@@ -36,9 +37,10 @@ class SplitHeads:
          permute     permute      permute              q       k       v
 
     Cases: three linears of one input that make heads alike, whatever reads them (1): queries, keys and values of
-    self-attention, and any three of the keys and values that all layers make of the encoder's states. One or two
-    that are left over, or alone, as the queries of cross-attention: the op makes one matrix of heads and two empty
-    ones (2). Where some have a bias, the others get one of zeros (3).
+    self-attention, and any three of the keys and values that all layers make of the encoder's states. Where some have
+    a bias, the others get one of zeros (2). One or two that are left over, or alone: the op makes one matrix of heads
+    and two empty ones (3). One without a bias, of one batch row, as the queries of cross-attention: one product a head,
+    ``matmul(x [1, 1, s, k], W [1, h, k, d])``, and nothing to split; more batch rows ttnn does not take (4).
     Refuses heads whose size is no multiple of 32 (the op takes none), a linear or a reshape that something else reads
     too, and a linear with an activation.
     """
@@ -55,7 +57,8 @@ class SplitHeads:
             if node.results[0] in groups:
                 group = groups[node.results[0]]
                 results = [m.nodes[0].result for m in group]
-                heads.update(zip(results, _together(graph, builder, node, group), strict=True))
+                emit = _by_head if _is_plain(group) else _together
+                heads.update(zip(results, emit(graph, builder, node, group), strict=True))
             made = heads.get(node.results[0])
             return None if made is None else (made,)
 
@@ -82,7 +85,7 @@ class SplitHeads:
 
 
 def _groups(fusion: SplitHeads, graph: Graph) -> Iterator[list[Match]]:
-    """Matches that read one input and make heads alike: in order, (1) in threes, and (2) what is left one by one."""
+    """Matches that read one input and make heads alike: in order, (1) in threes, and (3) what is left one by one."""
     alike: dict[tuple[object, ...], list[Match]] = {}
     for node in graph.nodes:
         found = fusion.match(graph, node)
@@ -104,7 +107,7 @@ def _together(graph: Graph, builder: Builder, first: Node, group: Sequence[Match
     batch, rows, count, _ = splits[0].result.type.shape
     weight = _joined(graph, builder, [p["input_tensor_b"] for p in products])
     bias = None
-    if any(p.operand("bias") for p in products):  # (3)
+    if any(p.operand("bias") for p in products):  # (2)
         bias = _joined(graph, builder, [p.operand("bias") for p in products], products[0].result.type.shape[-1])
     operands = [("input_tensor_a", first["input_tensor_a"]), ("input_tensor_b", weight), ("bias", bias)]
     origins = [origin for p in products for origin in p.origins]
@@ -120,6 +123,34 @@ def _together(graph: Graph, builder: Builder, first: Node, group: Sequence[Match
     attributes = {"num_heads": count, "num_kv_heads": others, "transpose_k_heads": False}
     types = infer_types(create_heads, ("input",), (columns.type,), tuple(attributes.items()))
     return builder.emit(create_heads, [("input", columns)], attributes, types, origins)[: len(group)]
+
+
+def _is_plain(group: Sequence[Match]) -> bool:
+    """(4)."""
+    product = group[0].nodes[-1]
+    return len(group) == 1 and product.operand("bias") is None and product.result.type.shape[0] == 1
+
+
+def _by_head(graph: Graph, builder: Builder, first: Node, group: Sequence[Match]) -> tuple[Value, ...]:
+    """(4)."""
+    node, split, product = group[0].nodes
+    _, _, count, head = split.result.type.shape
+    source, known = first["input_tensor_a"], product["input_tensor_b"]
+    inner, origins = known.type.shape[0], group[0].origins
+    expression, type = graph.expressions[known], known.type
+    for overload, attributes in (
+        (ops.view.default, {"size": (inner, count, head)}),
+        (ops.permute.default, {"dims": (1, 0, 2)}),
+        (ops.view.default, {"size": (1, count, inner, head)}),
+    ):
+        expression, type = derive(expression, type, overload, attributes)
+    weight = builder.constant(expression, known.type.with_(shape=type.shape))
+    shape = (1, *source.type.shape)
+    (row,) = builder.emit(
+        reshape, [("input_tensor", source)], {"shape": shape}, [source.type.with_(shape=shape)], origins
+    )
+    operands = [("input_tensor_a", row), ("input_tensor_b", weight)]
+    return builder.emit(matmul, operands, dict(product.attributes), [node.result.type], origins)
 
 
 def _joined(graph: Graph, builder: Builder, parts: Sequence[Value | None], width: int = 0) -> Value:

@@ -522,10 +522,10 @@ CACHES = (
 # --- Heads --------------------------------------------------------------------------------------------------
 
 
-def heads(s: Sketch, x: Value, count: int = 2, head: int = 32) -> Value:
+def heads(s: Sketch, x: Value, count: int = 2, head: int = 32, bias: bool = True) -> Value:
     """A linear layer split into heads."""
     batch, rows, inner = x.type.shape
-    made = s(ops.linear.default, x, s.w(count * head, inner), s.w(count * head))
+    made = s(ops.linear.default, x, s.w(count * head, inner), s.w(count * head) if bias else None)
     return s(ops.permute.default, s(ops.view.default, made, (batch, rows, count, head)), (0, 2, 1, 3))
 
 
@@ -544,6 +544,7 @@ def columns(s: Sketch, batch: int, queries: int) -> Value:
 HEADS = (
     Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
     replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
 )

@@ -93,6 +93,20 @@ def test_no_bias_stays_none() -> None:
     assert fused(SplitHeads(), case, Stage.TTNN).nodes[0].names == ("input_tensor_a", "input_tensor_b")
 
 
+def alone(batch: int, bias: bool) -> Case:
+    s = Sketch()
+    return lowered(s.case(heads(s, s.input("x", batch, ROWS, 4), "q", bias=bias)))
+
+
+def test_golden_of_one_product_a_head(golden: Callable[[str, str], None]) -> None:
+    golden("split_heads_alone", to_text(fused(SplitHeads(), alone(1, bias=False), Stage.TTNN)))
+
+
+@pytest.mark.parametrize(("batch", "bias"), [(1, True), (2, False), (2, True)])
+def test_a_bias_and_several_rows_need_the_op(batch: int, bias: bool) -> None:
+    assert counts(fused(SplitHeads(), alone(batch, bias), Stage.TTNN)) == [(HEADS, 0)]
+
+
 def test_other_inputs_and_other_heads_stay_apart() -> None:
     s, x = start()
     y = s.op(ops.relu.default, x)
