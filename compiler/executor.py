@@ -16,7 +16,13 @@ from compiler.types import DType, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
-VIEWS = ("ttnn.reshape", "ttnn.permute", "ttnn.slice", "ttnn.expand")
+VIEWS = (
+    "ttnn.reshape",
+    "ttnn.permute",
+    "ttnn.slice",
+    "ttnn.expand",
+    "ttnn.experimental.nlp_create_qkv_heads",
+)
 """Ops that are views in torch: on the device only a reshape is."""
 
 

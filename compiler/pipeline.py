@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
+from compiler.components import INVARIANT
 from compiler.errors import InvalidGraph
 from compiler.graph import Graph
 from compiler.types import DType
@@ -14,16 +15,20 @@ from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
+from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.fold_padding import FoldPadding
+from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.fuse_residual import FuseResidual
 from passes.shard_convolutions import ShardConvolutions
+from passes.split_heads import SplitHeads
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -38,11 +43,16 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
+    FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
+    FoldConstants(),  # what the folds since then wrote down
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (
     CancelPermutes(),  # convolutions hand on channels as the device wants them
     FuseActivation(),  # one device program instead of two
+    FuseResidual(),  # a norm adds its residual itself
+    SplitHeads(),  # queries, keys and values from one product
+    ConcatHeads(),  # attention lays its heads side by side itself
     EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
     ShardConvolutions(),  # what passes between convolutions stays where they leave it
 )

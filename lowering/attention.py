@@ -36,8 +36,12 @@ def attention(
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
     scale: float = 1.0,
+    output_concat_heads: bool = False,
 ) -> Tensor:
-    """Queries [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d]."""
+    """Queries [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d].
+
+    With ``output_concat_heads`` the heads are laid side by side: [b, 1, s, h * d].
+    """
     scores = numerics.round(input_tensor_q @ input_tensor_k.mT)
     if scale != 1.0:
         scores = numerics.round(scores * scale)
@@ -45,7 +49,8 @@ def attention(
         scores = numerics.round(scores + attn_mask)
     weights = numerics.round((scores - scores.amax(-1, keepdim=True)).exp())
     total = numerics.round(weights.sum(-1, keepdim=True))
-    return numerics.round(weights @ input_tensor_v) / total
+    heads = numerics.round(weights @ input_tensor_v) / total
+    return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
 
 
 @lowers(ops.scaled_dot_product_attention.default)

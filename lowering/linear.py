@@ -15,7 +15,7 @@ from lowering.rules import Context, lowers
 from lowering.shape import expand
 from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
 
-ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu}
+ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
 
 
@@ -45,6 +45,12 @@ def linear(
 )
 def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tensor:
     """Batched matrix product [..., m, k] x [..., k, n]."""
+    if len(input_tensor_b.shape) == 4 and input_tensor_a.shape[:2] == (1, 1) and input_tensor_b.shape[0] == 1:
+        # One matrix for all heads: where a weight was split into heads this is a view of it, and half the time.
+        heads, inner, head = input_tensor_b.shape[1:]
+        columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
+        made = functional.linear(input_tensor_a[0], columns.mT)
+        return made.reshape(1, -1, heads, head).transpose(1, 2)
     return input_tensor_a @ input_tensor_b
 
 

@@ -25,14 +25,10 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     cross over, and the rest of the body with these as inputs in place of ``invariant``. So the keys and values of
     cross-attention and the speaker's part of the prenet leave the decoder step without being told to.
     """
-    known: set[Value] = {port.value for port in graph.inputs if port.name in invariant}
-    constants = set(graph.expressions)
-    hoisted: list[Node] = []
-    for node in graph.nodes:
-        if node.operands and known.intersection(node.operands) and known.union(constants).issuperset(node.operands):
-            hoisted.append(node)
-            known.update(node.results)
+    hoisted = invariant_nodes(graph, invariant)
     inside = set(hoisted)
+    known = {port.value for port in graph.inputs if port.name in invariant}
+    known.update(result for node in hoisted for result in node.results)
     kept = [node for node in graph.nodes if node not in inside]
     read = dict.fromkeys(v for node in kept for v in node.operands if v in known)
     read.update(dict.fromkeys(p.value for p in graph.outputs if p.value in known))
@@ -51,6 +47,18 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     body.nodes = [node.with_operands(body.mapping) for node in kept]
     inputs = [p for p in graph.inputs if p.name not in invariant or p.value in read]
     return without_dead_nodes(before), body.graph(graph.name, [*inputs, *fresh], graph.outputs)
+
+
+def invariant_nodes(graph: Graph, invariant: Collection[str]) -> list[Node]:
+    """The nodes that depend on inputs of these names, and on nothing else but constants."""
+    known: set[Value] = {port.value for port in graph.inputs if port.name in invariant}
+    constants = set(graph.expressions)
+    found: list[Node] = []
+    for node in graph.nodes:
+        if known.intersection(node.operands) and all(v in known or v in constants for v in node.operands):
+            found.append(node)
+            known.update(node.results)
+    return found
 
 
 def _named(values: Iterable[Value], graph: Graph) -> list[Port]:

@@ -269,7 +269,7 @@ def chain() -> Case:
 @pytest.mark.parametrize("case", [small(), step(), chain()], ids=["small", "step", "chain"])
 def test_values_that_are_freed_make_no_difference(case: Case) -> None:
     freeing, keeping = compiled(case), compiled(case)
-    keeping.__dict__["_calls"] = [replace(call, frees=()) for call in keeping._calls]
+    keeping.__dict__["calls"] = [replace(call, frees=()) for call in keeping.calls]
     assert same(freeing.run(case.inputs), keeping.run(case.inputs))
 
 
@@ -277,11 +277,11 @@ def test_values_that_are_freed_make_no_difference(case: Case) -> None:
 def test_a_value_is_freed_after_its_last_reader_and_never_twice(case: Case) -> None:
     executable = compiled(case)
     gone: set[int] = set()
-    for call in executable._calls:
+    for call in executable.calls:
         assert gone.isdisjoint(call.reads) and gone.isdisjoint(call.frees)
         gone.update(call.frees)
-    kept = {executable._places[port.value] for port in executable.graph.outputs}
-    made = {place for call in executable._calls for place in call.writes}
+    kept = {executable.places[port.value] for port in executable.graph.outputs}
+    made = {place for call in executable.calls for place in call.writes}
     assert gone.isdisjoint(kept) and made - kept <= gone
     assert all(place >= len(executable.graph.constants) for place in gone)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,11 +24,16 @@ from compiler import aten
 from compiler.aten import ops
 from compiler.constants import Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
+from compiler.pipeline import run_passes
 from compiler.types import DType, TensorType
+from compiler.verify import Stage
 from lowering import rules
 from passes.base import Pass
+from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
+from passes.fuse_residual import FuseResidual
 from passes.shard_convolutions import ShardConvolutions
+from passes.split_heads import SplitHeads
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -96,6 +101,7 @@ class Case:
     bfloat16: float
     why: str
     passes: tuple[Pass, ...] = ()
+    """TTNN passes that run on the lowered graph: for the ops that only passes emit."""
 
     def __str__(self) -> str:
         return self.name
@@ -114,7 +120,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An ATen graph with its inputs and weights, and the passes to run on what it is lowered to."""
+    """An ATen graph with its inputs and weights, and the passes that its TTNN graph goes through."""
 
     graph: Graph
     inputs: Mapping[str, Tensor]
@@ -122,10 +128,8 @@ class Drawn:
     passes: tuple[Pass, ...] = ()
 
     def lowered(self, dtype: DType) -> Graph:
-        graph = rules.lower(self.graph, dtype)
-        for step in self.passes:
-            graph = step.run(graph)
-        return graph
+        """The TTNN graph."""
+        return run_passes(rules.lower(self.graph, dtype), self.passes, Stage.TTNN)
 
 
 def run_in_torch(graph: Graph, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -542,6 +546,37 @@ CACHES = (
 )
 
 
+# --- Heads --------------------------------------------------------------------------------------------------
+
+
+def heads(s: Sketch, x: Value, count: int = 2, head: int = 32, bias: bool = True) -> Value:
+    """A linear layer split into heads."""
+    batch, rows, inner = x.type.shape
+    made = s(ops.linear.default, x, s.w(count * head, inner), s.w(count * head) if bias else None)
+    return s(ops.permute.default, s(ops.view.default, made, (batch, rows, count, head)), (0, 2, 1, 3))
+
+
+def three_heads(s: Sketch) -> Results:
+    """Queries, keys and values of one input."""
+    x = s.x(2, 5, 16)
+    return {name: heads(s, x) for name in ("query", "key", "value")}
+
+
+def columns(s: Sketch, batch: int, queries: int) -> Value:
+    """Attention whose heads are laid side by side."""
+    made = attention(s, batch, 3, queries, 7, 32)
+    return s(ops.view.default, s(ops.permute.default, made, (0, 2, 1, 3)), (batch, queries, 96))
+
+
+HEADS = (
+    Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
+    replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
+)
+
+
 # --- Several ops --------------------------------------------------------------------------------------------
 
 
@@ -559,7 +594,13 @@ def passed_on(s: Sketch) -> Results:
     return {"input": x, "weight": w, "once": y, "again": y}
 
 
+def residual(s: Sketch) -> Value:
+    """The norm of a sum."""
+    return layer_norm(s, s(ops.add.Tensor, s.x(2, 5, 32), s.x(2, 5, 32)))
+
+
 BLOCKS = (
+    Case("layer norm of a residual", residual, SAME, 1 * ROUNDING, "the sum is not rounded", (FuseResidual(),)),
     Case("feed-forward layers", feed_forward, ORDER, 2 * ROUNDING, "the residual's sum and the norm are rounded last"),
     moved("inputs and weights as outputs", passed_on),
 )
@@ -574,5 +615,6 @@ CASES: tuple[Case, ...] = (
     *CONVOLUTIONS,
     *ATTENTION,
     *CACHES,
+    *HEADS,
     *BLOCKS,
 )

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import compiler.pipeline  # noqa: F401, registers the rules
 from compiler import aten
 from compiler.aten import ops
 from compiler.constants import Weights
