@@ -136,6 +136,9 @@ def inspect(
     ],
     stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List what each fusion nearly matched instead, and why it did not.")
+    ] = False,
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
@@ -153,6 +156,10 @@ def inspect(
             recorder = compiled.stages(graph, text=text, steps=steps)
         if list_stages:
             tables(report.stage_table(recorder))
+        elif explain:
+            from compiler import explain as explaining  # noqa: PLC0415
+
+            typer.echo(explaining.to_text(recorder))
         else:
             typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
 
