@@ -1,4 +1,4 @@
-"""The command line: ``speak``, ``compile``, ``inspect`` and ``ops``.
+"""The command line: ``speak``, ``compile``, ``inspect``, ``cost`` and ``ops``.
 
 Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
 """
@@ -162,6 +162,43 @@ def inspect(
             typer.echo(explaining.to_text(recorder))
         else:
             typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
+
+
+@app.command()
+def cost(
+    graph: Annotated[
+        str | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
+    ] = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "bfloat16",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
+    with refusals():
+        compiled = _compiled(model, precision, board, batch_size)
+        from compiler import cost_report, report  # noqa: PLC0415
+        from compiler.boards import BOARDS  # noqa: PLC0415
+        from compiler.speecht5 import GRAPHS  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            names = [graph] if graph else GRAPHS
+            made = {name: compiled.graph(name, text=text, steps=steps).graph for name in names}
+        sizes = report.lengths(compiled, text=text, steps=steps)
+        costs = [cost_report.graph_cost(name, one) for name, one in made.items()]
+        if as_json:
+            inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
+            modelled = [cost_report.as_dict(one) for one in costs]
+            typer.echo(json.dumps({"precision": precision, **sizes, "inputs": inputs, "graphs": modelled}, indent=2))
+            return
+        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}"
+        detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
+        tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
+        typer.echo(cost_report.input_text())
 
 
 @app.command()

@@ -26,6 +26,8 @@ def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType
     rounding="the result; products are exact, accumulation is float32 (HiFi4)",
     left_out="the order of accumulation over blocks of taps and channels",
     flops=_conv_flops,
+    programs=lambda _: 5,  # to rows, to shards, halo, the convolution, and back to interleaved memory
+    matrix=True,
 )
 def conv1d(
     _: Numerics,
