@@ -80,7 +80,7 @@ class CompiledSpeechT5:
     def __init__(self, model: Any, options: CompileOptions) -> None:
         self.options = options
         self.limits = Limits.of(checkpoint.checked(model).config, options)
-        self._model = copy.deepcopy(model).eval().requires_grad_(False).to("cpu", torch.float32)
+        self._model = _snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
@@ -193,6 +193,20 @@ class CompiledSpeechT5:
             )
         lowered = lower(graph, self.options.dtype, recorder)
         return Executable(lowered, self._weights), recorder
+
+
+def _snapshot(model: Any) -> Any:
+    """A copy of a model in evaluation mode, floats in float32, on the CPU.
+
+    A tensor is copied when either side writes to it, so memory holds each weight once as long as nobody does. The copy
+    goes to the writer, in new memory; what is written past torch, through a NumPy view from before, nobody notices.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    with torch.no_grad():
+        shared = {id(t): torch._lazy_clone(t) for t in tensors}
+    for tensor in model.parameters():
+        shared[id(tensor)] = torch.nn.Parameter(shared[id(tensor)], requires_grad=False)
+    return copy.deepcopy(model, shared).eval().requires_grad_(False).to("cpu", torch.float32)
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
