@@ -1,4 +1,4 @@
-"""The command line: ``speak``, ``compile``, ``inspect``, ``cost`` and ``ops``.
+"""The command line: ``speak``, ``compile``, ``inspect``, ``cost``, ``bench`` and ``ops``.
 
 Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compiler.errors import InvalidArgument
 from compiler.terminal import progress_bar, quiet, refusals, tables
 
 if TYPE_CHECKING:
@@ -199,6 +200,42 @@ def cost(
         detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
         tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
         typer.echo(cost_report.input_text())
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        str, typer.Option(metavar="GROUP,...", help="Of step, speech, compiling, layers, memory. By default all.")
+    ] = "",
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds of each group; few are quick.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    pages: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write benchmarks.md and benchmarks.svg there.")
+    ] = None,
+) -> None:
+    """Measure speed beside Hugging Face and torch.compile, and reckon the plan's budgets: some ten minutes."""
+    with refusals():
+        if pages is not None and not pages.is_dir():
+            raise InvalidArgument(f"--pages {pages} is no folder: make it first")
+        from compiler import cost_report  # noqa: PLC0415
+        from compiler.benchmark import budgets, contenders, page  # noqa: PLC0415
+        from compiler.benchmark import rows as benchmark  # noqa: PLC0415
+
+        groups = [name.strip() for name in only.split(",") if name.strip()]
+        benchmark.check(groups, rounds)
+        about = page.machine()
+        with quiet(), progress_bar() as stage:
+            rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
+            stage("reckoning the plan")
+            figures, costs = budgets.plan(contenders.model())
+        if as_json:
+            typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
+        else:
+            tables(page.table(rows), page.budget_table(figures), cost_report.time_table(costs))
+            typer.echo(cost_report.input_text())
+        if pages is not None:
+            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
+            page.plot(rows, pages / "benchmarks.svg")
 
 
 @app.command()
