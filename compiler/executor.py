@@ -68,6 +68,10 @@ class Executable:
     def __hash__(self) -> int:
         return hash(self.graph)
 
+    def prepare(self) -> None:
+        """Bind the weights now: the first run does it otherwise."""
+        _ = self._constants
+
     def run(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str] = ()) -> dict[str, torch.Tensor]:
         """Run on inputs by name; the outputs by name, floats as float32 tensors.
 

@@ -60,11 +60,12 @@ TTNN_PASSES: tuple[Pass, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one stage made: for tables and for inspection."""
+    """What one stage made: for tables and for inspection. ``step`` is the pass, where the stage is one."""
 
     stage: str
     graph: Graph
     seconds: float
+    step: Pass | None = None
 
 
 @dataclass
@@ -73,10 +74,10 @@ class Recorder:
 
     records: list[Record] = field(default_factory=list)
 
-    def timed(self, stage: str, work: Callable[[], Graph]) -> Graph:
+    def timed(self, stage: str, work: Callable[[], Graph], step: Pass | None = None) -> Graph:
         begin = time.perf_counter()
         graph = work()
-        self.records.append(Record(stage, graph, time.perf_counter() - begin))
+        self.records.append(Record(stage, graph, time.perf_counter() - begin, step))
         return graph
 
 
@@ -88,7 +89,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Rec
     recorder = recorder or Recorder()
     for step in passes:
         before = graph
-        graph = recorder.timed(step.name, lambda step=step, before=before: step.run(before))  # type: ignore[misc]
+        graph = recorder.timed(step.name, lambda step=step, before=before: step.run(before), step)  # type: ignore[misc]
         if graph is not before:
             verify(graph, stage, after=step.name)
         _check(graph, step.ensures, step.name)

@@ -27,6 +27,7 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
     "the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
     left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
     flops=_attention_flops,
+    matrix=True,
 )
 def attention(
     numerics: Numerics,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import TILE, Layout, TensorType, round_up
+from compiler.types import TILE, Layout, Memory, TensorType, round_up
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import permute, reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
@@ -25,11 +25,20 @@ def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType
     return 2 * inner * taps * results[0].elements
 
 
+def _programs(node: Node) -> int:
+    """The halo and the convolution, on shards; else three more, to rows and shards and back to interleaved memory."""
+    if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
+        return 5
+    return 2 if node.result.type.memory is Memory.L1_HEIGHT_SHARDED else 3
+
+
 @ttnn_op(
     "ttnn.conv1d",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
     left_out="the order of accumulation over blocks of taps and channels; the activation's own approximation",
     flops=_conv_flops,
+    programs=_programs,
+    matrix=True,
     shards=True,
 )
 def conv1d(

@@ -7,14 +7,23 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout
+from compiler.types import TILE, Layout
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
 from lowering.table import Numerics, ttnn_op
 
 
+def _programs(node: Node) -> int:
+    """Another one to make tiles of rows that fill none."""
+    return 1 if node["input_tensor"].type.shape[-1] % TILE == 0 else 2
+
+
 @ttnn_op(
-    "ttnn.embedding", rounding="nothing: rows of a table that is stored rounded", moves_only=True, flops=lambda *_: 0
+    "ttnn.embedding",
+    rounding="nothing: rows of a table that is stored rounded",
+    moves_only=True,
+    flops=lambda *_: 0,
+    programs=_programs,
 )
 def embedding(_: Numerics, input_tensor: Tensor, weight: Tensor) -> Tensor:
     """Indices [batch, n] into ``weight`` [rows, width]: [batch, n, width]."""

@@ -31,14 +31,6 @@ class Numerics:
         return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one call asks of a device: floating-point operations, and bytes read and written."""
-
-    flops: int
-    bytes: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TtnnOp:
     """One TTNN op.
@@ -47,6 +39,8 @@ class TtnnOp:
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
+    ``programs`` estimates how many programs the device dispatches for a node. ``matrix``: the flops are products that
+    are summed, the matrix engine's work.
     """
 
     name: str
@@ -58,6 +52,8 @@ class TtnnOp:
     left_out: str
     moves_only: bool
     shards: bool
+    programs: Callable[[Node], int]
+    matrix: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -117,6 +113,8 @@ def ttnn_op(
     writes: tuple[str, ...] = (),
     moves_only: bool = False,
     shards: bool = False,
+    programs: Callable[[Node], int] = lambda _: 1,
+    matrix: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -127,7 +125,9 @@ def ttnn_op(
     def enter(reference: Callable[..., Any]) -> TtnnOp:
         if name in OPS:
             raise ValueError(f"{name} is in the table already")
-        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out, moves_only, shards)
+        OPS[name] = TtnnOp(
+            name, reference, flops, lists, writes, rounding, left_out, moves_only, shards, programs, matrix
+        )
         return OPS[name]
 
     return enter
@@ -178,15 +178,6 @@ def infer(node: Node) -> tuple[TensorType, ...]:
     """The result types of a TTNN node, from its operands' types."""
     assert isinstance(node.op, TtnnOp)
     return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
-
-
-def cost(node: Node) -> Cost:
-    """Floating-point operations of a node, and the bytes of its operands and results as stored."""
-    assert isinstance(node.op, TtnnOp)
-    results = [v.type for v in node.results]
-    operands = {name: v.type for name, v in zip(node.names, node.operands, strict=True)}
-    flops = node.op.flops(operands, results)
-    return Cost(flops, sum(v.type.bytes for v in (*node.operands, *node.results)))
 
 
 def matmul_flops(inner: str, axis: int) -> Callable[[Mapping[str, TensorType], Sequence[TensorType]], int]:

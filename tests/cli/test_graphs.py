@@ -121,6 +121,15 @@ def test_inspect_lists_stages(run, compiled):
     assert (changed["import"], changed["fold-batch-norm"], changed["fuse-attention"]) == ("yes", "yes", "no")
 
 
+def test_inspect_explains_what_nearly_matched(run):
+    lines = run("inspect", "decoder_step_attentions", "--explain").stdout.splitlines()
+    at = lines.index("fuse-attention: 2 near misses")
+    assert lines[at + 1] == "  the probabilities are read elsewhere:"
+    assert re.match(r"    %\d+: f32.* = aten.bmm.default\(.*  # .*layers.0.encoder_attn \(", lines[at + 2])
+    assert "layers.1.encoder_attn" in lines[at + 3]
+    assert "fuse-attention: 0 near misses" in run("inspect", "decoder_step", "--explain").stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
