@@ -29,7 +29,7 @@ def scaled(returned: bool) -> Graph:
 def test_a_near_miss_names_pass_node_and_reason() -> None:
     recorder = recorded(scaled(returned=True))
     (miss,) = explain(recorder)
-    assert (miss.stage, miss.reason) == ("fold-scale", "the linear's result is read elsewhere")
+    assert (miss.stage, miss.reason) == ("fold-scale", "the result in between is read elsewhere")
     assert miss.graph is recorder.records[-1].graph and miss.node is miss.graph.nodes[1]
     assert str(miss) == (
         "%1: f32[2,5] = aten.mul.Tensor(self=%0, other=2)  # attention (line:3)\n"
@@ -46,7 +46,7 @@ def test_what_was_fused_in_the_end_is_no_near_miss() -> None:
 def test_text_groups_nodes_by_reason() -> None:
     assert to_text(recorded(scaled(returned=True))).splitlines() == [
         "fold-scale: 1 near miss",
-        "  the linear's result is read elsewhere:",
+        "  the result in between is read elsewhere:",
         "    %1: f32[2,5] = aten.mul.Tensor(self=%0, other=2)  # attention (line:3)",
     ]
 
