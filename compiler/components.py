@@ -90,7 +90,10 @@ class _PositionRow(nn.Module):
 
 
 class _SelfAttentionCache:
-    """Stands in for ``DynamicCache``: static key and value caches, written at a position that is an input."""
+    """Stands in for ``DynamicCache``: static key and value caches, written at a position that is an input.
+
+    A cache's heads are whole tiles, as a device wants them; smaller ones are padded, and cut out where they are read.
+    """
 
     is_sliding = is_linear = is_dummy = ()  # asked for by transformers on its way to the mask that it is given
 
@@ -98,9 +101,14 @@ class _SelfAttentionCache:
         self.caches, self.position = list(caches), position
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        head, padding = keys.shape[-1], self.caches[2 * layer].shape[-1] - keys.shape[-1]
+        if padding:
+            nothing = torch.zeros(*keys.shape[:-1], padding)
+            keys, values = (torch.cat([new, nothing], dim=-1) for new in (keys, values))
         for index, new in ((2 * layer, keys), (2 * layer + 1, values)):
             self.caches[index] = self.caches[index].index_copy(2, self.position, new)
-        return self.caches[2 * layer], self.caches[2 * layer + 1]
+        key_cache, value_cache = self.caches[2 * layer : 2 * layer + 2]
+        return (key_cache[..., :head], value_cache[..., :head]) if padding else (key_cache, value_cache)
 
 
 class _CrossAttentionCache:
@@ -150,7 +158,7 @@ class DecoderStep(nn.Module):
         logits to stop, padding. ``position`` int64 [1], the number of steps done; ``dropout_masks`` float [steps,
         layers * units], a row a step of zeros and ``1 / (1 - p)``; ``speaker_embeddings`` float [batch, dim];
         ``encoder_hidden_states`` float [batch, text, hidden]; ``attention_mask`` float [batch, text];
-        ``caches`` key, value, key, value, ... a layer, each float [batch, heads, steps, head]; then all frames and all
+        ``caches`` key, value, key, value, ... a layer, as :func:`cache_shapes` gives them; then all frames and all
         probabilities to stop so far, float [batch, 1, steps, row width].
         """
         config = self.model.config
@@ -223,9 +231,12 @@ def row_width(config: SpeechT5Config) -> int:
 
 
 def cache_shapes(config: SpeechT5Config, batch: int, steps: int) -> dict[str, tuple[int, ...]]:
-    """A step's caches: key and value of each decoder layer, then frames and probabilities to stop."""
+    """A step's caches [batch, heads, steps, head in whole tiles]: key and value of each decoder layer, then what it made.
+
+    The last two hold frames and probabilities to stop, as rows of :func:`row_width`.
+    """
     heads = config.decoder_attention_heads
-    attention = (batch, heads, steps, config.hidden_size // heads)
+    attention = (batch, heads, steps, round_up(config.hidden_size // heads, TILE))
     shapes: dict[str, tuple[int, ...]] = {
         f"layers.{i}.{kind}_cache": attention for i in range(config.decoder_layers) for kind in ("key", "value")
     }

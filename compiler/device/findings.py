@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from compiler.constants import Expression, Parameter, Weights
+from compiler.constants import Parameter, Weights
 from compiler.executor import Executable
 from compiler.graph import Constant, Graph
 
@@ -75,11 +75,17 @@ class Plan:
     ) -> Plan:
         """The plan of a graph, with its weights where inputs are given."""
         graph = executable.graph
-        named = [Constant(c.value, Parameter(_short(c.expression))) for c in graph.constants]
-        weights = {str(n.expression): executable.weight(c) for n, c in zip(named, graph.constants, strict=True)}
-        return cls(
-            name, replace(graph, constants=tuple(named)), weights if inputs is not None else None, inputs, shared
-        )
+        if inputs is None:
+            named = [Constant(c.value, Parameter(_digest(str(c.expression).encode()))) for c in graph.constants]
+            return cls(name, replace(graph, constants=tuple(named)), shared=shared)
+        tensors = [executable.weight(constant).contiguous() for constant in graph.constants]
+        # By its numbers: another model may have the same name for others.
+        named = [
+            Constant(constant.value, Parameter(_digest(tensor.numpy().tobytes())))
+            for constant, tensor in zip(graph.constants, tensors, strict=True)
+        ]
+        weights = {str(constant.expression): tensor for constant, tensor in zip(named, tensors, strict=True)}
+        return cls(name, replace(graph, constants=tuple(named)), weights, inputs, shared)
 
     def rows(self, output: str) -> int:
         """The rows of an output on one device."""
@@ -93,6 +99,6 @@ class Plan:
         return Executable(self.graph, Weights(zeros))
 
 
-def _short(expression: Expression) -> str:
-    """A name for an expression, the same in all graphs, so that they share their weights on the device."""
-    return hashlib.sha256(str(expression).encode()).hexdigest()[:16]
+def _digest(content: bytes) -> str:
+    """A name for a weight, the same in all graphs, so that they share it on the device."""
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -41,9 +41,9 @@ def small_in_torch(case: Case) -> dict[str, Tensor]:
 
 
 def step(outputs: tuple[str, str] = ("key", "value"), batch: int = 1) -> Case:
-    """Two caches [batch, 2, 4, 32], and the new row of each at a position."""
+    """Two caches [batch, 2, 32, 32], and the new row of each at a position."""
     s = Sketch()
-    caches = [s.input(name, batch, 2, 4, 32) for name in ("key", "value")]
+    caches = [s.input(name, batch, 2, 32, 32) for name in ("key", "value")]
     rows = [s.input(f"new_{name}", batch, 2, 1, 32) for name in ("key", "value")]
     position = s.input("position", 1, below=4)
     written = [s.op(ops.index_copy.default, c, 2, position, r) for c, r in zip(caches, rows, strict=True)]
@@ -170,12 +170,12 @@ def test_an_input_that_is_written_stays_as_it_is_whatever_the_output_is_called()
 @pytest.mark.parametrize("read", ["permute", "slice", "expand"])
 def test_what_was_read_of_a_cache_before_it_is_written_stays_as_it_was(read: str, returned: bool) -> None:
     s = Sketch()
-    caches = [s.input(name, 1, 2, 4, 32) for name in ("key", "value")]
+    caches = [s.input(name, 1, 2, 32, 32) for name in ("key", "value")]
     rows, position = [s.input(f"new_{name}", 1, 2, 1, 32) for name in ("key", "value")], s.input("position", 1, below=4)
     before = {
         "permute": lambda: s.op(ops.permute.default, caches[0], [0, 1, 3, 2]),
         "slice": lambda: s.op(ops.slice.Tensor, caches[0], 1, 0, 1),
-        "expand": lambda: s.op(ops.expand.default, caches[0], [3, 2, 4, 32]),
+        "expand": lambda: s.op(ops.expand.default, caches[0], [3, 2, 32, 32]),
     }[read]()
     written = [s.op(ops.index_copy.default, c, 2, position, r) for c, r in zip(caches, rows, strict=True)]
     case = s.case(key=written[0], value=written[1], later=before if returned else s.op(ops.mul.Tensor, before, 2.0))

@@ -507,7 +507,7 @@ ATTENTION = (
 
 
 def cached(
-    s: Sketch, batch: int, steps: int, at: int, layers: int = 1, heads: int = 2, head: int = 8
+    s: Sketch, batch: int, steps: int, at: int, layers: int = 1, heads: int = 2, head: int = 32
 ) -> dict[str, Value]:
     """One step's keys and values written into each layer's caches, outputs under the inputs' names."""
     index = position(s, at)
@@ -523,7 +523,7 @@ def cached(
 def decoded(s: Sketch, batch: int, steps: int, at: int) -> Results:
     """A step of self-attention: caches written, then read up to the position."""
     query = s.x(batch, 2, 1, 32, std=32**-0.5)
-    written = cached(s, batch, steps, at, head=32)
+    written = cached(s, batch, steps, at)
     mask = torch.zeros(1, 1, 1, steps)
     mask[..., at + 1 :] = LOWEST_BFLOAT16
     operands = (query, written["0.key"], written["0.value"], s.input(mask, "mask"))
@@ -531,18 +531,18 @@ def decoded(s: Sketch, batch: int, steps: int, at: int) -> Results:
 
 
 CACHES = (
-    moved("cache at the first step", lambda s: cached(s, 1, 8, 0)),
-    moved("cache at the second step", lambda s: cached(s, 1, 8, 1)),
+    moved("cache at the first step", lambda s: cached(s, 1, 32, 0)),
+    moved("cache at the second step", lambda s: cached(s, 1, 32, 1)),
     moved("cache in the middle", lambda s: cached(s, 1, 64, 33)),
-    moved("cache in its last row", lambda s: cached(s, 1, 8, 7)),
-    moved("cache of one row", lambda s: cached(s, 1, 1, 0)),
-    moved("cache of a batch", lambda s: cached(s, 3, 8, 5)),
-    moved("cache of a batch in its last row", lambda s: cached(s, 2, 40, 39)),
-    moved("caches of two layers", lambda s: cached(s, 1, 8, 4, layers=2)),
-    moved("caches of three layers of a batch", lambda s: cached(s, 2, 8, 2, layers=3)),
-    Case("attention over a cache at the first step", lambda s: decoded(s, 1, 8, 0), SAME, SAME, ALONE),
-    attended("over a cache in the middle", lambda s: decoded(s, 1, 40, 17)),
-    attended("over a full cache of a batch", lambda s: decoded(s, 2, 12, 11)),
+    moved("cache in its last row", lambda s: cached(s, 1, 32, 31)),
+    moved("cache with heads of 64", lambda s: cached(s, 1, 32, 9, head=64)),
+    moved("cache of a batch", lambda s: cached(s, 3, 32, 5)),
+    moved("cache of a batch in its last row", lambda s: cached(s, 2, 64, 63)),
+    moved("caches of two layers", lambda s: cached(s, 1, 32, 4, layers=2)),
+    moved("caches of three layers of a batch", lambda s: cached(s, 2, 32, 2, layers=3)),
+    Case("attention over a cache at the first step", lambda s: decoded(s, 1, 32, 0), SAME, SAME, ALONE),
+    attended("over a cache in the middle", lambda s: decoded(s, 1, 64, 17)),
+    attended("over a full cache of a batch", lambda s: decoded(s, 2, 32, 31)),
 )
 
 
