@@ -21,6 +21,7 @@ from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.gather_relative_positions import GatherRelativePositions
 from passes.shard_convolutions import ShardConvolutions
 
 ATEN_PASSES: tuple[Pass, ...] = (
@@ -30,6 +31,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
     FoldScale(),  # the query's scale goes into its projection
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
