@@ -27,6 +27,7 @@ from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
 from passes.fuse_residual import FuseResidual
+from passes.gather_relative_positions import GatherRelativePositions
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
 
@@ -40,6 +41,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldConstants(),  # its weights
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
