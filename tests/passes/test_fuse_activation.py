@@ -47,6 +47,30 @@ def test_takes(name: str, bias: bool) -> None:
     assert graph.nodes[0].attribute("activation") == name
 
 
+def added(activation: Any = ops.relu.default) -> Case:
+    s = Sketch()
+    total = s.op(ops.add.Tensor, s.input("x", 2, 4), s.input("y", 4), module="prenet")
+    return lowered(s.case(s.op(activation, total, module="activation")))
+
+
+def test_golden_of_a_sum(golden: Callable[[str, str], None]) -> None:
+    golden("fuse_activation_sum", to_text(fused(FuseActivation(), added(), Stage.TTNN)))
+
+
+def test_near_miss_of_what_a_sum_cannot_apply() -> None:
+    case = added(ops.gelu.default)
+    assert changed(FuseActivation(), case, Stage.TTNN) is case.graph
+    assert [why for _, why in near_misses(FuseActivation(), case.graph)] == ["its input cannot apply it"]
+
+
+def test_a_sum_that_lost_its_activation_shows() -> None:
+    case = added()
+    graph = FuseActivation().run(case.graph)
+    plain = replace(graph, nodes=tuple(replace(node, attributes=()) for node in graph.nodes))
+    with pytest.raises(AssertionError, match="is off by"):
+        assert_same_numbers(case.run(plain), case.run())
+
+
 def test_leaves_what_a_linear_cannot_apply() -> None:
     case = layer(ops.tanh.default)
     assert changed(FuseActivation(), case, Stage.TTNN) is case.graph
@@ -56,10 +80,10 @@ def test_leaves_what_a_linear_cannot_apply() -> None:
 def misses() -> dict[str, Case]:
     cases = {}
     s = Sketch()
-    cases["its input is not a linear"] = s.case(s.op(ops.relu.default, s.op(ops.tanh.default, s.input("x", 2, 4))))
+    cases["its input cannot apply it"] = s.case(s.op(ops.relu.default, s.op(ops.tanh.default, s.input("x", 2, 4))))
     s = Sketch()
     made = dense(s, s.input("x", 2, 4))
-    cases["the linear's result is read elsewhere"] = s.case(s.op(ops.relu.default, made), s.op(ops.tanh.default, made))
+    cases["its input is read elsewhere"] = s.case(s.op(ops.relu.default, made), s.op(ops.tanh.default, made))
     return {reason: lowered(case) for reason, case in cases.items()}
 
 
@@ -74,7 +98,7 @@ def test_near_miss_of_a_second_activation() -> None:
     twice = s.op(ops.gelu.default, s.op(ops.relu.default, dense(s, s.input("x", 2, 4))))
     graph = fused(FuseActivation(), lowered(s.case(twice)), Stage.TTNN)
     assert ops_of(graph) == ["ttnn.linear", "ttnn.gelu"]
-    assert [why for _, why in near_misses(FuseActivation(), graph)] == ["the linear has an activation already"]
+    assert [why for _, why in near_misses(FuseActivation(), graph)] == ["its input has an activation already"]
 
 
 def test_a_linear_that_is_an_output_is_read_elsewhere() -> None:
