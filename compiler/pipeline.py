@@ -26,6 +26,7 @@ from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
+from passes.narrow_linear import NarrowLinear
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
 
@@ -39,6 +40,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
+    NarrowLinear(),  # the frame that is fed back is a product of its own
     FoldConstants(),  # what folds wrote down over weights
     ComposeLinears(),  # the end of the prenet is one product
     FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
