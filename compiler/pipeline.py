@@ -15,6 +15,7 @@ from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
+from passes.compose_linears import ComposeLinears
 from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
@@ -26,9 +27,11 @@ from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.shard_convolutions import ShardConvolutions
+from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
 
 ATEN_PASSES: tuple[Pass, ...] = (
@@ -36,21 +39,24 @@ ATEN_PASSES: tuple[Pass, ...] = (
     Canonicalize(),  # one spelling for each op, so that patterns need to know only one
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
-    FoldScale(),  # the query's scale goes into its projection
+    FoldScale(),  # the query's scale goes into its projection, dropout's into the next layer
     ConcatenateLinears(),  # frames and stops are one product
     FoldConstants(),  # its weights
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
+    SplitConcat(INVARIANT),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
     GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
+    ComposeLinears(),  # the end of the prenet is one product
     FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
     FoldConstants(),  # what the folds since then wrote down
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (
     CancelPermutes(),  # convolutions hand on channels as the device wants them
+    FuseBias(),  # a position's row comes in as a bias
     FuseActivation(),  # one device program instead of two
     FuseResidual(),  # a norm adds its residual itself
     SplitHeads(),  # queries, keys and values from one product

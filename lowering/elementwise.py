@@ -18,9 +18,17 @@ from lowering.table import Numerics, TtnnOp, ttnn_op
 Operand = Tensor | float
 
 
+SUM_ACTIVATIONS = {"relu": torch.relu}
+"""What a sum can apply before it writes its result."""
+
+
 @ttnn_op("ttnn.add", shards=True)
-def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
-    return input_tensor_a + input_tensor_b
+def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activations: tuple[str, ...] = ()) -> Tensor:
+    """``activations`` are applied to the sum, one after the other."""
+    out = input_tensor_a + input_tensor_b
+    for name in activations:
+        out = SUM_ACTIVATIONS[name](out)
+    return out
 
 
 @ttnn_op("ttnn.subtract", shards=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from compiler.aten import emit, ops
 from compiler.graph import Builder, Graph, Node, Value
 from passes.base import CANONICAL, Property, is_op
-from passes.hoist_invariants import invariant_nodes
+from passes.hoist_invariants import invariant_values
 from passes.rewrite import Match, Rejected, apply
 
 
@@ -64,7 +64,7 @@ class FoldQueryBias:
             return Rejected("there are several queries")
         if node.attribute("scale") != 1:
             return Rejected("the scores are scaled")
-        if node["key"] not in _invariant_values(graph, self.invariant):
+        if node["key"] not in invariant_values(graph, self.invariant):
             return Rejected("the keys change in the loop")
         weights = (("input", linear["input"]), ("weight", linear["weight"]), ("bias", bias))
         others = (("key", node["key"]), ("value", node["value"]), ("mask", mask))
@@ -83,8 +83,3 @@ class FoldQueryBias:
         query = emit(builder, ops.permute.default, query, (0, 2, 1, 3), origins=turned.origins)
         operands = [("query", query), ("key", match["key"]), ("value", match["value"]), ("attn_mask", mask)]
         return builder.emit(node.op, operands, dict(node.attributes), [node.result.type], node.origins)
-
-
-def _invariant_values(graph: Graph, names: tuple[str, ...]) -> set[Value]:
-    given = {port.value for port in graph.inputs if port.name in names}
-    return given.union(*(node.results for node in invariant_nodes(graph, names)))

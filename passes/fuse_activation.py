@@ -1,4 +1,4 @@
-"""An activation right after a linear or a convolution is applied before it writes its result."""
+"""An activation right after a linear, a convolution or a sum is applied before it writes its result."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Builder, Graph, Node, Operation, Value
+from compiler.graph import Attribute, Builder, Graph, Node, Operation, Value
 from lowering import convolution
 from lowering.convolution import conv1d
+from lowering.elementwise import SUM_ACTIVATIONS, add
 from lowering.linear import ACTIVATIONS, linear
 from lowering.shape import permute, reshape
 from lowering.table import DEVICE_GRID
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 
-FUSED: Mapping[Operation, Collection[str]] = {linear: ACTIVATIONS, conv1d: convolution.ACTIVATIONS}
+FUSED: Mapping[Operation, Collection[str]] = {
+    linear: ACTIVATIONS,
+    conv1d: convolution.ACTIVATIONS,
+    add: SUM_ACTIVATIONS,
+}
 """The activations that an op can apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class FuseActivation:
-    """Fuse an activation into the linear or convolution that feeds it.
+    """Fuse an activation into the linear, the convolution or the sum that feeds it.
 
     ::
 
         x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", core_grid="device")
         x -> ttnn.conv1d -> ttnn.reshape -> ttnn.tanh      ->      x -> ttnn.conv1d(activation="tanh") -> ttnn.reshape
+        x, y -> ttnn.add -> ttnn.relu      ->      x, y -> ttnn.add(activations=["relu"])
 
     Without a grid of cores ttnn dispatches a linear's activation as a program of its own after all.
 
@@ -54,7 +60,7 @@ class FuseActivation:
             producer = graph.producers.get(producer.operands[0])
         if producer is None or activation not in FUSED.get(producer.op, ()):
             return Rejected("its input is not an op that can apply it")
-        if producer.attribute("activation") is not None:
+        if producer.attribute("activation") is not None or producer.attribute("activations") is not None:
             return Rejected("the op has an activation already")
         chain.append(producer)
         if any(not graph.only_used_by(n.result, chain[i]) for i, n in enumerate(chain[1:])):
@@ -63,9 +69,12 @@ class FuseActivation:
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, *moves, producer = match.nodes
-        attributes = {**dict(producer.attributes), "activation": _name(node)}
+        fused: dict[str, Attribute] = {"activation": _name(node)}
         if producer.op is linear:
-            attributes["core_grid"] = DEVICE_GRID
+            fused["core_grid"] = DEVICE_GRID
+        elif producer.op is add:
+            fused = {"activations": (_name(node),)}
+        attributes = {**dict(producer.attributes), **fused}
         origins = (*producer.origins, *node.origins)
         (value,) = builder.emit(producer.op, match.values, attributes, [producer.result.type], origins)
         for move in reversed(moves):

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from compiler.graph import Builder, Graph, Node, Port, Value
+from compiler.graph import Builder, Graph, Port, Value
 from passes.base import without_dead_nodes
 
 
@@ -25,10 +25,9 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     cross over, and the rest of the body with these as inputs in place of ``invariant``. So the keys and values of
     cross-attention and the speaker's part of the prenet leave the decoder step without being told to.
     """
-    hoisted = invariant_nodes(graph, invariant)
+    known = invariant_values(graph, invariant)
+    hoisted = [node for node in graph.nodes if known.issuperset(node.results)]
     inside = set(hoisted)
-    known = {port.value for port in graph.inputs if port.name in invariant}
-    known.update(result for node in hoisted for result in node.results)
     kept = [node for node in graph.nodes if node not in inside]
     read = dict.fromkeys(v for node in kept for v in node.operands if v in known)
     read.update(dict.fromkeys(p.value for p in graph.outputs if p.value in known))
@@ -49,16 +48,14 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     return without_dead_nodes(before), body.graph(graph.name, [*inputs, *fresh], graph.outputs)
 
 
-def invariant_nodes(graph: Graph, invariant: Collection[str]) -> list[Node]:
-    """The nodes that depend on inputs of these names, and on nothing else but constants."""
+def invariant_values(graph: Graph, invariant: Collection[str]) -> set[Value]:
+    """The inputs of these names, and what depends on them and on nothing else but constants."""
     known: set[Value] = {port.value for port in graph.inputs if port.name in invariant}
     constants = set(graph.expressions)
-    found: list[Node] = []
     for node in graph.nodes:
         if known.intersection(node.operands) and all(v in known or v in constants for v in node.operands):
-            found.append(node)
             known.update(node.results)
-    return found
+    return known
 
 
 def _named(values: Iterable[Value], graph: Graph) -> list[Port]:

@@ -51,6 +51,8 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
         case "compute":
             assert value == HIFI4
             return "compute_kernel_config", _hifi4(device)
+        case "activations":
+            return name, [_unary(activation) for activation in value]
         case "core_grid":
             assert value == DEVICE_GRID
             grid = device.compute_with_storage_grid_size()
@@ -63,6 +65,10 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
             return name, memory_config(node.result.type.with_(memory=Memory(value)), device)
         case _:
             return name, list(value) if isinstance(value, tuple) else value
+
+
+def _unary(activation: str) -> Any:
+    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, activation.upper()))
 
 
 def _hifi4(device: Any) -> Any:
@@ -100,7 +106,7 @@ def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
     attributes = {name: value for name, value in node.attributes if name != "layout"}
     settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
     if "activation" in settings:
-        settings["activation"] = ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, settings["activation"].upper()))
+        settings["activation"] = _unary(settings["activation"])
     config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True, **settings)
     given = dict(_argument(node, name, value, device) for name, value in attributes.items())
     given["compute_config"] = given.pop("compute_kernel_config")

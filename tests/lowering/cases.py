@@ -31,6 +31,7 @@ from lowering import rules
 from passes.base import Pass
 from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
+from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
@@ -607,7 +608,20 @@ def residual(s: Sketch) -> Value:
     return layer_norm(s, s(ops.add.Tensor, s.x(2, 5, 32), s.x(2, 5, 32)))
 
 
+def active_sum(s: Sketch) -> Value:
+    """The end of the prenet."""
+    return s(ops.relu.default, s(ops.add.Tensor, s.x(2, 1, 32), s.x(32)))
+
+
+def shifted(s: Sketch) -> Value:
+    """A linear and the row of a table at a position."""
+    row = s(ops.embedding.default, s.w(9, 24), position(s, 4))
+    return s(ops.add.Tensor, s(ops.linear.default, s.x(2, 1, 48), s.w(24, 48)), row)
+
+
 BLOCKS = (
+    Case("relu of a sum", active_sum, SAME, 1 * ROUNDING, ONE, (FuseActivation(),)),
+    Case("linear with a computed bias", shifted, ORDER, 1 * ROUNDING, ONE, (FuseBias(),)),
     Case("layer norm of a residual", residual, SAME, 1 * ROUNDING, "the sum is not rounded", (FuseResidual(),)),
     Case("feed-forward layers", feed_forward, ORDER, 2 * ROUNDING, "the residual's sum and the norm are rounded last"),
     moved("inputs and weights as outputs", passed_on),

@@ -118,6 +118,8 @@ def golden(use: Use) -> tuple[Tensor, ...]:
     name = use.node.op.name
     names = GOLDEN_NAMES.get(name, {})
     given = {names.get(key, key): value for key, value in use.arguments().items()}
+    if "activations" in given:
+        given["activations"] = [getattr(installed().UnaryOpType, key.upper()) for key in given["activations"]]
     if name == "ttnn.typecast":
         given["dtype"] = {"i32": installed().int32}[str(use.node.attribute("dtype"))]
     made = as_tuple(installed().get_golden_function(callable_of(name))(**given))

@@ -74,6 +74,30 @@ def test_leaves_what_a_convolution_cannot_apply() -> None:
     assert [why for _, why in near_misses(FuseActivation(), case.graph)] == ["its input is not an op that can apply it"]
 
 
+def added(activation: Any = ops.relu.default) -> Case:
+    s = Sketch()
+    total = s.op(ops.add.Tensor, s.input("x", 2, 4), s.input("y", 4), module="prenet")
+    return lowered(s.case(s.op(activation, total, module="activation")))
+
+
+def test_golden_of_a_sum(golden: Callable[[str, str], None]) -> None:
+    golden("fuse_activation_sum", to_text(fused(FuseActivation(), added(), Stage.TTNN)))
+
+
+def test_near_miss_of_what_a_sum_cannot_apply() -> None:
+    case = added(ops.gelu.default)
+    assert changed(FuseActivation(), case, Stage.TTNN) is case.graph
+    assert [why for _, why in near_misses(FuseActivation(), case.graph)] == ["its input is not an op that can apply it"]
+
+
+def test_a_sum_that_lost_its_activation_shows() -> None:
+    case = added()
+    graph = FuseActivation().run(case.graph)
+    plain = replace(graph, nodes=tuple(replace(node, attributes=()) for node in graph.nodes))
+    with pytest.raises(AssertionError, match="is off by"):
+        assert_same_numbers(case.run(plain), case.run())
+
+
 def test_leaves_what_no_op_can_apply() -> None:
     s = Sketch()
     case = lowered(s.case(s.op(ops.mul.Tensor, dense(s, s.input("x", 2, 4)), 2.0)))
