@@ -28,4 +28,4 @@ class SpeechTooLong(CompilerError, RuntimeError):
 
 
 class DeviceError(CompilerError, RuntimeError):
-    """A device, real or mock, that cannot be opened or made ready."""
+    """A device, real or mock, that cannot be opened or made ready, refuses an op, crashed or hung."""

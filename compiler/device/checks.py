@@ -13,7 +13,7 @@ from compiler.device import tensors
 from compiler.device.calls import prepare
 from compiler.device.executor import TtnnExecutor
 from compiler.device.findings import Complaint, GraphCheck, Plan
-from compiler.device.reasons import reason
+from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
 from compiler.errors import DeviceError
 from compiler.executor import Executable
 from compiler.graph import Graph, Node
@@ -86,7 +86,10 @@ def _keep_to_the_types(graph: Graph, made: Mapping[str, Any], device: Any) -> No
 
 
 class _Walk:
-    """Calls the ops of a graph one by one, and counts. What is refused is replaced by zeros, so that the rest runs."""
+    """Calls the ops of a graph one by one, and counts. What is refused is replaced by zeros, so that the rest runs.
+
+    Out of memory it stops, as nothing that follows would say more.
+    """
 
     def __init__(
         self, executor: TtnnExecutor, executable: Executable, name: str, report: Callable[[str], None]
@@ -104,25 +107,28 @@ class _Walk:
         for call in self._executable.calls:
             self._report(f"{self._name}, {call.node.op.name} from {_origin(call.node)}")
             results = self._call(call.node, [memory[place] for place in call.reads])
+            if not results:
+                break
             for place, result in zip(call.writes, results, strict=True):
                 memory[place] = result
             for place in call.frees:
                 memory[place] = None
 
     def _call(self, node: Node, operands: list[Any]) -> list[Any]:
+        """The results of a node; none where there is no memory for them, and nothing can stand in."""
         before = ttnn.get_memory_view(self._executor.device, ttnn.BufferType.L1).total_bytes_allocated_per_bank
         ttnn.graph.begin_graph_capture(ttnn.graph.RunMode.NORMAL)
         refused: Exception | None = None
         made: tuple[Any, ...] = ()
         try:
             made = prepare(node, self._executor.device)(operands)
-        except (RuntimeError, TypeError) as error:
+        except REFUSALS as error:
             refused = error
         finally:
             record = ttnn.graph.end_graph_capture()
         if refused is not None:
             self._complain(node, reason(refused))
-            return [self._zeros(result.type) for result in node.results]
+            return [] if is_out_of_memory(refused) else [self._zeros(result.type) for result in node.results]
         self.accepted += 1
         self.programs[node.op.name] += (
             sum(entry["node_type"] == _DISPATCHED for entry in record) // self._executor.replicas

@@ -12,7 +12,7 @@ import ttnn
 from compiler.constants import Expression
 from compiler.device import tensors
 from compiler.device.calls import Call, prepare
-from compiler.device.reasons import refusal
+from compiler.device.reasons import REFUSALS, placing, refusal
 from compiler.errors import InvalidArgument
 from compiler.execution import Feedback, Handle, Stepping
 from compiler.executor import Executable
@@ -44,7 +44,8 @@ class TtnnExecutor:
         self._programs: dict[int, _Program] = {}
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
-        return tensors.to_device(tensor, type, self.device)
+        with placing(type):
+            return tensors.to_device(tensor, type, self.device)
 
     def read(self, handle: Handle) -> torch.Tensor:
         return tensors.from_device(handle, self.device)
@@ -54,7 +55,8 @@ class TtnnExecutor:
 
     def grown(self, handle: Handle, type: TensorType) -> Handle:
         missing = type.shape[2] - handle.shape[2]
-        return ttnn.pad(handle, [(0, 0), (0, 0), (0, missing), (0, 0)], 0.0) if missing else handle
+        with placing(type):
+            return ttnn.pad(handle, [(0, 0), (0, 0), (0, missing), (0, 0)], 0.0) if missing else handle
 
     def run(self, executable: Executable, inputs: Mapping[str, Handle]) -> dict[str, Handle]:
         """All outputs of one run. Raises :class:`compiler.device.reasons.Refused` where ttnn refuses an op."""
@@ -65,7 +67,7 @@ class TtnnExecutor:
         for step, call in zip(executable.calls, program.calls, strict=True):
             try:
                 results = call([memory[place] for place in step.reads])
-            except (RuntimeError, TypeError) as error:
+            except REFUSALS as error:
                 raise refusal(graph.name, step.node, error) from None
             for place, result in zip(step.writes, results, strict=True):
                 memory[place] = result

@@ -38,11 +38,11 @@ def open_device(devices: int | None = None, *, trace: bool | None = None) -> Ite
         InvalidArgument: ``trace`` on a mock, which crashes when a trace is captured.
     """
     require("ttnn")
-    import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
-
     mock = is_mock()
     if trace and mock:
         raise InvalidArgument("trace=True: ttnn's mock device cannot capture a trace; leave it out, or take a card")
+    import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
+
     traced = not mock if trace is None else trace
     settings = {"trace_region_size": TRACE_REGION} if traced else {}
     try:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from compiler.errors import DeviceError
 from compiler.graph import Node
+from compiler.types import TensorType
+
+REFUSALS: Final = (RuntimeError, TypeError, ValueError, IndexError)
+"""What ttnn raises for a call that it does not take."""
 
 _MEMORY = re.compile(
     r"Not enough space to allocate (?P<asked>\d+) B (?P<kind>\w+) buffer across (?P<banks>\d+) banks, where each bank "
     r"needs to store (?P<each>\d+) B, but bank size is (?P<size>\d+) B \(allocated: \d+ B, free: (?P<free>\d+) B"
 )
-_BUFFERS = re.compile(r"circular buffers .*?(?:grow to|clash with L1 buffers).*", re.IGNORECASE)
+_BUFFERS = re.compile(
+    r"circular buffers .*?(?:grow to (?P<asked>\d+) B which is beyond max L1 size of (?P<limit>\d+) B|clash with L1 "
+    r"buffers .*?allocated at (?P<free>\d+) and static circular buffer region ends at (?P<end>\d+))",
+    re.DOTALL,
+)
+_LONGEST = 600
+"""Characters of ttnn's own words that are shown."""
 _LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
 
 
@@ -22,11 +35,8 @@ class Refused(DeviceError):
 def reason(error: BaseException) -> str:
     """What ttnn says in one line: what it found, and the condition that was not met."""
     text = str(error)
-    memory = _MEMORY.search(text)
-    if memory:
-        kind, place = memory["kind"], "core" if memory["kind"] == "L1" else "bank"
-        asked, each, free, size = (_bytes(int(memory[name])) for name in ("asked", "each", "free", "size"))
-        return f"out of {kind}: it asks for {asked}, {each} a {place}, where {free} of {size} are free. {_LESS}"
+    if out := _out_of_memory(text):
+        return f"{out}. {_LESS}"
     lines = [line.strip() for line in text.split("backtrace:", maxsplit=1)[0].splitlines()]
     said = [line for line in lines if line and line != "info:"]
     if not said:
@@ -37,8 +47,21 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TypeError) and "incompatible function arguments" in text:
         return f"{said[0]} The installed ttnn takes other arguments than those that the plan was made for"
     out = " ".join(said)
-    out = out if len(out) < 600 else out[:600] + " ..."
-    return f"{out}. {_LESS}" if _BUFFERS.search(out) else out
+    return out if len(out) < _LONGEST else out[:_LONGEST] + " ..."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an op was refused for lack of memory."""
+    return _out_of_memory(str(error)) is not None
+
+
+@contextmanager
+def placing(type: TensorType) -> Iterator[None]:
+    """Turn what ttnn says when a tensor cannot be placed into a ``DeviceError``."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise DeviceError(f"ttnn refused to place a tensor {type}: {reason(error)}") from None
 
 
 def refusal(graph: str, node: Node, error: BaseException) -> Refused:
@@ -46,6 +69,18 @@ def refusal(graph: str, node: Node, error: BaseException) -> Refused:
     origins = ", ".join(map(str, node.origins)) or "no origin"
     operands = ", ".join(f"{name}={value.type}" for name, value in zip(node.names, node.operands, strict=True))
     return Refused(f"ttnn refused {node.op.name}({operands}) in graph {graph}, from {origins}: {reason(error)}")
+
+
+def _out_of_memory(text: str) -> str | None:
+    """What was asked and what is free, where ``text`` says that there is too little memory."""
+    if memory := _MEMORY.search(text):
+        kind, place = memory["kind"], "core" if memory["kind"] == "L1" else "bank"
+        asked, each, free, size = (_bytes(int(memory[name])) for name in ("asked", "each", "free", "size"))
+        return f"out of {kind}: it asks for {asked}, {each} a {place}, where {free} of {size} are free"
+    if buffers := _BUFFERS.search(text):
+        asked, free = (_bytes(int(buffers[a] or buffers[b])) for a, b in (("asked", "end"), ("limit", "free")))
+        return f"out of L1: its circular buffers take {asked} a core, where {free} are free"
+    return None
 
 
 def _bytes(count: int) -> str:

@@ -35,11 +35,12 @@ class Replay:
             self._outputs = self._run()
             self._warm = True
         elif self._trace is None:
-            trace = ttnn.begin_trace_capture(device, cq_id=0)
-            self._outputs = self._run()
-            ttnn.end_trace_capture(device, trace, cq_id=0)
-            self._trace = trace
-            ttnn.execute_trace(device, trace, cq_id=0, blocking=False)  # what is captured has not run yet
+            self._trace = ttnn.begin_trace_capture(device, cq_id=0)
+            try:
+                self._outputs = self._run()
+            finally:  # a device that is left capturing takes no other command
+                ttnn.end_trace_capture(device, self._trace, cq_id=0)
+            ttnn.execute_trace(device, self._trace, cq_id=0, blocking=False)  # what is captured has not run yet
         else:
             ttnn.execute_trace(device, self._trace, cq_id=0, blocking=False)
         return self._outputs

@@ -22,8 +22,10 @@ OPENING = 120.0
 """Seconds in which a device must be open. A device that another process holds makes ttnn wait for ever."""
 CLOSING = 20.0
 """Seconds in which a device must be closed."""
+_WORKER = ["-m", "compiler.device.worker"]
+"""Arguments with which Python runs the other process."""
 _LINES = 5
-"""Lines of ttnn's own output that are shown after a crash."""
+"""Lines of ttnn's own output that are shown after a crash or a hang."""
 
 
 class Session:
@@ -81,7 +83,7 @@ class _Worker:
         environment["PYTHONPATH"] = os.pathsep.join([here, *(path or os.getcwd() for path in sys.path)])
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "compiler.device.worker", str(theirs.fileno())],
+                [sys.executable, *_WORKER, str(theirs.fileno())],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -117,9 +119,11 @@ class _Worker:
         while True:
             if not self._connection.poll(limit):
                 self._kill()
-                raise DeviceError(f"{self._name} did not answer for {limit:.0f} s while {doing}: {self._hint(doing)}")
+                raise DeviceError(
+                    f"{self._name} did not answer for {limit:.0f} s while {doing}: {self._hint(doing)}.{self._said()}"
+                )
             try:
-                kind, content = self._connection.recv()
+                kind, content = pickle.loads(self._connection.recv_bytes())
             except (EOFError, ConnectionError):
                 raise DeviceError(self._crash(doing)) from None
             if kind == "at":
@@ -141,12 +145,16 @@ class _Worker:
             code = self._process.wait(CLOSING)
         except subprocess.TimeoutExpired:
             self._kill()
-            code = 0
-        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            how = "stopped answering"
+        else:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return f"the process of {self._name} {how} while {doing}.{self._said()}"
+
+    def _said(self) -> str:
+        """The last that ttnn printed: on a card that another process holds, it says which."""
         self._log.seek(0)
-        said = [line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
-        shown = "".join(f"\n  {line[:200]}" for line in said[-_LINES:])
-        return f"the process of {self._name} {how} while {doing}." + (f" The last it said:{shown}" if shown else "")
+        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
+        return "".join(["\nThe last it said:"] * bool(lines) + [f"\n  {line[:200]}" for line in lines[-_LINES:]])
 
     def _hint(self, doing: str) -> str:
         if doing == "opening the device" and self._board is None:

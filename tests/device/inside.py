@@ -1,0 +1,40 @@
+"""Functions that tests send to the process in which ttnn runs. There, nothing of a test's own is at hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Report = Callable[[str], None]
+
+
+def crash(executor: Any, report: Report, at: str) -> None:
+    report(at)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(executor: Any, report: Report, at: str, seconds: float) -> None:
+    report(at)
+    time.sleep(seconds)
+
+
+def fail(executor: Any, report: Report) -> None:
+    raise LookupError("a fault of ours")
+
+
+def whereabouts(executor: Any, report: Report) -> tuple[int, int]:
+    return os.getpid(), executor.replicas
+
+
+def double(executor: Any, report: Report, tensor: torch.Tensor) -> torch.Tensor:
+    return 2 * tensor
+
+
+def device_of(executor: Any, report: Report) -> Any:
+    """What cannot leave its process."""
+    return executor.device

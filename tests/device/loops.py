@@ -1,0 +1,110 @@
+"""The decoding loop as tests send it to the process in which ttnn runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+import compiler
+from compiler.execution import ReferenceExecutor
+from tests.device.inside import Report
+from tests.fidelity.test_generate_speech import small
+from tests.models import lively, speaker, tokens
+
+TRACING = ("begin_trace_capture", "end_trace_capture", "execute_trace", "release_trace")
+
+
+@cache
+def compiled(batch: int) -> compiler.CompiledSpeechT5:
+    model = lively(small(encoder_layers=1, decoder_layers=1))
+    return compiler.CompiledSpeechT5(model, compiler.CompileOptions(precision="bfloat16", batch_size=batch))
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What one call of ``generate_speech`` gave, and left on the device."""
+
+    speech: torch.Tensor
+    attentions: torch.Tensor | None
+    told: tuple[int, ...]
+    programs: int
+    dram: int
+
+
+def speak(
+    executor: Any, report: Report, batch: int, steps: int, read_every: int, attentions: bool, utterances: int
+) -> list[Utterance]:
+    """Say the same so many times, for ``steps`` steps: a mock computes zeros, which would never stop."""
+    import ttnn
+
+    said = []
+    for _ in range(utterances):
+        told: list[int] = []
+
+        def heard(step: int, _: int, told: list[int] = told) -> None:
+            told.append(step)
+            report(f"step {step}")
+
+        made = _generate(
+            batch, steps, executor, output_cross_attentions=attentions, read_every=read_every, progress=heard
+        )
+        memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
+        said.append(
+            Utterance(
+                made[0] if attentions else made,
+                made[1] if attentions else None,
+                tuple(told),
+                executor.device.num_program_cache_entries(),
+                memory.total_bytes_allocated_per_bank,
+            )
+        )
+    return said
+
+
+def on_the_reference(batch: int, steps: int) -> torch.Tensor:
+    """The same speech by the reference executor, in this process."""
+    speech: torch.Tensor = _generate(batch, steps, ReferenceExecutor())
+    return speech
+
+
+def _generate(batch: int, steps: int, executor: Any, **options: Any) -> Any:
+    chosen, length = compiled(batch), 12
+    rows, ratio = batch * executor.replicas, steps * chosen.config.reduction_factor / length
+    return chosen.generate_speech(
+        tokens(chosen.config, length, rows=rows),
+        speaker(chosen.config, rows=rows),
+        minlenratio=ratio,
+        maxlenratio=ratio,
+        generator=torch.Generator().manual_seed(0),
+        executor=executor,
+        **options,
+    )
+
+
+def speak_with_a_tape(executor: Any, report: Report, steps: int, stop_at: int | None) -> list[str]:
+    """Speak with replayed steps, where capturing is only written down: a mock crashes when a trace is captured."""
+    import ttnn
+
+    tape: list[str] = []
+    saved = {name: getattr(ttnn, name) for name in TRACING}
+    for name in TRACING:
+        setattr(ttnn, name, lambda *_, name=name, **__: tape.append(name))
+    executor.traced = True
+
+    def heard(step: int, _: int) -> None:
+        tape.append(f"step {step}")
+        if step == stop_at:
+            raise KeyboardInterrupt
+
+    try:
+        _generate(1, steps, executor, progress=heard)
+    except KeyboardInterrupt:
+        tape.append("interrupted")
+    finally:
+        executor.traced = False
+        for name, function in saved.items():
+            setattr(ttnn, name, function)
+    return tape
