@@ -45,9 +45,10 @@ def warning(about: Mapping[str, str]) -> str:
     """What to think of figures taken on a busy machine; nothing where it was quiet."""
     if float(about["load"].split(",")[0]) <= 0.5 * int(about["cores"]):
         return ""
+    load = f"load {about['load']} on {about['cores']} cores"
     return (
-        f"The machine was busy when it began (load {about['load']} on {about['cores']} cores). Threads that wait for each "
-        "other then take many times as long, and ratios of steps can be far off: measure again on a quiet one."
+        f"The machine was busy when it began ({load}). Threads that wait for each other then take many times as long, "
+        "and ratios of steps can be far off: measure again on a quiet one."
     )
 
 
@@ -139,7 +140,9 @@ _CONDITIONS = """
 A step goes from the pre-net to the head. Hugging Face's is given the last frame alone, which favours it: its own loop
 runs the pre-net on all frames in every step. Compiling begins with the model's weights in memory and ends when those of
 the graphs are bound, for the step after a first run; `torch.compile` begins with an empty cache. All graphs are six:
-those of an utterance with and without cross-attentions. Peak memory is Linux's `VmHWM`.
+those of an utterance with and without cross-attentions. Peak memory is Linux's `VmHWM`, with weights in memory that
+torch allocated, which is shared with the model. Weights that a model has mapped from a checkpoint's file are copied,
+another time their size, unless `compile_speecht5` is given the checkpoint and loads the model itself.
 """.strip()
 
 
