@@ -283,6 +283,8 @@ def bench(
         else:
             tables(page.table(rows), page.budget_table(figures), cost_report.time_table(costs))
             typer.echo(cost_report.input_text())
+            if page.warning(about):
+                typer.echo(page.warning(about), err=True)
         if pages is not None:
             (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
             page.plot(rows, pages / "benchmarks.svg")

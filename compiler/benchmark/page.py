@@ -41,6 +41,17 @@ def machine() -> dict[str, str]:
     }
 
 
+def warning(about: Mapping[str, str]) -> str:
+    """What to think of figures taken on a busy machine; nothing where it was quiet."""
+    if float(about["load"].split(",")[0]) <= 0.5 * int(about["cores"]):
+        return ""
+    load = f"load {about['load']} on {about['cores']} cores"
+    return (
+        f"The machine was busy when it began ({load}). Threads that wait for each other then take many times as long, "
+        "and ratios of steps can be far off: measure again on a quiet one."
+    )
+
+
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text, in the order of ``COLUMNS``."""
     target = f"≤ {row.target:.2f}" if row.target else ""
@@ -65,7 +76,7 @@ def budget_cells(budget: Budget) -> tuple[str, ...]:
 
 def table(rows: Sequence[Row]) -> Table:
     """The measured rows for a terminal."""
-    shown = Table(title="measured: medians of rounds in turn, reference executor in float32", show_lines=True)
+    shown = Table(title="measured: medians over rounds, reference executor in float32", show_lines=True)
     for column in COLUMNS:
         shown.add_column(column, overflow="fold")
     for row in rows:
@@ -103,6 +114,7 @@ def markdown(
         "Made by `make bench`; `python -m compiler bench` prints the same figures, and `--only` chooses rows.",
         "Machine: {processor}, {cores} cores, {threads} threads, load when it began {load} (1, 5 and 15 minutes); "
         "Python {python}, torch {torch}, transformers {transformers}.".format(**about),
+        *filter(None, [warning(about)]),
         _MEASURED,
         _table(COLUMNS, [cells(row) for row in rows]),
         "![ratios and targets](benchmarks.svg)",
@@ -121,13 +133,16 @@ def markdown(
 _MEASURED = """
 Both sides run the default `SpeechT5Config` in float32 with random weights; ours runs on the reference executor, which
 is torch on the CPU. **Only ratios count:** both sides take turns in one process, or processes of one run take turns, so
-what else the machine does meets both. Shown are medians over rounds, and the lowest and the highest ratio of a round.
+what else the machine does meets both. Shown are medians over rounds, and the lowest and the highest ratio of a round;
+in a round, a step counts with its fastest of 15 calls.
 """.strip()
 _CONDITIONS = """
 A step goes from the pre-net to the head. Hugging Face's is given the last frame alone, which favours it: its own loop
 runs the pre-net on all frames in every step. Compiling begins with the model's weights in memory and ends when those of
 the graphs are bound, for the step after a first run; `torch.compile` begins with an empty cache. All graphs are six:
-those of an utterance with and without cross-attentions. Peak memory is Linux's `VmHWM`.
+those of an utterance with and without cross-attentions. Peak memory is Linux's `VmHWM`, with weights in memory that
+torch allocated, which is shared with the model. Weights that a model has mapped from a checkpoint's file are copied,
+another time their size, unless `compile_speecht5` is given the checkpoint and loads the model itself.
 """.strip()
 
 

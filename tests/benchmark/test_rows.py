@@ -87,13 +87,21 @@ def costs() -> list[GraphCost]:
 
 
 def test_the_page_shows_all_figures_and_says_what_is_modelled(costs: list[GraphCost]) -> None:
-    text = page.markdown(page.machine(), rows(), [Budget("programs", 363, 84, 82)], costs)
+    text = page.markdown({**page.machine(), "load": "9.0, 9.0, 9.0"}, rows(), [Budget("programs", 363, 84, 82)], costs)
     lines = text.splitlines()
     assert sum(line.startswith("| decoder step") for line in lines) == 3
     assert "| programs | 363 | 84 | ≤ 82 | no |" in lines
     assert text.count("modelled, not measured") == 2
     assert next(line for line in lines if line.startswith("| two ")).count("dispatch") == 4
+    assert "The machine was busy when it began (load 9.0" in text
     assert all(len(line) <= 120 or line.startswith("|") for line in lines)
+
+
+def test_a_busy_machine_is_told() -> None:
+    assert page.warning({"load": "1.0, 9.0, 9.0", "cores": "2"}) == ""
+    assert page.warning({"load": "1.1, 0.0, 0.0", "cores": "2"}).startswith(
+        "The machine was busy when it began (load 1.1"
+    )
 
 
 def test_json_holds_what_the_page_shows(costs: list[GraphCost]) -> None:
