@@ -22,6 +22,7 @@ from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 
 ATEN_PASSES: tuple[Pass, ...] = (
@@ -40,7 +41,8 @@ ATEN_PASSES: tuple[Pass, ...] = (
 TTNN_PASSES: tuple[Pass, ...] = (
     CancelPermutes(),  # convolutions hand on channels as the device wants them
     FuseActivation(),  # one device program instead of two
-    EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
+    MaskByIndex(),  # padding is masked once for all of the encoder's layers
+    EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
     ShardConvolutions(),  # what passes between convolutions stays where they leave it
 )
 

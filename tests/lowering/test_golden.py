@@ -119,7 +119,7 @@ def golden(use: Use) -> tuple[Tensor, ...]:
     names = GOLDEN_NAMES.get(name, {})
     given = {names.get(key, key): value for key, value in use.arguments().items()}
     if name == "ttnn.typecast":
-        given["dtype"] = {"i32": installed().int32}[str(use.node.attribute("dtype"))]
+        given["dtype"] = {"i32": installed().int32, "u16": installed().uint16}[str(use.node.attribute("dtype"))]
     return as_tuple(installed().get_golden_function(callable_of(name))(**given))
 
 
