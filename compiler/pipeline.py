@@ -30,6 +30,7 @@ from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
@@ -61,7 +62,8 @@ TTNN_PASSES: tuple[Pass, ...] = (
     FuseResidual(),  # a norm adds its residual itself
     SplitHeads(),  # queries, keys and values from one product
     ConcatHeads(),  # attention lays its heads side by side itself
-    EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
+    MaskByIndex(),  # padding is masked once for all of the encoder's layers
+    EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
     ShardConvolutions(),  # what passes between convolutions stays where they leave it
 )
 

@@ -110,9 +110,10 @@ def update_caches(
     return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
 
 
-@ttnn_op("ttnn.typecast", rounding="nothing: indices", moves_only=True, flops=lambda *_: 0)
+@ttnn_op("ttnn.typecast", rounding="nothing: to indices only", moves_only=True, flops=lambda *_: 0)
 def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
-    return input_tensor
+    """To indices, fractions cut off."""
+    return input_tensor.long()
 
 
 @lowers(ops.index_copy.default)

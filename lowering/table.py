@@ -9,14 +9,14 @@ meta tensors, so there is one definition of each op and not two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 
-from compiler.graph import Attribute, Exact, Node
+from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
 from compiler.types import DType, Layout, Memory, TensorType
 
 
@@ -172,6 +172,20 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     memory = Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))
     results = made if isinstance(made, list | tuple) else (made,)
     return tuple(TensorType(tuple(r.shape), dtype, layout, memory) for r in results)
+
+
+def emit(
+    builder: Builder,
+    op: TtnnOp,
+    operands: Mapping[str, Value],
+    attributes: Mapping[str, Attribute],
+    origins: Iterable[Origin],
+) -> Value:
+    """Append a node with one result, its type inferred: what a pass on TTNN graphs writes with. The result."""
+    given = dict(sorted(attributes.items()))
+    types = infer_types(op, tuple(operands), tuple(v.type for v in operands.values()), tuple(given.items()))
+    (result,) = builder.emit(op, operands.items(), given, types, origins)
+    return result
 
 
 def infer(node: Node) -> tuple[TensorType, ...]:

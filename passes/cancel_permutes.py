@@ -8,7 +8,7 @@ from typing import ClassVar
 from compiler.graph import Builder, Graph, Node, Origin, Value
 from lowering.elementwise import ELEMENTWISE
 from lowering.shape import permute
-from lowering.table import PLACEMENT, TtnnOp, infer_types
+from lowering.table import PLACEMENT, TtnnOp, emit
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 
@@ -76,8 +76,7 @@ class CancelPermutes:
         def permuted(value: Value, dims: tuple[int, ...], origins: tuple[Origin, ...]) -> Value:
             if _is_identity(dims):
                 return value
-            type = value.type.with_(shape=tuple(value.type.shape[d] for d in dims))
-            return builder.emit(permute, [("input_tensor", value)], {"dims": dims}, [type], origins)[0]
+            return emit(builder, permute, {"input_tensor": value}, {"dims": dims}, origins)
 
         result = permuted(match["input"], _merged(inner, outer), (*inner.origins, *outer.origins))
         for i in range(len(between), 0, -1):
@@ -85,9 +84,8 @@ class CancelPermutes:
             assert isinstance(node.op, TtnnOp)
             others = [match.get(f"{i}.{name}") for name in node.names]
             operands = [result if value is None else permuted(value, last, node.origins) for value in others]
-            types = infer_types(node.op, node.names, tuple(v.type for v in operands), node.attributes)
-            attributes = dict(node.attributes)
-            (result,) = builder.emit(node.op, zip(node.names, operands, strict=True), attributes, types, node.origins)
+            named = dict(zip(node.names, operands, strict=True))
+            result = emit(builder, node.op, named, dict(node.attributes), node.origins)
         return (result,)
 
 

@@ -11,7 +11,7 @@ from compiler.types import TILE, Memory
 from lowering.convolution import conv1d, l1_bytes
 from lowering.elementwise import ELEMENTWISE
 from lowering.shape import reshape, to_memory_config
-from lowering.table import TtnnOp, infer_types
+from lowering.table import TtnnOp, emit
 from passes.base import Property, without_dead_nodes
 from passes.rewrite import Match, Rejected
 
@@ -84,8 +84,8 @@ class ShardConvolutions:
             if node in chosen:
                 operands["input_tensor"] = _sharded(builder, operands["input_tensor"], node)
             attributes = {**dict(node.attributes), **(placement or {})}
-            results = _emit(builder, node.op, operands, attributes, node)
-            builder.mapping.update(zip(node.results, results, strict=True))
+            assert isinstance(node.op, TtnnOp)
+            builder.mapping[node.result] = emit(builder, node.op, operands, attributes, node.origins)
         return without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
 
 
@@ -121,14 +121,4 @@ def _is_free(node: Node) -> bool:
 def _sharded(builder: Builder, value: Value, node: Node) -> Value:
     if value.type.memory is Memory.L1_HEIGHT_SHARDED:
         return value
-    return _emit(builder, to_memory_config, {"tensor": value}, {"memory_config": SHARDED}, node)[0]
-
-
-def _emit(
-    builder: Builder, op: object, operands: Mapping[str, Value], attributes: Mapping[str, Attribute], node: Node
-) -> tuple[Value, ...]:
-    """Emit an op in place of ``node`` or before it, types inferred."""
-    assert isinstance(op, TtnnOp)
-    attributes = dict(sorted(attributes.items()))
-    types = infer_types(op, tuple(operands), tuple(v.type for v in operands.values()), tuple(attributes.items()))
-    return builder.emit(op, operands.items(), attributes, types, node.origins)
+    return emit(builder, to_memory_config, {"tensor": value}, {"memory_config": SHARDED}, node.origins)

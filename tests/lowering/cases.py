@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from compiler import aten
-from compiler.aten import ops
-from compiler.constants import Parameter, Weights
+from compiler.aten import Aten, ops
+from compiler.constants import Computed, Literal, Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
 from compiler.pipeline import run_passes
 from compiler.types import DType, TensorType
@@ -33,6 +33,7 @@ from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
+from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
 
@@ -472,6 +473,21 @@ def unfused_padding(s: Sketch) -> Value:
     return s(ops.matmul.default, s(ops.softmax.int, scores, -1), s.x(2, 1, 6, 8))
 
 
+def masked_positions(s: Sketch) -> Value:
+    """Scores of relative positions, the keys of a shorter text hidden."""
+    rows = [("self", Parameter("rows"))]
+    s.weights["rows"] = s.normal(8, 16)
+    padded = Computed(Aten(ops.constant_pad_nd.default), tuple(rows), (("pad", (0, 0, 1, 0)),))
+    product = s(ops.linear.default, s.x(6, 4, 16), s.builder.constant(padded, TensorType((9, 16), DType.FLOAT32)))
+    index = torch.arange(5)[None, :] - torch.arange(4)[:, None] + 4
+    places = s.builder.constant(Literal(index.expand(6, 4, 5)), TensorType((6, 4, 5), DType.INT64))
+    scores = s(ops.view.default, s(ops.gather.default, product, 2, places), (2, 3, 4, 5))
+    keep = s.input(torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]))
+    hidden = s(ops.mul.Tensor, s(ops.rsub.Scalar, keep, 1), LOWEST)
+    masked = s(ops.add.Tensor, scores, s(ops.view.default, hidden, (2, 1, 1, 5)))
+    return s(ops.softmax.int, masked, -1)
+
+
 ATTENTION = (
     attended("of one head", lambda s: attention(s, 1, 1, 4, 4, 32)),
     attended("of a batch", lambda s: attention(s, 2, 3, 5, 5, 32)),
@@ -505,6 +521,14 @@ ATTENTION = (
         "with a mask of small numbers", lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=hidden(s, (1, 1, 4, 8), -1e4))
     ),
     Case("attention in single ops over padding", unfused_padding, ORDER, 2 * ROUNDING, SINGLE),
+    Case(
+        "relative positions under a mask",
+        masked_positions,
+        ORDER,
+        2 * ROUNDING,
+        "scores are rounded, then probabilities",
+        (MaskByIndex(),),
+    ),
     rounded(
         "softmax of a row that is all padding",
         lambda s: s(ops.softmax.int, s.input(torch.full((2, 1, 3, 7), LOWEST_BFLOAT16)), -1),

@@ -121,7 +121,7 @@ def golden(use: Use) -> tuple[Tensor, ...]:
     if "activations" in given:
         given["activations"] = [getattr(installed().UnaryOpType, key.upper()) for key in given["activations"]]
     if name == "ttnn.typecast":
-        given["dtype"] = {"i32": installed().int32}[str(use.node.attribute("dtype"))]
+        given["dtype"] = {"i32": installed().int32, "u16": installed().uint16}[str(use.node.attribute("dtype"))]
     made = as_tuple(installed().get_golden_function(callable_of(name))(**given))
     if use.node.attribute("output_concat_heads"):  # the golden function takes no notice of it
         return (made[0].transpose(1, 2).flatten(2).unsqueeze(1),)

@@ -169,10 +169,10 @@ def test_attention_rounds_what_its_kernel_keeps_in_bfloat16() -> None:
 
 
 def lost_origins(name: str) -> set[Origin]:
-    """The places in the model that no node of the lowered graph stands for."""
-    result = outcome_of(name, DType.FLOAT32)
-    stated = {origin for node in result.drawn.graph.nodes for origin in node.origins}
-    return stated - {origin for node in result.lowered.nodes for origin in node.origins}
+    """The places in the model that no node of the lowered graph stands for. What a pass drops afterwards is its own."""
+    graph = outcome_of(name, DType.FLOAT32).drawn.graph
+    stated = {origin for node in graph.nodes for origin in node.origins}
+    return stated - {origin for node in rules.lower(graph, DType.FLOAT32).nodes for origin in node.origins}
 
 
 def writes_caches(case: Case) -> bool:
@@ -253,7 +253,11 @@ def cases_that_see_a_fault(op: str, dtype: DType) -> Iterator[str]:
     for case in CASES:
         result = outcome_of(case.name, dtype)
         if any(node.op.name == op for node in result.lowered.nodes):
-            got = run(with_fault(result.lowered, op), result.drawn)
+            try:
+                got = run(with_fault(result.lowered, op), result.drawn)
+            except RuntimeError:  # an index that is off points past the end
+                yield case.name
+                continue
             if replace(result, got=got).error > case.tolerance(dtype):
                 yield case.name
 
