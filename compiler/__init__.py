@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compiler.errors import (
     CompilerError,
+    DeviceError,
     InvalidArgument,
     InvalidGraph,
     SpeechTooLong,
@@ -16,6 +17,8 @@ from compiler.errors import (
 from compiler.versions import require
 
 if TYPE_CHECKING:
+    from compiler.checking import check
+    from compiler.device.opening import open_device
     from compiler.options import CompileOptions
     from compiler.speecht5 import CompiledSpeechT5, compile_speecht5
 
@@ -24,19 +27,24 @@ __all__ = [
     "CompileOptions",
     "CompiledSpeechT5",
     "CompilerError",
+    "DeviceError",
     "InvalidArgument",
     "InvalidGraph",
     "SpeechTooLong",
     "UnsupportedModel",
     "UnsupportedOperation",
+    "check",
     "compile_speecht5",
+    "open_device",
 ]
 
 # torch and transformers take seconds to import: `python -m compiler --help` and the errors do without them.
 _LAZY = {
     "CompileOptions": "compiler.options",
     "CompiledSpeechT5": "compiler.speecht5",
+    "check": "compiler.checking",
     "compile_speecht5": "compiler.speecht5",
+    "open_device": "compiler.device.opening",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``speak``, ``compile``, ``inspect`` and ``ops``.
+"""The command line: ``speak``, ``compile``, ``inspect``, ``check``, ``cost``, ``bench`` and ``ops``.
 
 Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compiler.errors import InvalidArgument
 from compiler.terminal import progress_bar, quiet, refusals, tables
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ def inspect(
     ],
     stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List what each fusion nearly matched instead, and why it did not.")
+    ] = False,
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
@@ -153,8 +157,135 @@ def inspect(
             recorder = compiled.stages(graph, text=text, steps=steps)
         if list_stages:
             tables(report.stage_table(recorder))
+        elif explain:
+            from compiler import explain as explaining  # noqa: PLC0415
+
+            typer.echo(explaining.to_text(recorder))
         else:
             typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
+
+
+@app.command()
+def check(
+    model: ModelOption = None,
+    full_size: Annotated[
+        bool,
+        typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
+    ] = False,
+    board: Annotated[
+        list[str] | None, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100; may be repeated. All, if none.")
+    ] = None,
+    precision: PrecisionOption = "bfloat16",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    device: Annotated[
+        bool, typer.Option("--device", help="Take the card or simulator that ttnn finds, and compare its numbers.")
+    ] = False,
+    time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for one op.")] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
+    with refusals():
+        from compiler.options import BOARDS  # noqa: PLC0415
+
+        if full_size and model is not None:
+            raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
+        compiled = _compiled(model, precision, BOARDS[0], batch_size, full_size)
+        from compiler import checking  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            found = checking.check(
+                compiled,
+                board or BOARDS,
+                text=text,
+                steps=steps,
+                on_device=device,
+                time_limit=time_limit,
+                progress=stage,
+            )
+        if as_json:
+            typer.echo(json.dumps([made.as_dict() for made in found], indent=2))
+        else:
+            tables(checking.table(found))
+        for line in checking.complaints(found):
+            typer.echo(line, err=True)
+    if not all(made.passed for made in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    graph: Annotated[
+        str | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
+    ] = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "bfloat16",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
+    with refusals():
+        compiled = _compiled(model, precision, board, batch_size)
+        from compiler import cost_report, report  # noqa: PLC0415
+        from compiler.boards import BOARDS  # noqa: PLC0415
+        from compiler.speecht5 import GRAPHS  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            names = [graph] if graph else GRAPHS
+            made = {name: compiled.graph(name, text=text, steps=steps).graph for name in names}
+        sizes = report.lengths(compiled, text=text, steps=steps)
+        costs = [cost_report.graph_cost(name, one) for name, one in made.items()]
+        if as_json:
+            inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
+            modelled = [cost_report.as_dict(one) for one in costs]
+            typer.echo(json.dumps({"precision": precision, **sizes, "inputs": inputs, "graphs": modelled}, indent=2))
+            return
+        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}"
+        detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
+        tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
+        typer.echo(cost_report.input_text())
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        str, typer.Option(metavar="GROUP,...", help="Of step, speech, compiling, layers, memory. By default all.")
+    ] = "",
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds of each group; few are quick.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    pages: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write benchmarks.md and benchmarks.svg there.")
+    ] = None,
+) -> None:
+    """Measure speed beside Hugging Face and torch.compile, and reckon the plan's budgets: some ten minutes."""
+    with refusals():
+        if pages is not None and not pages.is_dir():
+            raise InvalidArgument(f"--pages {pages} is no folder: make it first")
+        from compiler import cost_report  # noqa: PLC0415
+        from compiler.benchmark import budgets, contenders, page  # noqa: PLC0415
+        from compiler.benchmark import rows as benchmark  # noqa: PLC0415
+
+        groups = [name.strip() for name in only.split(",") if name.strip()]
+        benchmark.check(groups, rounds)
+        about = page.machine()
+        with quiet(), progress_bar() as stage:
+            rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
+            stage("reckoning the plan")
+            figures, costs = budgets.plan(contenders.model())
+        if as_json:
+            typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
+        else:
+            tables(page.table(rows), page.budget_table(figures), cost_report.time_table(costs))
+            typer.echo(cost_report.input_text())
+        if pages is not None:
+            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
+            page.plot(rows, pages / "benchmarks.svg")
 
 
 @app.command()
@@ -170,8 +301,10 @@ def ops(
         tables(numerics.to_table())
 
 
-def _compiled(model: str | None, precision: str, board: str, batch_size: int) -> CompiledSpeechT5:
-    """A model of which no graph is compiled yet."""
+def _compiled(
+    model: str | None, precision: str, board: str, batch_size: int, full_size: bool = False
+) -> CompiledSpeechT5:
+    """A model of which no graph is compiled yet; of full size, one whose weights nobody trained."""
     from compiler.options import CompileOptions  # noqa: PLC0415
 
     options = CompileOptions(precision=precision, board=board, batch_size=batch_size)
@@ -179,5 +312,10 @@ def _compiled(model: str | None, precision: str, board: str, batch_size: int) ->
 
     with quiet(), progress_bar() as stage:
         stage("loading the model")
-        loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+        if full_size:
+            from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+            loaded = SpeechT5ForTextToSpeech(SpeechT5Config())
+        else:
+            loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
     return CompiledSpeechT5(loaded, options)

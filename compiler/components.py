@@ -1,14 +1,15 @@
 """SpeechT5's parts as traceable modules: Hugging Face's own code with stand-ins where it keeps state.
 
 A traced graph is a function, so what Hugging Face's modules keep or draw themselves comes in as inputs: the key and
-value caches, the position, the masks of the prenet's dropout, the mask of padded frames in the post-net. Everything
-else runs as transformers wrote it. This is the one place where the components of text to speech are named.
+value caches, the position, the masks of the prenet's dropout, the mask of padded frames in the post-net. What the loop
+around a step keeps is state of the same kind: the frames made so far, and the probabilities to stop. Everything else
+runs as transformers wrote it. This is the one place where the components of text to speech are named.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import EncoderDecoderCache, SpeechT5Config, SpeechT5ForTextToSpeech
+
+from compiler.types import TILE, round_up
 
 LOWEST = torch.finfo(torch.float32).min
 """What Hugging Face adds to the scores of masked keys."""
@@ -26,7 +29,8 @@ class Component:
     """A module to trace: example inputs by name, dimensions that stay symbolic, and names of the outputs.
 
     ``lengths`` maps an input's name to its symbolic dimensions: index of the dimension and name of the length.
-    ``limits`` bounds a length by a table in the model: traced up to there, continued by padding.
+    ``limits`` bounds a length by a table in the model: traced up to there, continued by padding. ``multiples`` are
+    lengths that are a whole number of times another: name of the other, and how many.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Component:
     lengths: dict[str, dict[int, str]]
     outputs: tuple[str, ...]
     limits: dict[str, int] = field(default_factory=dict)
+    multiples: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def share(model: SpeechT5ForTextToSpeech) -> SpeechT5ForTextToSpeech:
@@ -85,17 +90,25 @@ class _PositionRow(nn.Module):
 
 
 class _SelfAttentionCache:
-    """Stands in for ``DynamicCache``: static key and value caches, written at a position that is an input."""
+    """Stands in for ``DynamicCache``: static key and value caches, written at a position that is an input.
+
+    A cache's heads are whole tiles, as a device wants them; smaller ones are padded, and cut out where they are read.
+    """
 
     is_sliding = is_linear = is_dummy = ()  # asked for by transformers on its way to the mask that it is given
 
-    def __init__(self, caches: tuple[Tensor, ...], position: Tensor) -> None:
+    def __init__(self, caches: Sequence[Tensor], position: Tensor) -> None:
         self.caches, self.position = list(caches), position
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        head, padding = keys.shape[-1], self.caches[2 * layer].shape[-1] - keys.shape[-1]
+        if padding:
+            nothing = torch.zeros(*keys.shape[:-1], padding)
+            keys, values = (torch.cat([new, nothing], dim=-1) for new in (keys, values))
         for index, new in ((2 * layer, keys), (2 * layer + 1, values)):
             self.caches[index] = self.caches[index].index_copy(2, self.position, new)
-        return self.caches[2 * layer], self.caches[2 * layer + 1]
+        key_cache, value_cache = self.caches[2 * layer : 2 * layer + 2]
+        return (key_cache[..., :head], value_cache[..., :head]) if padding else (key_cache, value_cache)
 
 
 class _CrossAttentionCache:
@@ -106,7 +119,7 @@ class _CrossAttentionCache:
 
 
 class _StepCache(EncoderDecoderCache):  # type: ignore[misc]
-    def __init__(self, caches: tuple[Tensor, ...], position: Tensor) -> None:
+    def __init__(self, caches: Sequence[Tensor], position: Tensor) -> None:
         self.self_attention_cache = _SelfAttentionCache(caches, position)
         self.cross_attention_cache = _CrossAttentionCache()
         self.is_updated: dict[int, bool] = {}
@@ -124,14 +137,14 @@ class DecoderStep(nn.Module):
         prenet.encode_positions = _PositionRow(prenet.encode_positions, self._position)
         prenet._consistent_dropout = self._drop
 
-    def _drop(self, hidden: Tensor, p: float) -> Tensor:
+    def _drop(self, hidden: Tensor, _: float) -> Tensor:
         """Stands in for ``_consistent_dropout``: the mask is an input, drawn outside as transformers draws it."""
         mask: Tensor = next(self._masks.tensor)
-        return hidden * mask / (1 - p)
+        return hidden * mask
 
     def forward(
         self,
-        frame: Tensor,
+        frames: Tensor,
         position: Tensor,
         dropout_masks: Tensor,
         speaker_embeddings: Tensor,
@@ -141,18 +154,26 @@ class DecoderStep(nn.Module):
     ) -> tuple[Tensor, ...]:
         """One step.
 
-        ``frame`` float [batch, 1, mels], the last frame fed back; ``position`` int64 [1], the number of steps done;
-        ``dropout_masks`` float [layers, units] of zeros and ones; ``speaker_embeddings`` float [batch, dim];
+        ``frames`` float [batch, 1, :func:`row_width`], what the step before made, zeros at first: its frames, the
+        logits to stop, padding. ``position`` int64 [1], the number of steps done; ``dropout_masks`` float [steps,
+        layers * units], a row a step of zeros and ``1 / (1 - p)``; ``speaker_embeddings`` float [batch, dim];
         ``encoder_hidden_states`` float [batch, text, hidden]; ``attention_mask`` float [batch, text];
-        ``caches`` key, value, key, value, ... a layer, each float [batch, heads, steps, head].
+        ``caches`` key, value, key, value, ... a layer, as :func:`cache_shapes` gives them; then all frames and all
+        probabilities to stop so far, float [batch, 1, steps, row width].
         """
         config = self.model.config
-        self._position.tensor, self._masks.tensor = position, iter(dropout_masks.unbind(0))
+        mels, reduction = config.num_mel_bins, config.reduction_factor
+        units = config.speech_decoder_prenet_units
+        masks = functional.embedding(position, dropout_masks)
+        self._position.tensor = position
+        self._masks.tensor = iter([masks[:, i : i + units] for i in range(0, masks.shape[1], units)])
+        frame = frames[:, :, (reduction - 1) * mels : reduction * mels]
         hidden = self.model.speecht5.decoder.prenet(frame, speaker_embeddings)
         steps = torch.arange(caches[0].shape[2])
         # Rows of a table rather than a comparison: a device looks a row up exactly, at any position.
         causal = torch.where(steps[None, :] <= steps[:, None], 0.0, LOWEST)
-        cache = _StepCache(caches, position)
+        *caches_of_layers, spectrogram, stops = caches
+        cache = _StepCache(caches_of_layers, position)
         decoded = self.model.speecht5.decoder.wrapped_decoder(
             hidden_states=hidden,
             attention_mask=functional.embedding(position, causal)[:, None, None, :].expand(frame.shape[0], -1, -1, -1),
@@ -163,12 +184,18 @@ class DecoderStep(nn.Module):
             output_attentions=self.output_cross_attentions,
             return_dict=True,
         )
-        last = decoded.last_hidden_state.squeeze(1)
-        head = self.model.speech_decoder_postnet
-        spectrum = head.feat_out(last).view(-1, config.reduction_factor, config.num_mel_bins)
-        stop = torch.sigmoid(head.prob_out(last))
+        last, head = decoded.last_hidden_state, self.model.speech_decoder_postnet
+        # A row of whole tiles, as a device's cache wants it. Probabilities are taken of all of it, so that frames and
+        # they have one shape: caches that are written together must.
+        row = torch.cat([head.feat_out(last), head.prob_out(last)], dim=-1)
+        row = torch.constant_pad_nd(row, (0, row_width(config) - row.shape[-1]))
+        stop = torch.sigmoid(row)
+        made, ended = row[:, None], stop[:, None]
+        spectrogram = spectrogram.index_copy(2, position, made)
+        stops = stops.index_copy(2, position, ended)
         attentions = (torch.cat(decoded.cross_attentions, dim=0),) if self.output_cross_attentions else ()
-        return (spectrum, stop, spectrum[:, -1:, :], *cache.self_attention_cache.caches, *attentions)
+        state = (*cache.self_attention_cache.caches, spectrogram, stops)
+        return (row, position + 1, stop, *state, *attentions)
 
 
 class Postnet(nn.Module):
@@ -186,14 +213,35 @@ class Postnet(nn.Module):
         return (inputs[0] * self._mask.tensor,)
 
     def forward(self, spectrogram: Tensor, frame_mask: Tensor) -> tuple[Tensor]:
-        """``spectrogram`` float [batch, frames, mels]; ``frame_mask`` float [batch, frames], one on sound."""
+        """The frames of all steps, refined.
+
+        ``spectrogram`` float [batch, 1, steps, row width], the cache that the steps filled; ``frame_mask`` float
+        [batch, frames], one on sound.
+        """
         self._mask.tensor = frame_mask[:, None, :]
-        return (self.model.speech_decoder_postnet.postnet(spectrogram),)
+        config = self.model.config
+        rows = spectrogram[..., : config.reduction_factor * config.num_mel_bins]
+        frames = rows.reshape(rows.shape[0], -1, config.num_mel_bins)
+        return (self.model.speech_decoder_postnet.postnet(frames),)
 
 
-def cache_names(config: SpeechT5Config) -> tuple[str, ...]:
-    """Names of a step's caches: key and value of each decoder layer."""
-    return tuple(f"layers.{i}.{kind}_cache" for i in range(config.decoder_layers) for kind in ("key", "value"))
+def row_width(config: SpeechT5Config) -> int:
+    """Elements of what a step makes: frames, a logit to stop for each, and padding up to whole tiles."""
+    return round_up(config.reduction_factor * (config.num_mel_bins + 1), TILE)
+
+
+def cache_shapes(config: SpeechT5Config, batch: int, steps: int) -> dict[str, tuple[int, ...]]:
+    """A step's caches [batch, heads, steps, head in whole tiles]: key and value of each decoder layer, then what it made.
+
+    The last two hold frames and probabilities to stop, as rows of :func:`row_width`.
+    """
+    heads = config.decoder_attention_heads
+    attention = (batch, heads, steps, round_up(config.hidden_size // heads, TILE))
+    shapes: dict[str, tuple[int, ...]] = {
+        f"layers.{i}.{kind}_cache": attention for i in range(config.decoder_layers) for kind in ("key", "value")
+    }
+    made = (batch, 1, steps, row_width(config))
+    return {**shapes, "spectrogram_cache": made, "stop_cache": made}
 
 
 def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
@@ -207,29 +255,34 @@ def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
 def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attentions: bool = False) -> Component:
     """One step of the speech decoder; with ``output_cross_attentions`` these are its last output."""
     config = model.config
-    heads, head = config.decoder_attention_heads, config.hidden_size // config.decoder_attention_heads
-    names = cache_names(config)
+    units = config.speech_decoder_prenet_layers * config.speech_decoder_prenet_units
+    caches = {name: torch.zeros(shape) for name, shape in cache_shapes(config, batch, 2).items()}
     example = {
-        "frame": torch.zeros(batch, 1, config.num_mel_bins),
+        "frames": torch.zeros(batch, 1, row_width(config)),
         "position": torch.zeros(1, dtype=torch.int64),
-        "dropout_masks": torch.ones(config.speech_decoder_prenet_layers, config.speech_decoder_prenet_units),
+        "dropout_masks": torch.ones(2, units),
         "speaker_embeddings": torch.ones(batch, config.speaker_embedding_dim),
         "encoder_hidden_states": torch.zeros(batch, 3, config.hidden_size),
         "attention_mask": torch.ones(batch, 3),
-        **{name: torch.zeros(batch, heads, 2, head) for name in names},
+        **caches,
     }
     lengths = {"encoder_hidden_states": {1: "text"}, "attention_mask": {1: "text"}}
-    lengths |= {name: {2: "steps"} for name in names}
-    outputs = ("spectrum", "stop_probabilities", "frame", *names)
+    lengths |= {"dropout_masks": {0: "steps"}, **{name: {2: "steps"} for name in caches}}
+    outputs = ("frames", "position", "stop_probabilities", *caches)
     outputs += ("cross_attentions",) if output_cross_attentions else ()
     return Component("decoder_step", DecoderStep(model, output_cross_attentions), example, lengths, outputs)
 
 
 def postnet(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
     """The post-net, for a batch of ``batch`` rows."""
-    example = {"spectrogram": torch.zeros(batch, 2, model.config.num_mel_bins), "frame_mask": torch.ones(batch, 2)}
-    lengths = {name: {1: "frames"} for name in example}
-    return Component("postnet", Postnet(model), example, lengths, ("refined_spectrogram",))
+    config = model.config
+    steps, frames = 2, 2 * config.reduction_factor
+    shape = cache_shapes(config, batch, steps)["spectrogram_cache"]
+    example = {"spectrogram": torch.zeros(shape), "frame_mask": torch.ones(batch, frames)}
+    many = config.reduction_factor > 1
+    lengths = {"spectrogram": {2: "steps"}, "frame_mask": {1: "frames" if many else "steps"}}
+    multiples = {"frames": ("steps", config.reduction_factor)} if many else {}
+    return Component("postnet", Postnet(model), example, lengths, ("refined_spectrogram",), multiples=multiples)
 
 
 COMPONENTS: dict[str, Callable[..., Component]] = {
@@ -239,3 +292,5 @@ COMPONENTS: dict[str, Callable[..., Component]] = {
 }
 INVARIANT = ("speaker_embeddings", "encoder_hidden_states", "attention_mask")
 """Inputs of the decoder step that stay the same over an utterance."""
+SHARED = ("position", "dropout_masks")
+"""Inputs of the decoder step that all rows of a batch share; the rows of every other input are those of the batch."""

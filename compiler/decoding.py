@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from compiler.buckets import bucket_for
-from compiler.components import cache_names
+from compiler.components import SHARED
 from compiler.dropout import DropoutMasks
 from compiler.errors import InvalidArgument, SpeechTooLong
+from compiler.execution import Executor, Handle
 from compiler.executor import Executable
 from compiler.options import CompileOptions
 
@@ -47,6 +49,7 @@ class Request:
         input_ids: Tensor,
         speaker_embeddings: Tensor | None,
         attention_mask: Tensor | None,
+        replicas: int = 1,
     ) -> Request:
         """Raises ``InvalidArgument`` for what cannot be spoken, before anything is computed."""
         if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.dtype not in TOKEN_DTYPES:
@@ -54,10 +57,11 @@ class Request:
         batch, length = input_ids.shape
         if batch == 0 or length == 0:
             raise InvalidArgument(f"input_ids are empty ({batch} texts of {length} tokens): there is nothing to say")
-        if batch > options.batch_size:
+        if batch > options.batch_size * replicas:
+            each = f" on each of {replicas} devices" if replicas > 1 else ""
             raise InvalidArgument(
-                f"{batch} texts in a batch, the model was compiled for {options.batch_size}: "
-                f"split the batch or compile with batch_size={batch}"
+                f"{batch} texts in a batch, the model was compiled for {options.batch_size}{each}: "
+                f"split the batch or compile with batch_size={-(-batch // replicas)}"
             )
         if length > limits.text:
             raise InvalidArgument(
@@ -101,14 +105,16 @@ def _say(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``."""
+    """Where to run, how long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``."""
 
+    executor: Executor
     threshold: float
     minlenratio: float
     maxlenratio: float
     output_cross_attentions: bool
     generator: torch.Generator | None
     progress: Callable[[int, int], None] | None
+    read_every: int = 1
 
     def __post_init__(self) -> None:
         if self.generator is not None and not isinstance(self.generator, torch.Generator):
@@ -117,6 +123,8 @@ class Loop:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise InvalidArgument(f"{name}={value!r}: a number of at least 0 is expected")
+        if not isinstance(self.read_every, int) or isinstance(self.read_every, bool) or self.read_every < 1:
+            raise InvalidArgument(f"read_every={self.read_every!r}: a whole number of at least 1 is expected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,72 +143,98 @@ class Decoded:
 def decode(
     graph: GraphFor, config: Any, options: CompileOptions, limits: Limits, request: Request, loop: Loop
 ) -> Decoded:
-    """Run the loop. Loop limits come from the caller's lengths, never from a bucket's."""
+    """Run the loop. Loop limits come from the caller's lengths, never from a bucket's.
+
+    All state stays where the graphs run. The host sends the dropout's masks and reads the probabilities to stop, both
+    once for ``loop.read_every`` steps; steps made past the end are not in the result, and their random numbers go back.
+    """
     batch, length = request.ids.shape
     # Far past any table there is no need to tell numbers apart, and a float may not fit an int.
     minlen, maxlen = (
         int(min(length * ratio / config.reduction_factor, 2.0**31)) for ratio in (loop.minlenratio, loop.maxlenratio)
     )
     suffix = "_attentions" if loop.output_cross_attentions else ""
-    once = _prepare(graph, config, options, limits, request, suffix)
+    executor = loop.executor
+    state = _prepare(graph, config, options, limits, request, executor, suffix)
     masks = DropoutMasks(
         config.speech_decoder_prenet_layers,
         config.speech_decoder_prenet_units,
         config.speech_decoder_prenet_dropout,
         loop.generator,
     )
-    caches = _empty_caches(config, options, limits.step_buckets[0])
-    frame = torch.zeros(options.batch_size, 1, config.num_mel_bins)
-    spectra: list[Tensor] = []
     attentions: list[Tensor] = []
     ends: dict[int, int] = {}
-    step = 0
-    while len(ends) < batch:
-        step += 1
-        drawn = masks.draw(step)
-        if step > limits.steps:
-            raise SpeechTooLong(
-                f"decoding reached step {step}, and the model was compiled for {limits.steps} "
-                f"(its table of speech positions has {config.max_speech_positions}): split the text, "
-                f"or stop earlier with a lower {'minlenratio' if minlen > limits.steps else 'maxlenratio'}"
-            )
-        caches = _grown(caches, bucket_for(step, limits.step_buckets))
-        inputs = {"frame": frame, "position": torch.tensor([step - 1]), "dropout_masks": drawn, **once, **caches}
-        out = graph(f"decoder_step{suffix}", text=length, steps=step).run(
-            inputs, donate=tuple(caches) if step > 1 else ()
-        )
-        frame, caches = out["frame"], {cache: out[cache] for cache in caches}
-        spectra.append(out["spectrum"][:batch])
-        if loop.output_cross_attentions:
-            attentions.append(_rows(out["cross_attentions"], options.batch_size, batch)[..., :length])
-        if loop.progress is not None:
-            loop.progress(step, max(maxlen, minlen, 1))
-        if step >= minlen:
-            stopped = out["stop_probabilities"][:batch].sum(-1) >= loop.threshold
-            for row in range(batch):
-                if step >= maxlen or bool(stopped[row]):
-                    ends.setdefault(row, step)
-    spectrogram = torch.stack(spectra, 1).flatten(1, 2)
+    done = bucket = 0
+    with ExitStack() as ready:
+        while len(ends) < batch:
+            if done == limits.steps:
+                masks.draw(done + 1)  # transformers draws, too, before it looks up the position that is not there
+                raise SpeechTooLong(
+                    f"decoding reached step {done + 1}, and the model was compiled for {limits.steps} "
+                    f"(its table of speech positions has {config.max_speech_positions}): split the text, "
+                    f"or stop earlier with a lower {'minlenratio' if minlen > limits.steps else 'maxlenratio'}"
+                )
+            if done == bucket:
+                bucket = bucket_for(done + 1, limits.step_buckets)
+                executable = graph(f"decoder_step{suffix}", text=length, steps=done + 1)
+                ready.close()
+                table = torch.zeros(executable.graph.input("dropout_masks").type.shape)
+                stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
+                state = ready.enter_context(closing(stepping)).state
+            count = min(loop.read_every, bucket - done, limits.steps - done)
+            drawn: list[Tensor] = []
+            for step in range(done, done + count):
+                table[step] = masks.draw(step + 1)
+                drawn.append(masks.state)
+            executor.overwrite(state["dropout_masks"], table, executable.graph.input("dropout_masks").type)
+            for step in range(done + 1, done + count + 1):
+                out = stepping.step()
+                if loop.output_cross_attentions:
+                    made = executor.read(out["cross_attentions"])
+                    attentions.append(_rows(made, executor.replicas, options.batch_size, batch)[..., :length])
+                if loop.progress is not None:
+                    loop.progress(step, max(maxlen, minlen, 1))
+            if done + count >= minlen:
+                stops = _stops(config, executor, out, done, count)[:batch]
+                for row, step in ((row, step) for step in range(done, done + count) for row in range(batch)):
+                    if step + 1 >= minlen and (step + 1 >= maxlen or bool(stops[row, step - done] >= loop.threshold)):
+                        ends.setdefault(row, step + 1)
+            done += count
+    last = max(ends.values())
+    if last < done:
+        masks.rewind(drawn[last - done - 1])
     lengths = [ends[row] * config.reduction_factor for row in range(batch)]
-    refined = _refine(graph, config, options, limits, spectrogram, lengths, step)
-    return Decoded(refined, torch.cat(attentions, 2) if attentions else None, step)
+    refined = _refine(graph, options, limits, executor, state["spectrogram_cache"], lengths, bucket)
+    return Decoded(refined, torch.cat(attentions[:last], 2) if attentions else None, last)
 
 
 def _prepare(
-    graph: GraphFor, config: Any, options: CompileOptions, limits: Limits, request: Request, suffix: str
-) -> dict[str, Tensor]:
-    """The encoder, and what else is computed once an utterance, by the names of the step's inputs."""
+    graph: GraphFor,
+    config: Any,
+    options: CompileOptions,
+    limits: Limits,
+    request: Request,
+    executor: Executor,
+    suffix: str,
+) -> dict[str, Handle]:
+    """The encoder, and what else is computed once an utterance: handles by the names of the step's inputs."""
     length = request.ids.shape[1]
     right = bucket_for(length, limits.text_buckets) - length
     ids = functional.pad(request.ids, (0, right), value=config.pad_token_id)
     mask = functional.pad(request.mask, (0, right))
-    ids, mask, speakers = (_filled(t, options.batch_size) for t in (ids, mask, request.speakers))
-    encoded = graph("encoder", text=length).run({"input_ids": ids, "attention_mask": mask})
-    given = {"speaker_embeddings": speakers, "attention_mask": mask, **encoded}
-    once = graph(f"utterance{suffix}", text=length)
-    made = once.run({port.name: given[port.name] for port in once.graph.inputs})
-    step = {port.name for port in graph(f"decoder_step{suffix}", text=length).graph.inputs}
-    return made | {name: tensor for name, tensor in given.items() if name in step}
+    ids, mask, speakers = (_filled(t, options.batch_size * executor.replicas) for t in (ids, mask, request.speakers))
+    given = {"input_ids": ids, "attention_mask": mask, "speaker_embeddings": speakers}
+    made: dict[str, Handle] = {}
+
+    def inputs_of(executable: Executable) -> dict[str, Handle]:
+        ports = {port.name: port.value.type for port in executable.graph.inputs}
+        loaded = {name: executor.load(given[name], type) for name, type in ports.items() if name in given}
+        return loaded | {name: handle for name, handle in made.items() if name in ports}
+
+    for name in ("encoder", f"utterance{suffix}"):
+        executable = graph(name, text=length)
+        made |= executor.run(executable, inputs_of(executable))
+    return inputs_of(graph(f"decoder_step{suffix}", text=length))
 
 
 def _filled(rows: Tensor, batch: int) -> Tensor:
@@ -208,38 +242,57 @@ def _filled(rows: Tensor, batch: int) -> Tensor:
     return torch.cat([rows, rows[:1].expand(batch - rows.shape[0], *rows.shape[1:])])
 
 
-def _empty_caches(config: Any, options: CompileOptions, steps: int) -> dict[str, Tensor]:
-    heads = config.decoder_attention_heads
-    shape = (options.batch_size, heads, steps, config.hidden_size // heads)
-    return {name: torch.zeros(shape) for name in cache_names(config)}
+def _in_bucket(
+    executable: Executable, executor: Executor, state: dict[str, Handle], table: Tensor
+) -> dict[str, Handle]:
+    """All inputs of a step in its bucket: caches moved there, zeros at the start, room for the dropout's masks."""
+    inputs = {}
+    for port in executable.graph.inputs:
+        name, type = port.name, port.value.type
+        if name == "dropout_masks":
+            inputs[name] = executor.load(table, type)
+        elif name not in state:
+            rows = type.shape[0] * (1 if name in SHARED else executor.replicas)
+            inputs[name] = executor.load(torch.zeros(rows, *type.shape[1:], dtype=type.dtype.on_host), type)
+        else:
+            inputs[name] = executor.grown(state[name], type) if name.endswith("_cache") else state[name]
+    return inputs
 
 
-def _grown(caches: dict[str, Tensor], steps: int) -> dict[str, Tensor]:
-    """Caches moved to a bucket of ``steps``; the same where they are in it."""
-    missing = steps - next(iter(caches.values())).shape[2]
-    return {n: functional.pad(c, (0, 0, 0, missing)) for n, c in caches.items()} if missing else caches
+def _stops(config: Any, executor: Executor, out: Mapping[str, Handle], done: int, count: int) -> Tensor:
+    """Probabilities to stop of the last ``count`` steps, summed over a step's frames: [batch, count]."""
+    if count == 1:
+        rows = executor.read(out["stop_probabilities"])
+    else:
+        rows = executor.read(out["stop_cache"])[:, 0, done : done + count]
+    first = config.reduction_factor * config.num_mel_bins
+    return rows[:, :, first : first + config.reduction_factor].sum(-1)
 
 
-def _rows(attentions: Tensor, compiled: int, batch: int) -> Tensor:
-    """[layers * compiled batch, ...] with the rows that fill up the batch left out."""
-    return attentions.view(-1, compiled, *attentions.shape[1:])[:, :batch].flatten(0, 1)
+def _rows(attentions: Tensor, replicas: int, compiled: int, batch: int) -> Tensor:
+    """[replicas * layers * compiled batch, ...] to [layers * batch, ...], without the rows that fill up the batch."""
+    by_device = attentions.view(replicas, -1, compiled, *attentions.shape[1:])
+    return by_device.transpose(0, 1).flatten(1, 2)[:, :batch].flatten(0, 1).clone()
 
 
 def _refine(
     graph: GraphFor,
-    config: Any,
     options: CompileOptions,
     limits: Limits,
-    spectrogram: Tensor,
+    executor: Executor,
+    spectrogram: Handle,
     lengths: list[int],
-    steps: int,
+    bucket: int,
 ) -> tuple[Tensor, ...]:
-    """The post-net on all rows at once, each masked at its own end. ``spectrogram`` [batch, frames, mels]."""
-    frames = bucket_for(steps, limits.step_buckets) * config.reduction_factor
-    padded = functional.pad(spectrogram, (0, 0, 0, frames - spectrogram.shape[1]))
-    mask = (torch.arange(frames) < torch.tensor(lengths)[:, None]).to(torch.float32)
-    inputs = {"spectrogram": _filled(padded, options.batch_size), "frame_mask": _filled(mask, options.batch_size)}
-    refined = graph("postnet", steps=steps).run(inputs)["refined_spectrogram"]
+    """The post-net on all rows at once, each masked at its own end; ``spectrogram`` holds ``bucket`` steps."""
+    executable = graph("postnet", steps=min(bucket, limits.steps))
+    type = executable.graph.input("frame_mask").type
+    mask = (torch.arange(type.shape[1]) < torch.tensor(lengths)[:, None]).to(torch.float32)
+    inputs = {
+        "spectrogram": spectrogram,
+        "frame_mask": executor.load(_filled(mask, options.batch_size * executor.replicas), type),
+    }
+    refined = executor.read(executor.run(executable, inputs)["refined_spectrogram"])
     return tuple(refined[row, :length].clone() for row, length in enumerate(lengths))
 
 

@@ -19,8 +19,20 @@ class DropoutMasks:
         self._layers, self._units, self._p, self._generator = layers, units, p, generator
 
     def draw(self, step: int) -> torch.Tensor:
-        """Masks of zeros and ones for step ``step``: float32 [layers, units]."""
+        """Masks of zeros and ``1 / (1 - p)`` for step ``step``: float32 [layers * units]."""
         drawn = (
             torch.empty(step, self._units).bernoulli_(self._p, generator=self._generator) for _ in range(self._layers)
         )
-        return torch.stack([mask[-1] for mask in drawn])
+        return torch.cat([mask[-1] for mask in drawn]) / (1 - self._p)
+
+    @property
+    def state(self) -> torch.Tensor:
+        """Where the generator stands: what :meth:`rewind` takes to undo draws made ahead."""
+        return torch.get_rng_state() if self._generator is None else self._generator.get_state()
+
+    def rewind(self, state: torch.Tensor) -> None:
+        """Put the generator back."""
+        if self._generator is None:
+            torch.set_rng_state(state)
+        else:
+            self._generator.set_state(state)

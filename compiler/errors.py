@@ -25,3 +25,7 @@ class InvalidGraph(CompilerError):
 
 class SpeechTooLong(CompilerError, RuntimeError):
     """Decoding reached the end of the model's table of speech positions before the stop token."""
+
+
+class DeviceError(CompilerError, RuntimeError):
+    """A device, real or mock, that cannot be opened or made ready."""

@@ -11,7 +11,7 @@ import torch
 
 from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Constant, Graph, Node, Value
 from compiler.types import DType, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
@@ -27,8 +27,12 @@ VIEWS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """One node, its values replaced by places in a list."""
+class Call:
+    """One node, its values replaced by places in a list: those it reads and writes, and those that are free after it.
+
+    ``copies`` are places that it updates in place though torch will read what was there; ``rounded`` says whether
+    its results are rounded.
+    """
 
     node: Node
     reads: tuple[int, ...]
@@ -64,6 +68,10 @@ class Executable:
     def __hash__(self) -> int:
         return hash(self.graph)
 
+    def prepare(self) -> None:
+        """Bind the weights now: the first run does it otherwise."""
+        _ = self._constants
+
     def run(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str] = ()) -> dict[str, torch.Tensor]:
         """Run on inputs by name; the outputs by name, floats as float32 tensors.
 
@@ -85,12 +93,23 @@ class Executable:
         donate: Collection[str],
         watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None,
     ) -> dict[str, torch.Tensor]:
-        memory: list[Any] = list(self._constants)
-        memory += self._take(inputs, donate)
-        memory += [None] * self._computed
+        outputs = self._execute(self._take(inputs, donate), watch)
+        return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
+
+    def run_placed(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Run on inputs as ``to_device`` makes them, without a check or a copy.
+
+        Inputs that the graph updates in place are updated, and outputs may share memory with inputs: for loops.
+        """
+        return self._execute([inputs[port.name] for port in self.graph.inputs], None)
+
+    def _execute(
+        self, inputs: list[torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None
+    ) -> dict[str, torch.Tensor]:
+        memory: list[Any] = [*self._constants, *inputs, *self._blank]
         numerics = Numerics(self._dtype)
         with torch.no_grad():
-            for call in self._calls:
+            for call in self.calls:
                 op = call.node.op
                 assert isinstance(op, TtnnOp)
                 operands = [memory[i].clone() if i in call.copies else memory[i] for i in call.reads]
@@ -104,8 +123,7 @@ class Executable:
                     memory[place] = tensor
                 for place in call.frees:
                     memory[place] = None
-        outputs = {port.name: memory[self._places[port.value]] for port in self.graph.outputs}
-        return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
+        return {port.name: memory[self.places[port.value]] for port in self.graph.outputs}
 
     def _take(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str]) -> list[torch.Tensor]:
         """The inputs in order, checked, in the plan's precision."""
@@ -130,7 +148,8 @@ class Executable:
         return taken
 
     @cached_property
-    def _places(self) -> dict[Value, int]:
+    def places(self) -> dict[Value, int]:
+        """Where each value is kept while the graph runs: constants, inputs and results in order."""
         values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
         values += [r for node in self.graph.nodes for r in node.results]
         return {value: i for i, value in enumerate(values)}
@@ -149,8 +168,9 @@ class Executable:
         return frozenset(port.name for port in self.graph.outputs if roots[port.value] in given)
 
     @cached_property
-    def _computed(self) -> int:
-        return sum(len(node.results) for node in self.graph.nodes)
+    def _blank(self) -> list[None]:
+        """Places for what is computed."""
+        return [None] * sum(len(node.results) for node in self.graph.nodes)
 
     @cached_property
     def _dtype(self) -> DType:
@@ -159,12 +179,16 @@ class Executable:
 
     @cached_property
     def _constants(self) -> list[torch.Tensor]:
-        return [bind(self._weights, c.expression, c.value.type) for c in self.graph.constants]
+        return [self.weight(constant) for constant in self.graph.constants]
+
+    def weight(self, constant: Constant) -> torch.Tensor:
+        """A constant of the graph as the device would hold it."""
+        return bind(self._weights, constant.expression, constant.value.type)
 
     @cached_property
-    def _calls(self) -> list[_Call]:
+    def calls(self) -> list[Call]:
         """The nodes in order, each with the values that are read for the last time there."""
-        places, constants = self._places, len(self.graph.constants)
+        places, constants = self.places, len(self.graph.constants)
         last: dict[int, int] = {}
         for i, node in enumerate(self.graph.nodes):
             last.update((places[v], i) for v in (*node.operands, *node.results))
@@ -177,7 +201,7 @@ class Executable:
             if place >= constants and place not in kept:
                 frees.setdefault(i, []).append(place)
         return [
-            _Call(
+            Call(
                 node,
                 tuple(places[v] for v in node.operands),
                 tuple(places[v] for v in node.results),

@@ -16,6 +16,7 @@ from compiler import checkpoint, components, decoding
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
+from compiler.execution import Executor, ReferenceExecutor
 from compiler.executor import Executable
 from compiler.importer import import_program
 from compiler.options import CompileOptions
@@ -77,10 +78,11 @@ class CompiledSpeechT5:
     model: nothing that happens to the model afterwards has an effect.
     """
 
-    def __init__(self, model: Any, options: CompileOptions) -> None:
+    def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
+        """``owned``: nobody else has the model, so that no snapshot of it is needed."""
         self.options = options
         self.limits = Limits.of(checkpoint.checked(model).config, options)
-        self._model = copy.deepcopy(model).eval().requires_grad_(False).to("cpu", torch.float32)
+        self._model = _prepared(model) if owned else _snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
@@ -99,7 +101,7 @@ class CompiledSpeechT5:
 
     @property
     def decoder_step(self) -> Executable:
-        """One step: two frames and the probability to stop, from the last frame, the position and the caches."""
+        """One step: frames and the probabilities to stop, from the frames before, the position and the caches."""
         return self.graph("decoder_step")
 
     @property
@@ -133,6 +135,8 @@ class CompiledSpeechT5:
         *,
         generator: torch.Generator | None = None,
         progress: Callable[[int, int], None] | None = None,
+        executor: Executor | None = None,
+        read_every: int = 1,
     ) -> Any:
         """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
 
@@ -147,15 +151,33 @@ class CompiledSpeechT5:
         ``(i * layers + j) % batch``.
 
         ``generator`` draws the prenet's dropout instead of torch's global one. ``progress`` is called after each step
-        with the step and the most steps that can come. Raises ``InvalidArgument`` for unfit arguments,
+        with the step and the most steps that can come. ``executor`` is where the graphs run, by default the reference
+        executor. The probabilities to stop are read every ``read_every`` steps: with more, a device waits less for the
+        host, and computes up to that many steps that are then dropped. Raises ``InvalidArgument`` for unfit arguments,
         ``SpeechTooLong`` when decoding reaches the end of the table of speech positions.
         """
         if vocoder is not None and not callable(vocoder):
             raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
+        executor = executor or ReferenceExecutor()
         request = decoding.Request.checked(
-            self.config, self.options, self.limits, input_ids, speaker_embeddings, attention_mask
+            self.config,
+            self.options,
+            self.limits,
+            input_ids,
+            speaker_embeddings,
+            attention_mask,
+            executor.replicas,
         )
-        loop = decoding.Loop(threshold, minlenratio, maxlenratio, output_cross_attentions, generator, progress)
+        loop = decoding.Loop(
+            executor,
+            threshold,
+            minlenratio,
+            maxlenratio,
+            output_cross_attentions,
+            generator,
+            progress,
+            read_every,
+        )
         decoded = decoding.decode(self.graph, self.config, self.options, self.limits, request, loop)
         return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
 
@@ -195,6 +217,29 @@ class CompiledSpeechT5:
         return Executable(lowered, self._weights), recorder
 
 
+def _snapshot(model: Any) -> Any:
+    """A copy of a model in evaluation mode, floats in float32, on the CPU.
+
+    A tensor is copied when either side writes to it, so memory holds each weight once as long as nobody does. The copy
+    goes to the writer, in new memory; what is written past torch, through a NumPy view from before, nobody notices.
+    Weights that are not in torch's own memory, but for example mapped from a file, are copied now.
+    """
+    tensors = {id(t): _copied_on_write(t.detach()) for t in [*model.parameters(), *model.buffers()]}
+    parameters = {id(p): torch.nn.Parameter(tensors[id(p)], requires_grad=False) for p in model.parameters()}
+    return _prepared(copy.deepcopy(model, tensors | parameters))
+
+
+def _copied_on_write(tensor: Tensor) -> Tensor:
+    try:
+        return torch._lazy_clone(tensor)
+    except RuntimeError:  # torch did not allocate its memory
+        return tensor.clone()
+
+
+def _prepared(model: Any) -> Any:
+    return model.eval().requires_grad_(False).to("cpu", torch.float32)
+
+
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
@@ -207,8 +252,9 @@ def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     if unknown:
         raise InvalidArgument(f"unknown options {', '.join(unknown)}: the options are {', '.join(sorted(known))}")
     chosen = CompileOptions(**options)
-    loaded = checkpoint.load_model(str(model)) if isinstance(model, str | Path) else checkpoint.checked(model)
-    compiled = CompiledSpeechT5(loaded, chosen)
+    stored = isinstance(model, str | Path)
+    loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)
+    compiled = CompiledSpeechT5(loaded, chosen, owned=stored)
     for name in ("encoder", "utterance", "decoder_step", "postnet"):
         compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
     return compiled

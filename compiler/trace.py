@@ -39,7 +39,9 @@ def trace(component: Component) -> Traced:
         n: Dim(n, min=2, max=component.limits.get(n))
         for by_index in component.lengths.values()
         for n in by_index.values()
+        if n not in component.multiples
     }
+    dims |= {n: times * dims[other] for n, (other, times) in component.multiples.items()}
     shapes = {
         name: {index: dims[length] for index, length in component.lengths.get(name, {}).items()} or None
         for name in component.inputs

@@ -3,7 +3,18 @@
 Importing the package registers all of them.
 """
 
-from lowering import attention, convolution, elementwise, embedding, heads, linear, normalization, reduction, shape
+from lowering import (
+    attention,
+    convolution,
+    elementwise,
+    embedding,
+    heads,
+    linear,
+    normalization,
+    position,
+    reduction,
+    shape,
+)
 
 __all__ = [
     "attention",
@@ -13,6 +24,7 @@ __all__ = [
     "heads",
     "linear",
     "normalization",
+    "position",
     "reduction",
     "shape",
 ]

@@ -27,6 +27,7 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
     "the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
     left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
     flops=_attention_flops,
+    matrix=True,
 )
 def attention(
     numerics: Numerics,
@@ -153,6 +154,9 @@ def _cache_pair(context: Context, node: Node) -> tuple[Node, Node]:
     """``node`` and the next write of the same kind: the value cache of the layer whose key cache ``node`` writes."""
     if node.attribute("dim") != 2 or len(node.result.type.shape) != 4 or node["source"].type.shape[2] != 1:
         raise Unsupported("only one row of a cache [batch, heads, steps, head] can be written")
+    steps, head = node.result.type.shape[2:]
+    if steps % TILE or head % TILE:
+        raise Unsupported(f"a cache of {steps} steps and heads of {head}: both must be multiples of {TILE}")
     for other in context.graph.nodes[context.graph.nodes.index(node) + 1 :]:
         if (
             is_op(other, ops.index_copy.default)

@@ -19,11 +19,18 @@ ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.s
 """What a linear can apply before it writes its result."""
 
 
+def _linear_programs(node: Node) -> int:
+    """With an activation and no cores given, ttnn dispatches the product, the bias and the activation by themselves."""
+    return 3 if node.attribute("activation") is not None and node.attribute("core_grid") is None else 1
+
+
 @ttnn_op(
     "ttnn.linear",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
     left_out="the order of accumulation over blocks of the inner dimension; the activation's own approximation",
     flops=matmul_flops("input_tensor_b", -2),
+    programs=_linear_programs,
+    matrix=True,
 )
 def linear(
     _: Numerics,
@@ -42,6 +49,7 @@ def linear(
     rounding="the result; products are exact, accumulation is float32 (HiFi4)",
     left_out="the order of accumulation over blocks of the inner dimension",
     flops=matmul_flops("input_tensor_a", -1),
+    matrix=True,
 )
 def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tensor:
     """Batched matrix product [..., m, k] x [..., k, n]."""

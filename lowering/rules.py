@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from compiler.aten import Aten, infer_types
+from compiler.aten import Aten, infer_types, ops
 from compiler.constants import Computed, Expression
 from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.graph import Attribute, Builder, Graph, Node, Port, Value
@@ -17,6 +17,7 @@ from lowering import table
 from lowering.table import TtnnOp
 
 Rule = Callable[["Context", Node], Value | tuple[Value, ...]]
+_LOOKUP = Aten(ops.embedding.default)
 RULES: dict[torch._ops.OpOverload, Rule] = {}
 
 
@@ -129,13 +130,14 @@ def device_dtype(dtype: DType, plan: DType) -> DType:
 def lower(graph: Graph, dtype: DType) -> Graph:
     """The TTNN graph of an ATen graph, floats in ``dtype``.
 
-    Inputs are placed in DRAM: floats in tiles, indices row after row. Raises ``UnsupportedOperation`` with all ops
-    that have no lowering, each with the places it comes from.
+    Inputs are placed in DRAM: floats in tiles, indices and tables that they look up row after row. Raises
+    ``UnsupportedOperation`` with all ops that have no lowering, each with the places it comes from.
     """
     context = Context(graph, dtype)
     inputs = []
     for port in graph.inputs:
-        layout = Layout.TILE if port.value.type.dtype.is_float else Layout.ROW_MAJOR
+        in_tiles = port.value.type.dtype.is_float and not _is_table(graph, port.value)
+        layout = Layout.TILE if in_tiles else Layout.ROW_MAJOR
         inputs.append(Port(port.name, Value(context.device_type(port.value.type, layout))))
         context.builder.mapping[port.value] = inputs[-1].value
     missing: list[str] = []
@@ -154,6 +156,12 @@ def lower(graph: Graph, dtype: DType) -> Graph:
         )
     outputs = [Port(p.name, context.tensor(p.value)) for p in graph.outputs]
     return context.builder.graph(graph.name, inputs, outputs)
+
+
+def _is_table(graph: Graph, value: Value) -> bool:
+    """Whether all that is done with a value is to look up its rows."""
+    users = graph.users.get(value, ())
+    return bool(users) and all(user.op == _LOOKUP and user["weight"] is value for user in users)
 
 
 def _lower_node(context: Context, node: Node) -> str | None:

@@ -22,6 +22,14 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what the tests get")
+    parser.addoption(
+        "--device", action="store_true", help="run tests/device on the card or simulator that ttnn finds, not its mock"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--device") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--device: only one process can hold a device, so leave out -n")
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ def small_in_torch(case: Case) -> dict[str, Tensor]:
 
 
 def step(outputs: tuple[str, str] = ("key", "value"), batch: int = 1) -> Case:
-    """Two caches [batch, 2, 4, 32], and the new row of each at a position."""
+    """Two caches [batch, 2, 32, 32], and the new row of each at a position."""
     s = Sketch()
-    caches = [s.input(name, batch, 2, 4, 32) for name in ("key", "value")]
+    caches = [s.input(name, batch, 2, 32, 32) for name in ("key", "value")]
     rows = [s.input(f"new_{name}", batch, 2, 1, 32) for name in ("key", "value")]
     position = s.input("position", 1, below=4)
     written = [s.op(ops.index_copy.default, c, 2, position, r) for c, r in zip(caches, rows, strict=True)]
@@ -170,12 +170,12 @@ def test_an_input_that_is_written_stays_as_it_is_whatever_the_output_is_called()
 @pytest.mark.parametrize("read", ["permute", "slice", "expand"])
 def test_what_was_read_of_a_cache_before_it_is_written_stays_as_it_was(read: str, returned: bool) -> None:
     s = Sketch()
-    caches = [s.input(name, 1, 2, 4, 32) for name in ("key", "value")]
+    caches = [s.input(name, 1, 2, 32, 32) for name in ("key", "value")]
     rows, position = [s.input(f"new_{name}", 1, 2, 1, 32) for name in ("key", "value")], s.input("position", 1, below=4)
     before = {
         "permute": lambda: s.op(ops.permute.default, caches[0], [0, 1, 3, 2]),
         "slice": lambda: s.op(ops.slice.Tensor, caches[0], 1, 0, 1),
-        "expand": lambda: s.op(ops.expand.default, caches[0], [3, 2, 4, 32]),
+        "expand": lambda: s.op(ops.expand.default, caches[0], [3, 2, 32, 32]),
     }[read]()
     written = [s.op(ops.index_copy.default, c, 2, position, r) for c, r in zip(caches, rows, strict=True)]
     case = s.case(key=written[0], value=written[1], later=before if returned else s.op(ops.mul.Tensor, before, 2.0))
@@ -269,7 +269,7 @@ def chain() -> Case:
 @pytest.mark.parametrize("case", [small(), step(), chain()], ids=["small", "step", "chain"])
 def test_values_that_are_freed_make_no_difference(case: Case) -> None:
     freeing, keeping = compiled(case), compiled(case)
-    keeping.__dict__["_calls"] = [replace(call, frees=()) for call in keeping._calls]
+    keeping.__dict__["calls"] = [replace(call, frees=()) for call in keeping.calls]
     assert same(freeing.run(case.inputs), keeping.run(case.inputs))
 
 
@@ -277,11 +277,11 @@ def test_values_that_are_freed_make_no_difference(case: Case) -> None:
 def test_a_value_is_freed_after_its_last_reader_and_never_twice(case: Case) -> None:
     executable = compiled(case)
     gone: set[int] = set()
-    for call in executable._calls:
+    for call in executable.calls:
         assert gone.isdisjoint(call.reads) and gone.isdisjoint(call.frees)
         gone.update(call.frees)
-    kept = {executable._places[port.value] for port in executable.graph.outputs}
-    made = {place for call in executable._calls for place in call.writes}
+    kept = {executable.places[port.value] for port in executable.graph.outputs}
+    made = {place for call in executable.calls for place in call.writes}
     assert gone.isdisjoint(kept) and made - kept <= gone
     assert all(place >= len(executable.graph.constants) for place in gone)
 

@@ -295,15 +295,20 @@ def attention_that_is(s: Sketch, head: int = 32, **given: object) -> Value:
     return attention(s, 1, 2, 4, 4, head, **given)
 
 
-def cache_write(s: Sketch, at: tuple[int, ...] = (0,), dim: int = 2) -> Value:
-    new = [1, 2, 8, 4]
+def cache_write(s: Sketch, at: tuple[int, ...] = (0,), dim: int = 2, steps: int = 32, head: int = 32) -> Value:
+    new = [1, 2, steps, head]
     new[dim] = len(at)
-    return s(ops.index_copy.default, s.x(1, 2, 8, 4), dim, s.input(torch.tensor(at)), s.x(*new))
+    return s(ops.index_copy.default, s.x(1, 2, steps, head), dim, s.input(torch.tensor(at)), s.x(*new))
 
 
 def two_positions(s: Sketch) -> Results:
     """Caches that cannot be written together."""
     return {"key": cache_write(s, (0,)), "value": cache_write(s, (1,))}
+
+
+def looked_up_and_read(s: Sketch) -> Results:
+    table = s.x(5, 4)
+    return {"row": s(ops.embedding.default, table, s.input(torch.tensor([1]))), "all": s(ops.relu.default, table)}
 
 
 def training(s: Sketch) -> Value:
@@ -328,6 +333,8 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "caches at two positions": (two_positions, "and this one has no partner"),
     "several rows of a cache": (lambda s: cache_write(s, (0, 1)), "only one row of a cache"),
     "another dimension of a cache": (lambda s: cache_write(s, dim=1), "only one row of a cache"),
+    "a cache of part of a tile": (lambda s: cache_write(s, steps=40), "a cache of 40 steps and heads of 32: both must"),
+    "a cache with heads of 24": (lambda s: cache_write(s, head=24), "heads of 24: both must be multiples of 32"),
     "layer norm over two dimensions": (lambda s: layer_norm(s, (4, 8)), "only layer norm over the last dimension"),
     "layer norm without weights": (lambda s: layer_norm(s, (8,), weighted=False), "with weight and bias, is supported"),
     "the sum of magnitudes": (
@@ -346,9 +353,13 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda s: s(ops.conv1d.default, s.x(1, 4, 6), s.x(3, 4, 2)),
         "it needs a weight that is known at compile time",
     ),
-    "an embedding whose table is computed": (
-        lambda s: s(ops.embedding.default, s.x(5, 4), s.input(torch.tensor([1]))),
-        "it needs a weight that is known at compile time",
+    "an embedding whose table is read otherwise too": (
+        looked_up_and_read,
+        "it needs a table that is a constant, or an input that is only looked up",
+    ),
+    "an index that is counted up by two": (
+        lambda s: s(ops.add.Tensor, s.input(torch.tensor([1])), 2),
+        "indices are only counted up, by one",
     ),
 }
 
@@ -395,9 +406,9 @@ def test_a_second_entry_of_an_op_is_refused_and_the_first_stays() -> None:
 
 
 def written(s: Sketch, key: Value, value: Value, batch: int) -> dict[str, Value]:
-    """One row of two caches [batch, 2, 8, 4] replaced."""
+    """One row of two caches [batch, 2, 32, 32] replaced."""
     index = s.input(torch.tensor([3]))
-    rows = s.x(batch, 2, 1, 4), s.x(batch, 2, 1, 4)
+    rows = s.x(batch, 2, 1, 32), s.x(batch, 2, 1, 32)
     return {
         "key": s(ops.index_copy.default, key, 2, index, rows[0]),
         "value": s(ops.index_copy.default, value, 2, index, rows[1]),
@@ -406,22 +417,22 @@ def written(s: Sketch, key: Value, value: Value, batch: int) -> dict[str, Value]
 
 def read_late(s: Sketch, batch: int = 1) -> Results:
     """The old cache is read after it was written."""
-    key, value = s.x(batch, 2, 8, 4), s.x(batch, 2, 8, 4)
+    key, value = s.x(batch, 2, 32, 32), s.x(batch, 2, 32, 32)
     return {**written(s, key, value, batch), "old": s(ops.relu.default, key)}
 
 
 def read_late_through_a_view(s: Sketch) -> Results:
     """A value is read after a view of it was written."""
-    base = s.x(2, 8, 4)
+    base = s.x(2, 32, 32)
     return {
-        **written(s, s(ops.view.default, base, (1, 2, 8, 4)), s.x(1, 2, 8, 4), 1),
+        **written(s, s(ops.view.default, base, (1, 2, 32, 32)), s.x(1, 2, 32, 32), 1),
         "old": s(ops.relu.default, base),
     }
 
 
 def written_twice(s: Sketch) -> Results:
     """One cache is the source of both new ones."""
-    cache = s.x(1, 2, 8, 4)
+    cache = s.x(1, 2, 32, 32)
     return written(s, cache, cache, 1)
 
 
@@ -453,7 +464,7 @@ def test_a_cache_that_is_written_twice_is_refused_or_right() -> None:
 @pytest.mark.parametrize("batch", [1, 2])
 def test_caches_are_left_as_they_are_under_other_output_names(batch: int) -> None:
     def build(s: Sketch) -> Results:
-        return {f"new {name}": value for name, value in cached(s, batch, 8, 3).items()}
+        return {f"new {name}": value for name, value in cached(s, batch, 32, 3).items()}
 
     drawn, fresh = sketched(build), sketched(build)
     Executable(rules.lower(drawn.graph, DType.FLOAT32), Weights({})).run(drawn.inputs)

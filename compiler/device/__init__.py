@@ -1,0 +1,1 @@
+"""Everything that opens a device through ttnn, or stands in for one."""

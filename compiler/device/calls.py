@@ -1,0 +1,152 @@
+"""From a node of a plan to a call of ttnn: everything is looked up once, and nothing decided when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import ttnn
+
+from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
+from compiler.errors import DeviceError
+from compiler.graph import Node
+from compiler.types import DType, Layout, Memory
+from lowering.table import DEVICE_GRID, HIFI4, TtnnOp
+
+Call = Callable[[Sequence[Any]], tuple[Any, ...]]
+"""Takes a node's operands as ttnn tensors, gives its results."""
+
+
+def prepare(node: Node, device: Any) -> Call:
+    """The call that ``node`` stands for. Raises ``DeviceError`` where the installed ttnn has no such op."""
+    op = node.op
+    assert isinstance(op, TtnnOp)
+    function = _function(op.name)
+    if op.name == "ttnn.conv1d":
+        return _convolution(function, node, device)
+    given = dict(_argument(node, name, value, device) for name, value in node.attributes)
+
+    def call(operands: Sequence[Any]) -> tuple[Any, ...]:
+        made = function(**_named(node, operands), **given)
+        return tuple(made) if isinstance(made, list | tuple) else (made,)
+
+    over_a_mesh = op.name == "ttnn.experimental.indexed_fused_update_cache" and device.get_num_devices() > 1
+    return _rows_as_heads(call) if over_a_mesh else call
+
+
+def _function(name: str) -> Callable[..., Any]:
+    try:
+        return reduce(getattr, name.split(".")[1:], ttnn)  # type: ignore[no-any-return]
+    except AttributeError:
+        raise DeviceError(
+            f"the installed ttnn has no op {name}: this project's plans are for the version that its lock names. "
+            "Run `make setup`, or install that version"
+        ) from None
+
+
+def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]:
+    """An attribute as ttnn's argument."""
+    match name:
+        case "compute":
+            assert value == HIFI4
+            return "compute_kernel_config", _hifi4(device)
+        case "activations":
+            return name, [_activation(each) for each in value]
+        case "core_grid":
+            assert value == DEVICE_GRID
+            grid = device.compute_with_storage_grid_size()
+            return name, ttnn.CoreGrid(x=grid.x, y=grid.y)
+        case "dtype":
+            return name, DTYPES[DType(value)]
+        case "layout":
+            return name, LAYOUTS[Layout(value)]
+        case "memory_config":
+            return name, memory_config(node.result.type.with_(memory=Memory(value)), device)
+        case _:
+            return name, list(value) if isinstance(value, tuple) else value
+
+
+def _activation(name: str) -> Any:
+    """An activation where ttnn does not take its name."""
+    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, name.upper()))
+
+
+def _hifi4(device: Any) -> Any:
+    """What the reference executor models: four passes over the mantissas, accumulation in float32."""
+    return ttnn.init_device_compute_kernel_config(
+        device.arch(),
+        math_fidelity=ttnn.MathFidelity.HiFi4,
+        math_approx_mode=False,
+        fp32_dest_acc_en=True,
+        packer_l1_acc=True,
+    )
+
+
+def _named(node: Node, operands: Sequence[Any]) -> dict[str, Any]:
+    """Operands by parameter; a parameter that takes several gets a list."""
+    assert isinstance(node.op, TtnnOp)
+    named: dict[str, Any] = {}
+    for name, operand in zip(node.names, operands, strict=True):
+        if name in node.op.lists:
+            named.setdefault(name, []).append(operand)
+        else:
+            named[name] = operand
+    return named
+
+
+_CONFIGURED = ("activation", "act_block_h_override", "reallocate_halo_output")
+"""Attributes of a convolution that ttnn takes in its configuration and not as arguments."""
+
+
+def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
+    """The device prepares the weights in the first call; later ones get them as it made them.
+
+    The result comes in tiles, and cannot be asked for otherwise.
+    """
+    attributes = {name: value for name, value in node.attributes if name != "layout"}
+    settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
+    if "activation" in settings:
+        settings["activation"] = _activation(settings["activation"])
+    config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True, **settings)
+    given = dict(_argument(node, name, value, device) for name, value in attributes.items())
+    given["compute_config"] = given.pop("compute_kernel_config")
+    prepared: dict[str, Any] = {}
+
+    def call(operands: Sequence[Any]) -> tuple[Any, ...]:
+        named = _named(node, operands) | prepared
+        made, (weight, bias) = function(
+            **named, **given, device=device, conv_config=config, return_weights_and_bias=True
+        )
+        prepared["weight_tensor"] = weight
+        if bias is not None:
+            prepared["bias_tensor"] = bias
+        return (made,)
+
+    return call
+
+
+def _rows_as_heads(call: Call) -> Call:
+    """The update of caches over a mesh: to this op the rows that the devices split are heads, and it wants that said.
+
+    ttnn keeps with a tensor along which dimension it is split, and does not follow it through a reshape.
+    """
+
+    def restated(operands: Sequence[Any]) -> tuple[Any, ...]:
+        caches_and_rows = operands[:4]
+        for tensor in caches_and_rows:
+            _split_along(tensor, 1)
+        made = call(operands)
+        for tensor in (*caches_and_rows, *made):
+            _split_along(tensor, 0)
+        return made
+
+    return restated
+
+
+def _split_along(tensor: Any, dim: int) -> None:
+    """Say along which dimension devices split a tensor, where they do."""
+    topology = tensor.tensor_topology()
+    if any(isinstance(placement, ttnn.PlacementShard) for placement in topology.placements()):
+        split = [ttnn.PlacementShard(dim)]
+        tensor.update_tensor_topology(ttnn.TensorTopology(topology.distribution_shape(), split, topology.mesh_coords()))

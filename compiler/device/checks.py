@@ -1,0 +1,153 @@
+"""Checking a graph on the device that is open in this process: each op by itself, then the graph as it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import ttnn
+
+from compiler.device import tensors
+from compiler.device.calls import prepare
+from compiler.device.executor import TtnnExecutor
+from compiler.device.findings import Complaint, GraphCheck, Plan
+from compiler.device.reasons import reason
+from compiler.errors import DeviceError
+from compiler.executor import Executable
+from compiler.graph import Graph, Node
+from compiler.types import TensorType
+
+_DISPATCHED = "program_execution"
+"""What ttnn's record of a run calls a program that was sent to the device."""
+
+
+def describe(executor: TtnnExecutor, report: Callable[[str], None]) -> dict[str, Any]:
+    """The device that is open: its architecture, its grid of cores, and how many there are."""
+    grid = executor.device.compute_with_storage_grid_size()
+    return {"arch": str(executor.device.arch()).split(".")[-1], "grid": [grid.x, grid.y], "devices": executor.replicas}
+
+
+def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> GraphCheck:
+    """Check one graph. ``report`` is told each op before it is called."""
+    executor.device.clear_program_cache()  # a program that is compiled says what it takes of L1, a known one does not
+    executable = plan.executable()
+    walk = _Walk(executor, executable, plan.name, report)
+    walk.run(loaded(executor, plan))
+    again = 0
+    if not walk.complaints:
+        report(f"{plan.name}, run as a whole")
+        known = executor.device.num_program_cache_entries()
+        outputs = executor.run(executable, loaded(executor, plan))
+        again = executor.device.num_program_cache_entries() - known
+        _keep_to_the_types(executable.graph, outputs, executor.device)
+    l1, dram = (ttnn.get_memory_view(executor.device, kind) for kind in (ttnn.BufferType.L1, ttnn.BufferType.DRAM))
+    return GraphCheck(
+        graph=plan.name,
+        ops=len(executable.graph.nodes),
+        accepted=walk.accepted,
+        equal=walk.equal,
+        programs=sum(walk.programs.values()),
+        programs_by_op=dict(sorted(walk.programs.items())),
+        compiled_again=again,
+        l1_bytes=walk.l1_bytes,
+        l1_limit=l1.total_bytes_per_bank,
+        dram_bytes=dram.total_bytes_allocated_per_bank * dram.num_banks,
+        complaints=tuple(walk.complaints),
+    )
+
+
+def outputs(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> dict[str, torch.Tensor]:
+    """What a device computes on a plan with numbers."""
+    report(f"{plan.name}, run as a whole")
+    made = executor.run(plan.executable(), loaded(executor, plan))
+    return {name: executor.read(handle)[: plan.rows(name)] for name, handle in made.items()}
+
+
+def loaded(executor: TtnnExecutor, plan: Plan) -> dict[str, Any]:
+    """A plan's inputs on the device."""
+    given = plan.inputs or {}
+
+    def load(name: str, type: TensorType) -> Any:
+        rows = given[name] if name in given else torch.zeros(type.shape)
+        # Rows that the devices of a mesh split are of another kind to ttnn than what each has a copy of.
+        split = executor.replicas if name not in plan.shared else 1
+        return executor.load(torch.cat([rows] * split), type)
+
+    return {port.name: load(port.name, port.value.type) for port in plan.graph.inputs}
+
+
+def _keep_to_the_types(graph: Graph, made: Mapping[str, Any], device: Any) -> None:
+    for port in graph.outputs:
+        wrong = list(tensors.differences(made[port.name], port.value.type, device))
+        if wrong:
+            raise DeviceError(f"output {port.name} of {graph.name} changed between two runs: {'; '.join(wrong)}")
+
+
+class _Walk:
+    """Calls the ops of a graph one by one, and counts. What is refused is replaced by zeros, so that the rest runs."""
+
+    def __init__(
+        self, executor: TtnnExecutor, executable: Executable, name: str, report: Callable[[str], None]
+    ) -> None:
+        self._executor, self._executable, self._name, self._report = executor, executable, name, report
+        self.accepted = self.equal = self.l1_bytes = 0
+        self.programs: Counter[str] = Counter()
+        self.complaints: list[Complaint] = []
+
+    def run(self, inputs: Mapping[str, Any]) -> None:
+        graph, executor = self._executable.graph, self._executor
+        memory = [executor.load(self._executable.weight(c), c.value.type) for c in graph.constants]
+        memory += [inputs[port.name] for port in graph.inputs]
+        memory += [None] * (len(self._executable.places) - len(memory))
+        for call in self._executable.calls:
+            self._report(f"{self._name}, {call.node.op.name} from {_origin(call.node)}")
+            results = self._call(call.node, [memory[place] for place in call.reads])
+            for place, result in zip(call.writes, results, strict=True):
+                memory[place] = result
+            for place in call.frees:
+                memory[place] = None
+
+    def _call(self, node: Node, operands: list[Any]) -> list[Any]:
+        before = ttnn.get_memory_view(self._executor.device, ttnn.BufferType.L1).total_bytes_allocated_per_bank
+        ttnn.graph.begin_graph_capture(ttnn.graph.RunMode.NORMAL)
+        refused: Exception | None = None
+        made: tuple[Any, ...] = ()
+        try:
+            made = prepare(node, self._executor.device)(operands)
+        except (RuntimeError, TypeError) as error:
+            refused = error
+        finally:
+            record = ttnn.graph.end_graph_capture()
+        if refused is not None:
+            self._complain(node, reason(refused))
+            return [self._zeros(result.type) for result in node.results]
+        self.accepted += 1
+        self.programs[node.op.name] += (
+            sum(entry["node_type"] == _DISPATCHED for entry in record) // self._executor.replicas
+        )
+        # The record of a mesh adds up the cores of its devices, which all do the same.
+        used = ttnn.graph.extract_resource_usage_per_core(record).peak_total // self._executor.replicas
+        self.l1_bytes = max(self.l1_bytes, before + used)
+        wrong = [
+            difference
+            for tensor, result in zip(made, node.results, strict=True)
+            for difference in tensors.differences(tensor, result.type, self._executor.device)
+        ]
+        if wrong:
+            self._complain(node, "; ".join(wrong))
+            return [self._zeros(result.type) for result in node.results]
+        self.equal += 1
+        return list(made)
+
+    def _complain(self, node: Node, why: str) -> None:
+        operands = ", ".join(f"{name}={value.type}" for name, value in zip(node.names, node.operands, strict=True))
+        self.complaints.append(Complaint(f"{node.op.name}({operands})", _origin(node), why))
+
+    def _zeros(self, type: Any) -> Any:
+        return self._executor.load(torch.zeros(type.shape), type)
+
+
+def _origin(node: Node) -> str:
+    return ", ".join(map(str, node.origins)) or "no origin"

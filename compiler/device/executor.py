@@ -1,0 +1,107 @@
+"""Graphs on whatever device ttnn has open: a card, Tenstorrent's simulator, or ttnn's own mock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import ttnn
+
+from compiler.constants import Expression
+from compiler.device import tensors
+from compiler.device.calls import Call, prepare
+from compiler.device.reasons import refusal
+from compiler.errors import InvalidArgument
+from compiler.execution import Feedback, Handle, Stepping
+from compiler.executor import Executable
+from compiler.types import DType, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """A graph made ready: its constants on the device, and a call for each node."""
+
+    executable: Executable
+    constants: tuple[Any, ...]
+    calls: tuple[Call, ...]
+
+
+class TtnnExecutor:
+    """Runs the graphs of a compiled model through ttnn; see :class:`compiler.execution.Executor`.
+
+    Weights are placed on the device when a graph is first run, once for all graphs that share them. A tensor is freed
+    with the last reference to it, and references are dropped where the plan's liveness says. Over a mesh of several
+    devices the rows of a batch are split, and each device runs the whole graph.
+    """
+
+    def __init__(self, device: Any, *, traced: bool = False) -> None:
+        """``traced``: capture a step once and replay it; a mock device cannot."""
+        self.device, self.traced = device, traced
+        self.replicas: int = device.get_num_devices()
+        self._weights: dict[tuple[Expression, TensorType], Any] = {}
+        self._programs: dict[int, _Program] = {}
+
+    def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
+        return tensors.to_device(tensor, type, self.device)
+
+    def read(self, handle: Handle) -> torch.Tensor:
+        return tensors.from_device(handle, self.device)
+
+    def overwrite(self, handle: Handle, tensor: torch.Tensor, type: TensorType) -> None:
+        ttnn.copy_host_to_device_tensor(tensors.to_host(tensor, type, self.device), handle)
+
+    def grown(self, handle: Handle, type: TensorType) -> Handle:
+        missing = type.shape[2] - handle.shape[2]
+        return ttnn.pad(handle, [(0, 0), (0, 0), (0, missing), (0, 0)], 0.0) if missing else handle
+
+    def run(self, executable: Executable, inputs: Mapping[str, Handle]) -> dict[str, Handle]:
+        """All outputs of one run. Raises :class:`compiler.device.reasons.Refused` where ttnn refuses an op."""
+        program = self.program(executable)
+        graph = executable.graph
+        memory: list[Any] = [*program.constants, *(inputs[port.name] for port in graph.inputs)]
+        memory += [None] * (len(executable.places) - len(memory))
+        for step, call in zip(executable.calls, program.calls, strict=True):
+            try:
+                results = call([memory[place] for place in step.reads])
+            except (RuntimeError, TypeError) as error:
+                raise refusal(graph.name, step.node, error) from None
+            for place, result in zip(step.writes, results, strict=True):
+                memory[place] = result
+            for place in step.frees:
+                memory[place] = None
+        return {port.name: memory[executable.places[port.value]] for port in graph.outputs}
+
+    def stepping(self, executable: Executable, inputs: Mapping[str, Handle]) -> Stepping:
+        if not self.traced:
+            return Feedback(self, executable, inputs)
+        from compiler.device.replay import Replay  # noqa: PLC0415, it needs this module
+
+        return Replay(self, executable, inputs)
+
+    def program(self, executable: Executable) -> _Program:
+        """The graph made ready to run. Raises ``InvalidArgument`` for a float32 plan, ``DeviceError`` for an old op."""
+        known = self._programs.get(id(executable))
+        if known is None:
+            _check_precision(executable)
+            constants = tuple(self._placed(executable, index) for index in range(len(executable.graph.constants)))
+            calls = tuple(prepare(node, self.device) for node in executable.graph.nodes)
+            known = self._programs[id(executable)] = _Program(executable, constants, calls)
+        return known
+
+    def _placed(self, executable: Executable, index: int) -> Any:
+        constant = executable.graph.constants[index]
+        key = (constant.expression, constant.value.type)
+        if key not in self._weights:
+            self._weights[key] = self.load(executable.weight(constant), constant.value.type)
+        return self._weights[key]
+
+
+def _check_precision(executable: Executable) -> None:
+    values: Sequence[Any] = [*executable.graph.constants, *executable.graph.inputs]
+    if any(each.value.type.dtype is DType.FLOAT32 for each in values):
+        raise InvalidArgument(
+            f"the graph {executable.name} was compiled in float32, which only the reference executor runs: "
+            "compile with precision='bfloat16'"
+        )

@@ -1,0 +1,104 @@
+"""What is sent to a process that checks graphs, and what comes back. Nothing here needs ttnn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from compiler.constants import Parameter, Weights
+from compiler.executor import Executable
+from compiler.graph import Constant, Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with one node: an op that ttnn refused, or a result that is not of the type that was inferred."""
+
+    node: str
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCheck:
+    """What a device made of one graph.
+
+    ``ops`` were asked, ``accepted`` of them taken, and ``equal`` of those made results of the inferred types.
+    ``programs`` are the device programs of one run on one device, by op in ``programs_by_op``; ``compiled_again`` of
+    them had to be compiled when the graph ran again, where every one should come from the cache. ``l1_bytes`` is the
+    most that was in use on a core, of ``l1_limit``; ``dram_bytes`` what the device held after a run, weights, inputs
+    and outputs of this and earlier graphs.
+    """
+
+    graph: str
+    ops: int
+    accepted: int
+    equal: int
+    programs: int
+    programs_by_op: Mapping[str, int]
+    compiled_again: int
+    l1_bytes: int
+    l1_limit: int
+    dram_bytes: int
+    complaints: tuple[Complaint, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every op was taken, every type is right, and nothing is compiled twice."""
+        return not self.complaints and self.compiled_again == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A graph to check, with its weights and inputs by name: zeros where they are left out.
+
+    ``shared`` names inputs that all rows of a batch share, and of which each device of a mesh gets a copy. Legality
+    depends on types alone, and so a plan without numbers is small enough to be sent to another process.
+    """
+
+    name: str
+    graph: Graph
+    weights: Mapping[str, torch.Tensor] | None = None
+    inputs: Mapping[str, torch.Tensor] | None = None
+    shared: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        executable: Executable,
+        name: str,
+        inputs: Mapping[str, torch.Tensor] | None = None,
+        shared: tuple[str, ...] = (),
+    ) -> Plan:
+        """The plan of a graph, with its weights where inputs are given."""
+        graph = executable.graph
+        if inputs is None:
+            named = [Constant(c.value, Parameter(_digest(str(c.expression).encode()))) for c in graph.constants]
+            return cls(name, replace(graph, constants=tuple(named)), shared=shared)
+        tensors = [executable.weight(constant).contiguous() for constant in graph.constants]
+        # By its numbers: another model may have the same name for others.
+        named = [
+            Constant(constant.value, Parameter(_digest(tensor.numpy().tobytes())))
+            for constant, tensor in zip(graph.constants, tensors, strict=True)
+        ]
+        weights = {str(constant.expression): tensor for constant, tensor in zip(named, tensors, strict=True)}
+        return cls(name, replace(graph, constants=tuple(named)), weights, inputs, shared)
+
+    def rows(self, output: str) -> int:
+        """The rows of an output on one device."""
+        return next(port.value.type.shape[0] for port in self.graph.outputs if port.name == output)
+
+    def executable(self) -> Executable:
+        """The graph with its weights."""
+        if self.weights is not None:
+            return Executable(self.graph, Weights(self.weights))
+        zeros = {str(c.expression): torch.zeros(c.value.type.shape) for c in self.graph.constants}
+        return Executable(self.graph, Weights(zeros))
+
+
+def _digest(content: bytes) -> str:
+    """A name for a weight, the same in all graphs, so that they share it on the device."""
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Opening what ttnn finds in this process: a card, Tenstorrent's simulator, or the mock that the environment names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from compiler.device.executor import TtnnExecutor
+from compiler.device.reasons import reason
+from compiler.errors import DeviceError, InvalidArgument
+from compiler.versions import require
+
+MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
+"""The variable that names a mock's board."""
+TRACE_REGION: Final = 64 * 1024 * 1024
+"""Bytes of DRAM kept for captured steps; ttnn reserves them when the device is opened."""
+
+
+def is_mock() -> bool:
+    """Whether ttnn opens a mock in this process."""
+    return MOCK in os.environ
+
+
+@contextmanager
+def open_device(devices: int | None = None, *, trace: bool | None = None) -> Iterator[TtnnExecutor]:
+    """Open a device, and close it again however the block ends.
+
+    Args:
+        devices: How many devices form the mesh, each of which takes a share of a batch's rows; by default one of a
+            card's, and all of a mock's.
+        trace: Whether decoder steps are captured and replayed; by default wherever it is possible, which is on
+            everything but a mock.
+
+    Raises:
+        DeviceError: There is no device, or it cannot be opened; another process may hold it.
+        InvalidArgument: ``trace`` on a mock, which crashes when a trace is captured.
+    """
+    require("ttnn")
+    import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
+
+    mock = is_mock()
+    if trace and mock:
+        raise InvalidArgument("trace=True: ttnn's mock device cannot capture a trace; leave it out, or take a card")
+    traced = not mock if trace is None else trace
+    settings = {"trace_region_size": TRACE_REGION} if traced else {}
+    try:
+        found = ttnn.get_num_devices()
+        count = devices or (found if mock else 1)
+        if mock and found > 1:
+            # With dispatch from ethernet cores, as a card of two chips has it, the mock refuses ttnn's own ops.
+            settings["dispatch_core_config"] = ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.WORKER)
+        device = ttnn.open_mesh_device(ttnn.MeshShape(1, count), **settings)
+    except RuntimeError as error:
+        raise DeviceError(_not_opened(error)) from None
+    try:
+        yield TtnnExecutor(device, traced=traced)
+    finally:
+        ttnn.close_mesh_device(device)
+
+
+def _not_opened(error: RuntimeError) -> str:
+    said = reason(error)
+    if "No chips detected" in said:
+        return (
+            "ttnn found no Tenstorrent device on this machine. With a card, `tt-smi` must list it; without one, "
+            "`python -m compiler check` runs the graphs on ttnn's mock device"
+        )
+    return f"the device could not be opened: {said}. If another process holds it, end that one; else try `tt-smi -r`"

@@ -1,0 +1,58 @@
+"""A step captured as a trace once, and replayed: the host then sends one command a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import ttnn
+
+from compiler.execution import Handle
+from compiler.executor import Executable
+
+if TYPE_CHECKING:
+    from compiler.device.executor import TtnnExecutor
+
+
+class Replay:
+    """Steps of a graph as a trace; see :class:`compiler.execution.Stepping`.
+
+    The first step runs as it is, which compiles its programs: a capture may not. The second is captured. A trace
+    reads and writes the same memory each time, so an output that is not its input updated in place is copied there
+    at the end of the trace, and ``state`` keeps the handles that it began with.
+    """
+
+    def __init__(self, executor: TtnnExecutor, executable: Executable, inputs: Mapping[str, Handle]) -> None:
+        self._executor, self._executable = executor, executable
+        self.state = dict(inputs)
+        self._warm = False
+        self._trace: Any = None
+        self._outputs: dict[str, Handle] = {}
+
+    def step(self) -> Mapping[str, Handle]:
+        device = self._executor.device
+        if not self._warm:
+            self._outputs = self._run()
+            self._warm = True
+        elif self._trace is None:
+            trace = ttnn.begin_trace_capture(device, cq_id=0)
+            self._outputs = self._run()
+            ttnn.end_trace_capture(device, trace, cq_id=0)
+            self._trace = trace
+            ttnn.execute_trace(device, trace, cq_id=0, blocking=False)  # what is captured has not run yet
+        else:
+            ttnn.execute_trace(device, self._trace, cq_id=0, blocking=False)
+        return self._outputs
+
+    def close(self) -> None:
+        """Free the trace."""
+        if self._trace is not None:
+            ttnn.release_trace(self._executor.device, self._trace)
+            self._trace = None
+
+    def _run(self) -> dict[str, Handle]:
+        made = self._executor.run(self._executable, self.state)
+        for name, kept in self.state.items():
+            if name in made and made[name].buffer_address() != kept.buffer_address():
+                ttnn.copy(made[name], kept)
+        return made

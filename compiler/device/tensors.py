@@ -1,0 +1,84 @@
+"""Tensors between torch and ttnn, and the words of a plan in ttnn's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import ttnn
+
+from compiler.types import DType, Layout, Memory, TensorType
+
+DTYPES = {
+    DType.BFLOAT16: ttnn.bfloat16,
+    DType.FLOAT32: ttnn.float32,
+    DType.UINT32: ttnn.uint32,
+    DType.INT32: ttnn.int32,
+}
+LAYOUTS = {Layout.TILE: ttnn.TILE_LAYOUT, Layout.ROW_MAJOR: ttnn.ROW_MAJOR_LAYOUT}
+_INTERLEAVED = {Memory.DRAM: ttnn.DRAM_MEMORY_CONFIG, Memory.L1: ttnn.L1_MEMORY_CONFIG}
+_CARRIERS = {DType.BFLOAT16: torch.bfloat16, DType.UINT32: torch.int32, DType.INT32: torch.int32}
+"""What torch hands to ttnn; there is no rounding on the way, as floats are rounded already."""
+
+
+def memory_config(type: TensorType, device: Any) -> Any:
+    """Where a tensor of a type is kept: a sharded one's shards follow from its rows and the device's grid of cores."""
+    if type.memory is not Memory.L1_HEIGHT_SHARDED:
+        return _INTERLEAVED[type.memory or Memory.DRAM]
+    grid = device.compute_with_storage_grid_size()
+    rows = type.shard_rows(grid.x * grid.y)
+    cores = ttnn.num_cores_to_corerangeset(-(-type.padded_rows // rows), grid, row_wise=True)
+    shards = ttnn.ShardSpec(cores, [rows, type.padded_shape[-1]], ttnn.ShardOrientation.ROW_MAJOR)
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.HEIGHT_SHARDED, ttnn.BufferType.L1, shards)
+
+
+def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
+    """A ttnn tensor on the host.
+
+    With more rows than ``type`` says, by the number of devices, rows are split over the devices; else each gets all.
+    """
+    split = tuple(tensor.shape) != type.shape
+    mapper = ttnn.ShardTensorToMesh(device, dim=0) if split else ttnn.ReplicateTensorToMesh(device)
+    return ttnn.from_torch(
+        tensor.to(_CARRIERS.get(type.dtype, torch.float32)).contiguous(),
+        dtype=DTYPES[type.dtype],
+        layout=LAYOUTS[type.layout or Layout.TILE],
+        mesh_mapper=mapper,
+    )
+
+
+def to_device(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
+    """A ttnn tensor where its type says: on the device, or on the host until an op prepares it."""
+    if type.memory is Memory.HOST:
+        # An op that prepares weights wants them as they are, and brings them to all devices itself.
+        carrier = _CARRIERS.get(type.dtype, torch.float32)
+        return ttnn.from_torch(tensor.to(carrier).contiguous(), dtype=DTYPES[type.dtype])
+    return ttnn.to_device(to_host(tensor, type, device), device, memory_config=memory_config(type, device))
+
+
+def from_device(tensor: Any, device: Any) -> torch.Tensor:
+    """A tensor of the host, the devices' rows below each other: floats as float32, whole numbers as int64."""
+    read: torch.Tensor = ttnn.to_torch(tensor, mesh_composer=ttnn.ConcatMeshToTensor(device, dim=0))
+    return read.to(torch.float32 if read.is_floating_point() else torch.int64)
+
+
+def differences(tensor: Any, type: TensorType, device: Any) -> Iterator[str]:
+    """In what a ttnn tensor is not of a type: what was inferred, and what came."""
+    wanted_memory = memory_config(type, device)
+    for what, wanted, came in (
+        ("shape", list(type.shape), list(tensor.shape)),
+        ("padded shape", list(type.padded_shape), list(tensor.padded_shape)),
+        ("dtype", DTYPES[type.dtype], tensor.dtype),
+        ("layout", LAYOUTS[type.layout or Layout.TILE], tensor.layout),
+        ("memory", wanted_memory, tensor.memory_config()),
+    ):
+        if wanted != came:
+            yield f"{what}: {_say(wanted)} was inferred, ttnn made {_say(came)}"
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, ttnn.MemoryConfig):
+        placed = f"{str(value.memory_layout).split('.')[-1]} {str(value.buffer_type).split('.')[-1]}"
+        return placed if value.shard_spec is None else f"{placed} {value.shard_spec}"
+    return str(value).split(".")[-1]

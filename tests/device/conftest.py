@@ -1,0 +1,74 @@
+"""A device for tests: ttnn's mock, or with ``pytest --device`` what ttnn finds; docs/devices.md says how to use these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+from torch import Tensor
+
+from compiler.checking import PCC_BAR, correlation
+from compiler.device.findings import GraphCheck, Plan
+from compiler.device.session import Session
+from compiler.errors import DeviceError
+from compiler.executor import Executable
+
+Check = Callable[[Executable, Mapping[str, Tensor]], GraphCheck]
+
+
+@pytest.fixture(scope="session")
+def on_device(request: pytest.FixtureRequest) -> bool:
+    """Whether there are numbers: a mock computes none."""
+    return bool(request.config.getoption("--device"))
+
+
+@pytest.fixture(scope="session")
+def _opened(on_device: bool) -> Iterator[Session | DeviceError]:
+    with Session(None if on_device else "n150", time_limit=120) as session:
+        try:
+            session.call("compiler.device.checks:describe")
+        except DeviceError as error:
+            yield error
+        else:
+            yield session
+
+
+@pytest.fixture
+def session(_opened: Session | DeviceError, on_device: bool) -> Session:
+    """The device that all tests of a run share. After a crash or a hang it is opened anew."""
+    if isinstance(_opened, DeviceError):
+        if on_device:
+            pytest.skip(f"--device: {_opened}")
+        raise _opened
+    return _opened
+
+
+@pytest.fixture
+def check(session: Session, on_device: bool) -> Check:
+    """``check(executable, inputs)`` fails unless the device takes the graph.
+
+    Every op must be accepted, every result of the type that the compiler inferred, and nothing compiled twice. With
+    numbers, outputs must be those of the reference executor.
+    """
+
+    def accepted(executable: Executable, inputs: Mapping[str, Tensor]) -> GraphCheck:
+        plan = Plan.of(executable, executable.name, inputs if on_device else None)
+        found: GraphCheck = session.call("compiler.device.checks:check", plan)
+        assert found.complaints == ()
+        assert found.compiled_again == 0
+        if on_device:
+            made = session.call("compiler.device.checks:outputs", plan)
+            wanted = executable.run(inputs)
+            pcc = {name: correlation(made[name], tensor) for name, tensor in wanted.items()}
+            assert min(pcc.values(), default=1.0) >= PCC_BAR, pcc
+        return found
+
+    return accepted
+
+
+@pytest.fixture
+def numbers(session: Session, on_device: bool) -> Session:
+    """The device, for a test that needs what it computes."""
+    if not on_device:
+        pytest.skip("ttnn's mock computes no numbers: run with --device")
+    return session

@@ -1,0 +1,372 @@
+"""The environment of a mock device: what is made for it, and that ttnn runs under it on each board."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.device import mock
+from compiler.errors import DeviceError, InvalidArgument
+
+COMPILER = "runtime/sfpi/compiler/bin/riscv-tt-elf-g++"
+
+
+def root_of(environment: dict[str, str]) -> Path:
+    return Path(environment["TT_METAL_RUNTIME_ROOT"])
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file; Python's own compiled modules are left out."""
+    return {
+        str(file.relative_to(folder)): (file.lstat().st_size, file.lstat().st_mtime_ns)
+        for file in folder.rglob("*")
+        if "__pycache__" not in file.parts and (file.is_symlink() or not file.is_dir())
+    }
+
+
+@pytest.fixture
+def no_sfpi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without Tenstorrent's compiler, whatever this one has."""
+    monkeypatch.setattr(mock, "SYSTEM_SFPI", tmp_path / "nowhere")
+
+
+# --- what is made -----------------------------------------------------------------------------------------------------
+
+
+def test_the_root_is_the_installed_ttnn_and_the_stand_in(no_sfpi: None, tmp_path: Path) -> None:
+    root = root_of(mock.environment("n150", tmp_path / "cache"))
+    wheel = mock._wheel()
+    for name in ("tt_metal", "ttnn", "build", "runtime/hw"):
+        assert (root / name).readlink() == wheel / name
+    assert {part.name for part in (root / "runtime").iterdir()} == {
+        "sfpi",
+        *(part.name for part in (wheel / "runtime").iterdir()),
+    }
+    answer = subprocess.run([root / COMPILER, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    release = (wheel / "tt_metal/sfpi-version").read_text().split("sfpi_version='")[1].split("'")[0]
+    assert answer.stdout.startswith(f"riscv-tt-elf-g++ (tenstorrent/sfpi:{release}[")
+
+
+@pytest.mark.parametrize("board", ["n150", "n300", "p150", "p100"])
+def test_a_board_has_a_description(board: str, tmp_path: Path) -> None:
+    environment = mock.environment(board, tmp_path)
+    lines = Path(environment["TT_METAL_MOCK_CLUSTER_DESC_PATH"]).read_text().splitlines()
+    assert f"    - board_type: {board}" in lines
+    assert all(environment[name].startswith(f"{tmp_path}/mock-") for name in ("TT_METAL_CACHE", "TT_METAL_LOGS_PATH"))
+
+
+def test_there_is_a_description_of_every_board() -> None:
+    from compiler.options import BOARDS
+
+    assert {file.stem for file in (Path(mock.__file__).parent / "boards").iterdir()} == set(BOARDS)
+
+
+def test_only_the_wanted_variables_of_ttnn_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TT_METAL_SIMULATOR", "TT_METAL_INSPECTOR", "TT_METAL_VISIBLE_DEVICES", "TTNN_CONFIG_OVERRIDES"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TT_METAL_CACHE", "/somewhere/of/a/real/device")
+    monkeypatch.setenv("SOMETHING_ELSE", "2")
+    monkeypatch.delenv("TT_METAL_LOGGER_LEVEL", raising=False)
+    quiet = mock.environment("n150", tmp_path)
+    assert {name for name in quiet if name.startswith(("TT_", "TTNN_"))} == {
+        "TT_METAL_MOCK_CLUSTER_DESC_PATH",
+        "TT_METAL_RUNTIME_ROOT",
+        "TT_METAL_CACHE",
+        "TT_METAL_LOGS_PATH",
+        "TT_METAL_SHM_TRACKING_DISABLED",
+        "TT_METAL_LOGGER_LEVEL",
+    }
+    assert (quiet["SOMETHING_ELSE"], quiet["TT_METAL_LOGGER_LEVEL"]) == ("2", "FATAL")
+    assert quiet["TT_METAL_CACHE"].startswith(str(tmp_path))
+    monkeypatch.setenv("TT_METAL_LOGGER_LEVEL", "DEBUG")
+    assert mock.environment("n150", tmp_path)["TT_METAL_LOGGER_LEVEL"] == "DEBUG"
+
+
+def test_a_second_call_changes_nothing(no_sfpi: None, tmp_path: Path) -> None:
+    first = mock.environment("n150", tmp_path)
+    before = listing(tmp_path)
+    assert mock.environment("n150", tmp_path) == first
+    assert listing(tmp_path) == before and len(before) == 6
+
+
+def test_what_is_missing_or_wrong_is_made_again(no_sfpi: None, tmp_path: Path) -> None:
+    root = root_of(mock.environment("n150", tmp_path))
+    targets = {name: (root / name).readlink() for name in ("ttnn", "build")}
+    text = (root / COMPILER).read_text()
+    (root / "ttnn").unlink()
+    (root / "build").unlink()
+    (root / "build").symlink_to("/nowhere")
+    (root / COMPILER).write_text("#!/bin/sh\n")
+    assert root_of(mock.environment("n150", tmp_path)) == root
+    assert {name: (root / name).readlink() for name in targets} == targets
+    assert (root / COMPILER).read_text() == text
+
+
+def test_another_interpreter_has_another_folder(no_sfpi: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usual = root_of(mock.environment("n150", tmp_path))
+    (tmp_path / "a b").mkdir()
+    interpreter = tmp_path / "a b" / "it's python"
+    interpreter.write_text('#!/bin/sh\necho "$@"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    other = root_of(mock.environment("n150", tmp_path))
+    assert other != usual
+    answer = subprocess.run([other / COMPILER, "-c", "a b"], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.startswith(f"-ISE {other / COMPILER}.py riscv-tt-elf-g++ (tenstorrent/")
+    assert answer.stdout.endswith(" -c a b\n")
+
+
+def _environment(cache: Path, barrier: Any, results: Any) -> None:
+    barrier.wait(60)
+    results.put(mock.environment("n150", cache)["TT_METAL_RUNTIME_ROOT"])
+
+
+def test_processes_at_once_share_a_root(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    barrier, results = spawn.Barrier(4), spawn.Queue()
+    processes = [spawn.Process(target=_environment, args=(tmp_path, barrier, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    roots = {results.get(timeout=90) for _ in processes}
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert roots == {mock.environment("n150", tmp_path)["TT_METAL_RUNTIME_ROOT"]}
+    assert not list(tmp_path.rglob(".new-*"))
+    before = listing(tmp_path)
+    mock.environment("n150", tmp_path)
+    assert listing(tmp_path) == before, "the root was whole"
+
+
+# --- Tenstorrent's own compiler ---------------------------------------------------------------------------------------
+
+
+def fake_sfpi(folder: Path) -> Path:
+    compiler = folder / "compiler/bin/riscv-tt-elf-g++"
+    compiler.parent.mkdir(parents=True)
+    compiler.write_text("#!/bin/sh\n")
+    return folder
+
+
+def test_the_systems_compiler_is_taken_where_it_is(
+    no_sfpi: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    empty = mock.environment("n150", tmp_path / "cache")
+    monkeypatch.setattr(mock, "SYSTEM_SFPI", fake_sfpi(tmp_path / "opt/sfpi"))
+    real = mock.environment("n150", tmp_path / "cache")
+    assert (root_of(real) / "runtime/sfpi").readlink() == tmp_path / "opt/sfpi"
+    assert real["TT_METAL_CACHE"] != empty["TT_METAL_CACHE"], "real kernels and empty ones in one folder"
+
+
+def test_the_packages_compiler_comes_first(no_sfpi: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    empty = mock.environment("n150", tmp_path / "cache")
+    wheel = tmp_path / "site-packages/ttnn"
+    (wheel / "runtime").mkdir(parents=True)
+    for name in ("tt_metal", "ttnn", "build", "runtime/hw"):
+        (wheel / name).symlink_to(mock._wheel() / name)
+    (wheel / "runtime/sfpi/compiler").mkdir(parents=True)
+    monkeypatch.setattr(mock, "_wheel", lambda: wheel)
+    without = root_of(mock.environment("n150", tmp_path / "cache"))
+    assert (without / f"{COMPILER}.py").is_file(), "there is a folder for the compiler, but no compiler in it"
+
+    (wheel / "runtime/sfpi/compiler").rmdir()
+    (wheel / "runtime/sfpi").rmdir()
+    fake_sfpi(wheel / "runtime/sfpi")
+    monkeypatch.setattr(mock, "SYSTEM_SFPI", fake_sfpi(tmp_path / "opt/sfpi"))
+    real = mock.environment("n150", tmp_path / "cache")
+    assert (root_of(real) / "runtime/sfpi").readlink() == wheel / "runtime/sfpi"
+    assert real["TT_METAL_CACHE"] != empty["TT_METAL_CACHE"]
+
+
+# --- where the cache is -----------------------------------------------------------------------------------------------
+
+
+def test_the_cache_folder_is_the_first_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv(mock.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert mock.cache_folder() == Path("/home/me/.cache/speecht5-ttnn")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/counts/as/none")
+    assert mock.cache_folder() == Path("/home/me/.cache/speecht5-ttnn")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert mock.cache_folder() == Path("/xdg/speecht5-ttnn")
+    monkeypatch.setenv(mock.CACHE_VARIABLE, "~/mine")
+    assert mock.cache_folder() == Path("/home/me/mine")
+    monkeypatch.chdir(tmp_path)
+    assert mock.cache_folder("here") == tmp_path / "here"
+
+
+@pytest.fixture
+def home_with_a_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Returns the temporary folder that takes the place of such a home's cache."""
+    monkeypatch.setenv("HOME", str(tmp_path / "my home"))
+    for name in (mock.CACHE_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / f"speecht5-ttnn-{os.getuid()}"
+
+
+def test_a_home_with_a_space_has_its_cache_elsewhere(home_with_a_space: Path) -> None:
+    assert mock.cache_folder() == home_with_a_space
+    assert home_with_a_space.stat().st_mode & 0o777 == 0o700
+    assert mock.cache_folder() == home_with_a_space, "and again, now that it is there"
+
+
+def test_a_temporary_folder_that_others_can_use_is_refused(home_with_a_space: Path) -> None:
+    home_with_a_space.mkdir()
+    home_with_a_space.chmod(0o777)
+    with pytest.raises(DeviceError, match=f"no folder that only this user can use. Set {mock.CACHE_VARIABLE}"):
+        mock.cache_folder()
+
+
+def test_a_link_in_the_place_of_the_temporary_folder_is_refused(home_with_a_space: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    home_with_a_space.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DeviceError, match="no folder that only this user can use"):
+        mock.cache_folder()
+
+
+def test_spaces_everywhere_are_refused(home_with_a_space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/my tmp")
+    with pytest.raises(DeviceError, match=f"/my home/.*/my tmp/.*Set {mock.CACHE_VARIABLE}"):
+        mock.cache_folder()
+
+
+@pytest.mark.parametrize("character", [" ", "'", "$", ";", "(", "*", "\n"])
+def test_a_path_that_ttnn_cannot_take_is_refused(character: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=f"cannot take.*Set {mock.CACHE_VARIABLE} to a path of letters"):
+        mock.environment("n150", tmp_path / f"a{character}b")
+    assert not list(tmp_path.iterdir())
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_board_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="board='n151' is not known: choose one of n150, n300, p100, p150"):
+        mock.environment("n151", tmp_path)
+
+
+def test_a_cache_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DeviceError, match=r"cannot be used: .*Not a directory") as raised:
+        mock.environment("n150", tmp_path / "file" / "cache")
+    assert str(tmp_path / "file" / "cache") in str(raised.value)
+    assert f"Set {mock.CACHE_VARIABLE} to a folder that can be written" in str(raised.value)
+
+
+def test_something_else_in_the_place_of_a_link_is_refused(tmp_path: Path) -> None:
+    root = root_of(mock.environment("n150", tmp_path))
+    (root / "ttnn").unlink()
+    (root / "ttnn").mkdir()
+    with pytest.raises(DeviceError, match=r"Is a directory.*/root/ttnn"):
+        mock.environment("n150", tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="the superuser can write everywhere")
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    mock.environment("n150", tmp_path)
+    (kernels,) = tmp_path.glob("mock-*/kernels")
+    kernels.chmod(0o500)
+    with pytest.raises(DeviceError, match="Permission denied"):
+        mock.environment("n150", tmp_path)
+
+
+def test_an_installation_that_lacks_parts_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ttnn/tt_metal").mkdir(parents=True)
+    (tmp_path / "ttnn/__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "ttnn", raising=False)
+    with pytest.raises(DeviceError, match="tt_metal/pre-compiled, ttnn, build, runtime is missing there") as raised:
+        mock.environment("n150", tmp_path / "cache")
+    assert str(tmp_path / "ttnn") in str(raised.value)
+
+
+def test_neither_ttnn_nor_torch_is_imported(tmp_path: Path) -> None:
+    code = f"""import sys
+from compiler.device import mock
+mock.environment("n150", {str(tmp_path)!r})
+print({{"ttnn", "torch"}} & set(sys.modules))"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "set()\n"
+
+
+# --- ttnn on the mock -------------------------------------------------------------------------------------------------
+
+RUN = """
+import sys
+import torch
+import ttnn
+
+if sys.argv[1] == "n300":
+    workers = ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.WORKER)
+    device = ttnn.open_mesh_device(ttnn.MeshShape(1, 2), dispatch_core_config=workers)
+else:
+    device = ttnn.open_device(device_id=0)
+tiles = dict(dtype=ttnn.bfloat16, layout=ttnn.TILE_LAYOUT, device=device)
+x = ttnn.from_torch(torch.ones(1, 32, 64), **tiles)
+weight = ttnn.from_torch(torch.ones(64, 96), **tiles)
+result = ttnn.linear(ttnn.add(x, x), weight, activation="relu")
+grid = device.compute_with_storage_grid_size()
+print(f"{grid.x}x{grid.y}", ttnn.get_num_devices(), list(result.shape))
+with open("/proc/self/maps") as maps:
+    print("shared:", [line for line in maps if "/dev/shm/" in line])
+(ttnn.close_mesh_device if sys.argv[1] == "n300" else ttnn.close_device)(device)
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize(
+    ("board", "expected"),
+    [
+        ("n150", "8x8 1 [1, 32, 96]"),
+        pytest.param("n300", "8x7 2 [1, 32, 96]", marks=pytest.mark.slow),
+        pytest.param("p150", "13x10 1 [1, 32, 96]", marks=pytest.mark.slow),
+        pytest.param("p100", "11x10 1 [1, 32, 96]", marks=pytest.mark.slow),
+    ],
+)
+def test_ttnn_opens_the_board_and_leaves_nothing_behind(board: str, expected: str, cache: Path, tmp_path: Path) -> None:
+    environment = mock.environment(board, cache)
+    for name in ("home", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    wheel = mock._wheel()
+    before = listing(wheel)
+    result = subprocess.run(
+        [sys.executable, "-c", RUN, board],
+        cwd=tmp_path / "work",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{expected}\nshared: []\n", "")
+    assert list(Path(environment["TT_METAL_CACHE"]).rglob("*.elf")), "no kernel was compiled"
+    assert listing(wheel) == before
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_two_processes_compile_into_one_new_cache(tmp_path: Path) -> None:
+    environment = mock.environment("n150", tmp_path / "cache")
+    command = [sys.executable, "-c", RUN, "n150"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **pipes) for _ in range(2)]
+    try:
+        outputs = [process.communicate(timeout=180) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert {errors for _, errors in outputs} == {""}

@@ -1,0 +1,26 @@
+"""Every case of the lowering through ttnn: what the lowering emits, a device takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import compiler.pipeline  # noqa: F401, registers the rules
+from compiler.constants import Weights
+from compiler.executor import Executable
+from compiler.types import DType
+from lowering import rules
+from tests.device.conftest import Check
+from tests.lowering.cases import CASES, Case
+
+
+def lowered(case: Case) -> tuple[Executable, dict[str, torch.Tensor]]:
+    drawn = case.sketch()
+    return Executable(rules.lower(drawn.graph, DType.BFLOAT16), Weights(drawn.weights)), dict(drawn.inputs)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_device_takes_what_the_lowering_emits(case: Case, check: Check) -> None:
+    executable, inputs = lowered(case)
+    found = check(executable, inputs)
+    assert found.accepted == found.equal == found.ops == len(executable.graph.nodes)
