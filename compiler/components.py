@@ -231,7 +231,7 @@ def row_width(config: SpeechT5Config) -> int:
 
 
 def cache_shapes(config: SpeechT5Config, batch: int, steps: int) -> dict[str, tuple[int, ...]]:
-    """A step's caches [batch, heads, steps, head in whole tiles]: key and value of each decoder layer, then what it made.
+    """A step's caches [batch, heads, steps, head in whole tiles]: keys and values of each layer, then what it made.
 
     The last two hold frames and probabilities to stop, as rows of :func:`row_width`.
     """

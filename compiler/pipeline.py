@@ -29,6 +29,7 @@ from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
+from passes.gather_relative_positions import GatherRelativePositions
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
@@ -44,6 +45,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
     SplitConcat(INVARIANT),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights

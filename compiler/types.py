@@ -21,6 +21,7 @@ class DType(Enum):
     INT64 = "i64"
     INT32 = "i32"
     UINT32 = "u32"
+    UINT16 = "u16"
     BOOL = "bool"
 
     @property
@@ -30,7 +31,7 @@ class DType(Enum):
     @property
     def bytes(self) -> int:
         """Bytes of one element."""
-        return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.INT64: 8}.get(self, 4)
+        return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.UINT16: 2, DType.INT64: 8}.get(self, 4)
 
     @property
     def on_host(self) -> torch.dtype:
@@ -50,7 +51,10 @@ _FROM_TORCH = {
     torch.int32: DType.INT32,
     torch.bool: DType.BOOL,
 }
-_TORCH = {dtype: source for source, dtype in _FROM_TORCH.items()} | {DType.UINT32: torch.int64}
+_TORCH = {dtype: source for source, dtype in _FROM_TORCH.items()} | {
+    DType.UINT32: torch.int64,
+    DType.UINT16: torch.int64,
+}
 
 
 class Layout(Enum):

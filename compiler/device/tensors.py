@@ -14,11 +14,17 @@ DTYPES = {
     DType.BFLOAT16: ttnn.bfloat16,
     DType.FLOAT32: ttnn.float32,
     DType.UINT32: ttnn.uint32,
+    DType.UINT16: ttnn.uint16,
     DType.INT32: ttnn.int32,
 }
 LAYOUTS = {Layout.TILE: ttnn.TILE_LAYOUT, Layout.ROW_MAJOR: ttnn.ROW_MAJOR_LAYOUT}
 _INTERLEAVED = {Memory.DRAM: ttnn.DRAM_MEMORY_CONFIG, Memory.L1: ttnn.L1_MEMORY_CONFIG}
-_CARRIERS = {DType.BFLOAT16: torch.bfloat16, DType.UINT32: torch.int32, DType.INT32: torch.int32}
+_CARRIERS = {
+    DType.BFLOAT16: torch.bfloat16,
+    DType.UINT32: torch.int32,
+    DType.UINT16: torch.int32,
+    DType.INT32: torch.int32,
+}
 """What torch hands to ttnn; there is no rounding on the way, as floats are rounded already."""
 
 

@@ -33,7 +33,7 @@ def test_a_near_miss_names_pass_node_and_reason() -> None:
     assert miss.graph is recorder.records[-1].graph and miss.node is miss.graph.nodes[1]
     assert str(miss) == (
         "%1: f32[2,5] = aten.mul.Tensor(self=%0, other=2)  # attention (line:3)\n"
-        "  not fused: the linear's result is read elsewhere"
+        "  not fused: the result in between is read elsewhere"
     )
 
 

@@ -1,4 +1,4 @@
-"""A device for tests: ttnn's mock, or with ``pytest --device`` what ttnn finds; docs/devices.md says how to use these."""
+"""A device for tests: ttnn's mock, or with ``pytest --device`` what ttnn finds: see docs/devices.md."""
 
 from __future__ import annotations
 

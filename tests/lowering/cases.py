@@ -276,10 +276,18 @@ def next_row(s: Sketch) -> Value:
     return s(ops.embedding.default, s.w(20, 8), s(ops.add.Tensor, position(s, 11), 1))
 
 
+def gather(s: Sketch, width: int, *shape: int) -> Value:
+    """Elements of rows of ``width``, at indices of ``shape``."""
+    index = s.weight(torch.randint(width, shape, generator=s.random))
+    return s(ops.gather.default, s.x(*shape[:-1], width), -1, index)
+
+
 LINEAR = (
     moved("embedding of a batch of tokens", lambda s: s(ops.embedding.default, s.w(11, 16), indices(s, 11, 2, 5))),
     moved("embedding of one text with padding", lambda s: s(ops.embedding.default, s.w(9, 33), indices(s, 9, 1, 7), 1)),
     moved("embedding of a vector", lambda s: s(ops.embedding.default, s.w(20, 8), indices(s, 20, 6))),
+    moved("gather of each row", lambda s: gather(s, 7, 2, 3, 5)),
+    moved("gather of a vector", lambda s: gather(s, 40, 33)),
     moved("embedding of the last position", lambda s: s(ops.embedding.default, s.w(20, 8), position(s, 19))),
     moved("embedding in a table that is an input", lambda s: s(ops.embedding.default, s.x(6, 64), position(s, 4))),
     moved("embedding of the next position", next_row),
