@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from compiler.device.executor import TtnnExecutor
 from compiler.device.reasons import reason
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
+
+if TYPE_CHECKING:
+    from compiler.device.executor import TtnnExecutor
 
 MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
 """The variable that names a mock's board."""
@@ -42,6 +44,8 @@ def open_device(devices: int | None = None, *, trace: bool | None = None) -> Ite
     if trace and mock:
         raise InvalidArgument("trace=True: ttnn's mock device cannot capture a trace; leave it out, or take a card")
     import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
+
+    from compiler.device.executor import TtnnExecutor  # noqa: PLC0415, needs ttnn
 
     traced = not mock if trace is None else trace
     settings = {"trace_region_size": TRACE_REGION} if traced else {}
