@@ -9,7 +9,7 @@ import json
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -204,9 +204,15 @@ def check(
         bool, typer.Option("--device", help="Take the card or simulator that ttnn finds, and compare its numbers.")
     ] = False,
     time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for one op.")] = 600.0,
+    budgets: Annotated[
+        bool, typer.Option("--budgets", help="Compare the plan of --full-size on the n150 with its budgets instead.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
+    if budgets:
+        _check_budgets(as_json)
+        return
     with refusals():
         from compiler.options import BOARDS  # noqa: PLC0415
 
@@ -233,6 +239,23 @@ def check(
         for line in checking.complaints(found):
             typer.echo(line, err=True)
     if not all(made.passed for made in found):
+        raise typer.Exit(1)
+
+
+def _check_budgets(as_json: bool) -> None:
+    with refusals():
+        from compiler import budgets, checking  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            found, rows = budgets.reckon(_full_size(), stage)
+        if as_json:
+            typer.echo(json.dumps({"check": found.as_dict(), "budgets": budgets.as_dicts(rows)}, indent=2))
+        else:
+            tables(checking.table([found]), budgets.table(rows))
+        for line in checking.complaints([found]):
+            typer.echo(line, err=True)
+    if not (found.passed and all(row.met for row in rows)):
         raise typer.Exit(1)
 
 
@@ -288,8 +311,8 @@ def bench(
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
-        from compiler import cost_report  # noqa: PLC0415
-        from compiler.benchmark import budgets, contenders, page  # noqa: PLC0415
+        from compiler import budgets, cost_report  # noqa: PLC0415
+        from compiler.benchmark import contenders, page  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
 
         groups = [name.strip() for name in only.split(",") if name.strip()]
@@ -297,12 +320,13 @@ def bench(
         about = page.machine()
         with quiet(), progress_bar() as stage:
             rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
-            stage("reckoning the plan")
-            figures, costs = budgets.plan(contenders.model())
+            stage("checking the plan")
+            _, figures = budgets.reckon(contenders.model(), stage)
+            costs = cost_report.plan_costs(contenders.model())
         if as_json:
             typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
         else:
-            tables(page.table(rows), page.budget_table(figures), cost_report.time_table(costs))
+            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs))
             typer.echo(cost_report.input_text())
             if page.warning(about):
                 typer.echo(page.warning(about), err=True)
@@ -343,10 +367,12 @@ def _compiled(
 
     with quiet(), progress_bar() as stage:
         stage("loading the model")
-        if full_size:
-            from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
-
-            loaded = SpeechT5ForTextToSpeech(SpeechT5Config())
-        else:
-            loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+        loaded = _full_size() if full_size else checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
     return CompiledSpeechT5(loaded, options)
+
+
+def _full_size() -> Any:
+    """A model of transformers' default configuration."""
+    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+    return SpeechT5ForTextToSpeech(SpeechT5Config())
