@@ -136,10 +136,19 @@ def test_the_loop_releases_where_it_is_interrupted(session: Session) -> None:
     assert tape[-3:] == ["step 3", "release_trace", "interrupted"]
 
 
-def test_a_trace_on_a_mock_is_refused_before_it_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(opening.MOCK, "n150.yaml")
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        (opening.MOCK, "ttnn's mock device cannot capture a trace"),
+        (opening.SLOW_DISPATCH, "with TT_METAL_SLOW_DISPATCH_MODE ttnn cannot capture a trace"),
+    ],
+)
+def test_a_trace_where_there_can_be_none_is_refused_before_it_crashes(
+    variable: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
     with (
-        pytest.raises(InvalidArgument, match="trace=True: ttnn's mock device cannot capture a trace; leave it out"),
+        pytest.raises(InvalidArgument, match=f"trace=True: {reason}; leave it out, or take a card"),
         opening.open_device(trace=True),
     ):
         pass
