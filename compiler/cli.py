@@ -1,4 +1,4 @@
-"""The command line: ``speak``, ``compile``, ``inspect``, ``check`` and ``ops``.
+"""The command line: ``speak``, ``compile``, ``inspect``, ``check``, ``cost``, ``bench`` and ``ops``.
 
 Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
 """
@@ -158,6 +158,9 @@ def inspect(
     ],
     stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List what each fusion nearly matched instead, and why it did not.")
+    ] = False,
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
@@ -175,6 +178,10 @@ def inspect(
             recorder = compiled.stages(graph, text=text, steps=steps)
         if list_stages:
             tables(report.stage_table(recorder))
+        elif explain:
+            from compiler import explain as explaining  # noqa: PLC0415
+
+            typer.echo(explaining.to_text(recorder))
         else:
             typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
 
@@ -227,6 +234,81 @@ def check(
             typer.echo(line, err=True)
     if not all(made.passed for made in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    graph: Annotated[
+        str | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
+    ] = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "bfloat16",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
+    with refusals():
+        compiled = _compiled(model, precision, board, batch_size)
+        from compiler import cost_report, report  # noqa: PLC0415
+        from compiler.boards import BOARDS  # noqa: PLC0415
+        from compiler.speecht5 import GRAPHS  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            names = [graph] if graph else GRAPHS
+            made = {name: compiled.graph(name, text=text, steps=steps).graph for name in names}
+        sizes = report.lengths(compiled, text=text, steps=steps)
+        costs = [cost_report.graph_cost(name, one) for name, one in made.items()]
+        if as_json:
+            inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
+            modelled = [cost_report.as_dict(one) for one in costs]
+            typer.echo(json.dumps({"precision": precision, **sizes, "inputs": inputs, "graphs": modelled}, indent=2))
+            return
+        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}"
+        detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
+        tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
+        typer.echo(cost_report.input_text())
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        str, typer.Option(metavar="GROUP,...", help="Of step, speech, compiling, layers, memory. By default all.")
+    ] = "",
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds of each group; few are quick.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    pages: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write benchmarks.md and benchmarks.svg there.")
+    ] = None,
+) -> None:
+    """Measure speed beside Hugging Face and torch.compile, and reckon the plan's budgets: some ten minutes."""
+    with refusals():
+        if pages is not None and not pages.is_dir():
+            raise InvalidArgument(f"--pages {pages} is no folder: make it first")
+        from compiler import cost_report  # noqa: PLC0415
+        from compiler.benchmark import budgets, contenders, page  # noqa: PLC0415
+        from compiler.benchmark import rows as benchmark  # noqa: PLC0415
+
+        groups = [name.strip() for name in only.split(",") if name.strip()]
+        benchmark.check(groups, rounds)
+        about = page.machine()
+        with quiet(), progress_bar() as stage:
+            rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
+            stage("reckoning the plan")
+            figures, costs = budgets.plan(contenders.model())
+        if as_json:
+            typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
+        else:
+            tables(page.table(rows), page.budget_table(figures), cost_report.time_table(costs))
+            typer.echo(cost_report.input_text())
+            if page.warning(about):
+                typer.echo(page.warning(about), err=True)
+        if pages is not None:
+            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
+            page.plot(rows, pages / "benchmarks.svg")
 
 
 @app.command()

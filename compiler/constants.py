@@ -112,29 +112,33 @@ def parameters(expression: Expression) -> Iterator[str]:
 
 
 class Weights:
-    """The parameters of one model, and the expressions already computed from them, each once.
+    """The parameters of one model, and the constants that executors made of them.
 
-    ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied.
+    ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied. What is computed on the
+    way to a constant is not kept: memory holds each weight in the form that is used.
     """
 
     def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
         self._parameters = dict(parameters)
-        self._computed: dict[Expression, torch.Tensor] = {}
         self.bound: dict[tuple[Expression, object], torch.Tensor] = {}
         """Constants as executors hold them, by expression and element type."""
 
     def __getitem__(self, expression: Expression) -> torch.Tensor:
-        """The value of an expression; ``KeyError`` for a parameter that the model does not have."""
+        """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
+        return self._value(expression, {})
+
+    def _value(self, expression: Expression, known: dict[Expression, torch.Tensor]) -> torch.Tensor:
+        """The value of an expression; what it has several times is computed once."""
         if isinstance(expression, Parameter):
             return self._parameters[expression.name]
         if isinstance(expression, Literal):
             return expression.tensor
-        if expression not in self._computed:
-            operands = [(name, self[operand]) for name, operand in expression.operands]
+        if expression not in known:
+            operands = [(name, self._value(operand, known)) for name, operand in expression.operands]
             with torch.no_grad():
                 made = expression.op.apply(operands, dict(expression.attributes))
-            self._computed[expression] = made if expression.index is None else made[expression.index]
-        return self._computed[expression]
+            known[expression] = made if expression.index is None else made[expression.index]
+        return known[expression]
 
     def __contains__(self, name: str) -> bool:
         return name in self._parameters

@@ -16,7 +16,13 @@ from compiler.types import DType, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
-VIEWS = ("ttnn.reshape", "ttnn.permute", "ttnn.slice", "ttnn.expand")
+VIEWS = (
+    "ttnn.reshape",
+    "ttnn.permute",
+    "ttnn.slice",
+    "ttnn.expand",
+    "ttnn.experimental.nlp_create_qkv_heads",
+)
 """Ops that are views in torch: on the device only a reshape is."""
 
 
@@ -61,6 +67,10 @@ class Executable:
 
     def __hash__(self) -> int:
         return hash(self.graph)
+
+    def prepare(self) -> None:
+        """Bind the weights now: the first run does it otherwise."""
+        _ = self._constants
 
     def run(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str] = ()) -> dict[str, torch.Tensor]:
         """Run on inputs by name; the outputs by name, floats as float32 tensors.

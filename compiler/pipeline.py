@@ -7,50 +7,75 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
+from compiler.components import INVARIANT
 from compiler.errors import InvalidGraph
 from compiler.graph import Graph
 from compiler.types import DType
 from compiler.verify import Stage, verify
 from passes.base import FOLDED, Pass, Property
+from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
+from passes.compose_linears import ComposeLinears
+from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.fold_padding import FoldPadding
+from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
+from passes.fuse_bias import FuseBias
+from passes.fuse_residual import FuseResidual
+from passes.gather_relative_positions import GatherRelativePositions
+from passes.mask_by_index import MaskByIndex
+from passes.shard_convolutions import ShardConvolutions
+from passes.split_concat import SplitConcat
+from passes.split_heads import SplitHeads
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
     Canonicalize(),  # one spelling for each op, so that patterns need to know only one
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
-    FoldScale(),  # the query's scale goes into its projection
+    FoldScale(),  # the query's scale goes into its projection, dropout's into the next layer
     ConcatenateLinears(),  # frames and stops are one product
     FoldConstants(),  # its weights
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
+    SplitConcat(INVARIANT),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
+    ComposeLinears(),  # the end of the prenet is one product
+    FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
+    FoldConstants(),  # what the folds since then wrote down
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (
+    CancelPermutes(),  # convolutions hand on channels as the device wants them
+    FuseBias(),  # a position's row comes in as a bias
     FuseActivation(),  # one device program instead of two
-    EliminateCommonSubexpressions(),  # layers share the position in the form that their caches take
+    FuseResidual(),  # a norm adds its residual itself
+    SplitHeads(),  # queries, keys and values from one product
+    ConcatHeads(),  # attention lays its heads side by side itself
+    MaskByIndex(),  # padding is masked once for all of the encoder's layers
+    EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
+    ShardConvolutions(),  # what passes between convolutions stays where they leave it
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one stage made: for tables and for inspection."""
+    """What one stage made: for tables and for inspection. ``step`` is the pass, where the stage is one."""
 
     stage: str
     graph: Graph
     seconds: float
+    step: Pass | None = None
 
 
 @dataclass
@@ -59,10 +84,10 @@ class Recorder:
 
     records: list[Record] = field(default_factory=list)
 
-    def timed(self, stage: str, work: Callable[[], Graph]) -> Graph:
+    def timed(self, stage: str, work: Callable[[], Graph], step: Pass | None = None) -> Graph:
         begin = time.perf_counter()
         graph = work()
-        self.records.append(Record(stage, graph, time.perf_counter() - begin))
+        self.records.append(Record(stage, graph, time.perf_counter() - begin, step))
         return graph
 
 
@@ -74,7 +99,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Rec
     recorder = recorder or Recorder()
     for step in passes:
         before = graph
-        graph = recorder.timed(step.name, lambda step=step, before=before: step.run(before))  # type: ignore[misc]
+        graph = recorder.timed(step.name, lambda step=step, before=before: step.run(before), step)  # type: ignore[misc]
         if graph is not before:
             verify(graph, stage, after=step.name)
         _check(graph, step.ensures, step.name)

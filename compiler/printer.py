@@ -13,26 +13,29 @@ UNDEFINED = "?"
 
 def to_text(graph: Graph, origins: bool = True) -> str:
     """The graph as text. Constants are shown by name, type and expression, never as data."""
-    names: dict[Value, str] = {port.value: f"%{port.name}" for port in graph.inputs}
-    names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
-    count = 0
-    for node in graph.nodes:
-        for result in node.results:
-            names[result] = f"%{count}"
-            count += 1
+    names = value_names(graph)
     lines = [f"graph {graph.name} {{"]
     lines += _section("inputs", (f"{names[p.value]}: {p.value.type}" for p in graph.inputs))
     lines += _section("constants", (f"{names[c.value]}: {c.value.type} = {c.expression}" for c in graph.constants))
-    lines += _section("nodes", (_node(node, names, origins) for node in graph.nodes))
+    lines += _section("nodes", (node_text(node, names, origins) for node in graph.nodes))
     lines += _section("outputs", (f"{p.name} = {names.get(p.value, UNDEFINED)}" for p in graph.outputs))
     return "\n".join([*lines, "}"])
+
+
+def value_names(graph: Graph) -> dict[Value, str]:
+    """The names that :func:`to_text` gives to the values of a graph."""
+    names: dict[Value, str] = {port.value: f"%{port.name}" for port in graph.inputs}
+    names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
+    results = (result for node in graph.nodes for result in node.results)
+    return names | {result: f"%{count}" for count, result in enumerate(results)}
 
 
 def _section(title: str, rows: Iterable[str]) -> list[str]:
     return [f"  {title}:", *(f"    {row}" for row in rows)]
 
 
-def _node(node: Node, names: dict[Value, str], origins: bool) -> str:
+def node_text(node: Node, names: dict[Value, str], origins: bool = True) -> str:
+    """One node as :func:`to_text` prints it, ``names`` being those of its graph."""
     results = ", ".join(f"{names[r]}: {r.type}" for r in node.results)
     operands = [f"{name or UNDEFINED}={names.get(v, UNDEFINED)}" for name, v in zip_longest(node.names, node.operands)]
     attributes = [f"{name}={show(value)}" for name, value in node.attributes]

@@ -10,11 +10,12 @@ from rich.table import Table
 
 from compiler.analysis import critical_path
 from compiler.buckets import bucket_for
+from compiler.cost import work
 from compiler.errors import InvalidArgument
 from compiler.graph import Graph
 from compiler.pipeline import Record, Recorder
 from compiler.speecht5 import GRAPHS, CompiledSpeechT5
-from lowering.table import TtnnOp, cost
+from lowering.table import TtnnOp
 
 FINAL = "final"
 """Another name of the last stage."""
@@ -69,7 +70,7 @@ def report(compiled: CompiledSpeechT5, name: str, *, text: int = 1, steps: int =
         sum(c.value.type.elements for c in final.constants),
         sum(c.value.type.bytes for c in final.constants),
         peak_bytes(final),
-        sum(cost(node).flops for node in final.nodes),
+        sum(work(node).flops for node in final.nodes),
         (tracing, *(StageTime(stage, r.seconds, len(r.graph.nodes)) for stage, r in named.items())),
     )
 

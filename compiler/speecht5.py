@@ -78,10 +78,11 @@ class CompiledSpeechT5:
     model: nothing that happens to the model afterwards has an effect.
     """
 
-    def __init__(self, model: Any, options: CompileOptions) -> None:
+    def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
+        """``owned``: nobody else has the model, so that no snapshot of it is needed."""
         self.options = options
         self.limits = Limits.of(checkpoint.checked(model).config, options)
-        self._model = copy.deepcopy(model).eval().requires_grad_(False).to("cpu", torch.float32)
+        self._model = _prepared(model) if owned else _snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
@@ -216,6 +217,29 @@ class CompiledSpeechT5:
         return Executable(lowered, self._weights), recorder
 
 
+def _snapshot(model: Any) -> Any:
+    """A copy of a model in evaluation mode, floats in float32, on the CPU.
+
+    A tensor is copied when either side writes to it, so memory holds each weight once as long as nobody does. The copy
+    goes to the writer, in new memory; what is written past torch, through a NumPy view from before, nobody notices.
+    Weights that are not in torch's own memory, but for example mapped from a file, are copied now.
+    """
+    tensors = {id(t): _copied_on_write(t.detach()) for t in [*model.parameters(), *model.buffers()]}
+    parameters = {id(p): torch.nn.Parameter(tensors[id(p)], requires_grad=False) for p in model.parameters()}
+    return _prepared(copy.deepcopy(model, tensors | parameters))
+
+
+def _copied_on_write(tensor: Tensor) -> Tensor:
+    try:
+        return torch._lazy_clone(tensor)
+    except RuntimeError:  # torch did not allocate its memory
+        return tensor.clone()
+
+
+def _prepared(model: Any) -> Any:
+    return model.eval().requires_grad_(False).to("cpu", torch.float32)
+
+
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
@@ -228,8 +252,9 @@ def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     if unknown:
         raise InvalidArgument(f"unknown options {', '.join(unknown)}: the options are {', '.join(sorted(known))}")
     chosen = CompileOptions(**options)
-    loaded = checkpoint.load_model(str(model)) if isinstance(model, str | Path) else checkpoint.checked(model)
-    compiled = CompiledSpeechT5(loaded, chosen)
+    stored = isinstance(model, str | Path)
+    loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)
+    compiled = CompiledSpeechT5(loaded, chosen, owned=stored)
     for name in ("encoder", "utterance", "decoder_step", "postnet"):
         compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
     return compiled

@@ -21,6 +21,7 @@ class DType(Enum):
     INT64 = "i64"
     INT32 = "i32"
     UINT32 = "u32"
+    UINT16 = "u16"
     BOOL = "bool"
 
     @property
@@ -30,7 +31,7 @@ class DType(Enum):
     @property
     def bytes(self) -> int:
         """Bytes of one element."""
-        return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.INT64: 8}.get(self, 4)
+        return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.UINT16: 2, DType.INT64: 8}.get(self, 4)
 
     @property
     def on_host(self) -> torch.dtype:
@@ -50,7 +51,10 @@ _FROM_TORCH = {
     torch.int32: DType.INT32,
     torch.bool: DType.BOOL,
 }
-_TORCH = {dtype: source for source, dtype in _FROM_TORCH.items()} | {DType.UINT32: torch.int64}
+_TORCH = {dtype: source for source, dtype in _FROM_TORCH.items()} | {
+    DType.UINT32: torch.int64,
+    DType.UINT16: torch.int64,
+}
 
 
 class Layout(Enum):
@@ -61,11 +65,17 @@ class Layout(Enum):
 
 
 class Memory(Enum):
-    """Which memory holds a tensor: the device's, interleaved over its banks, or the host's until an op prepares it."""
+    """Which memory holds a tensor, and how it is spread: over all banks page by page, unless the name says else.
+
+    ``HOST`` is where a weight waits until its op prepares it. ``L1_HEIGHT_SHARDED``: the rows, all dimensions but the
+    last taken together, are dealt out in runs of whole tiles, one run a core, all columns with them;
+    :meth:`TensorType.shard_rows` gives the length of a run. So the type and a grid of cores say the whole shard spec.
+    """
 
     HOST = "host"
     DRAM = "dram"
     L1 = "l1"
+    L1_HEIGHT_SHARDED = "l1_height_sharded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,15 @@ class TensorType:
     def bytes(self) -> int:
         """Bytes as stored, padding included."""
         return math.prod(self.padded_shape) * self.dtype.bytes
+
+    @property
+    def padded_rows(self) -> int:
+        """Rows as stored, all dimensions but the last taken together."""
+        return math.prod(self.padded_shape[:-1])
+
+    def shard_rows(self, cores: int) -> int:
+        """Rows in each core's run when they are dealt out evenly to at most ``cores`` cores, in whole tiles."""
+        return round_up(-(-self.padded_rows // cores), TILE)
 
     def with_(self, **changes: object) -> Self:
         """This type with some of its fields replaced."""

@@ -3,13 +3,25 @@
 Importing the package registers all of them.
 """
 
-from lowering import attention, convolution, elementwise, embedding, linear, normalization, position, reduction, shape
+from lowering import (
+    attention,
+    convolution,
+    elementwise,
+    embedding,
+    heads,
+    linear,
+    normalization,
+    position,
+    reduction,
+    shape,
+)
 
 __all__ = [
     "attention",
     "convolution",
     "elementwise",
     "embedding",
+    "heads",
     "linear",
     "normalization",
     "position",

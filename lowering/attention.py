@@ -27,6 +27,7 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
     "the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
     left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
     flops=_attention_flops,
+    matrix=True,
 )
 def attention(
     numerics: Numerics,
@@ -36,8 +37,12 @@ def attention(
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
     scale: float = 1.0,
+    output_concat_heads: bool = False,
 ) -> Tensor:
-    """Queries [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d]."""
+    """Queries [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d].
+
+    With ``output_concat_heads`` the heads are laid side by side: [b, 1, s, h * d].
+    """
     scores = numerics.round(input_tensor_q @ input_tensor_k.mT)
     if scale != 1.0:
         scores = numerics.round(scores * scale)
@@ -45,7 +50,8 @@ def attention(
         scores = numerics.round(scores + attn_mask)
     weights = numerics.round((scores - scores.amax(-1, keepdim=True)).exp())
     total = numerics.round(weights.sum(-1, keepdim=True))
-    return numerics.round(weights @ input_tensor_v) / total
+    heads = numerics.round(weights @ input_tensor_v) / total
+    return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
 
 
 @lowers(ops.scaled_dot_product_attention.default)
@@ -104,9 +110,10 @@ def update_caches(
     return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
 
 
-@ttnn_op("ttnn.typecast", rounding="nothing: indices", moves_only=True, flops=lambda *_: 0)
+@ttnn_op("ttnn.typecast", rounding="nothing: to indices only", moves_only=True, flops=lambda *_: 0)
 def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
-    return input_tensor
+    """To indices, fractions cut off."""
+    return input_tensor.long()
 
 
 @lowers(ops.index_copy.default)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout, TensorType
+from compiler.types import TILE, Layout, Memory, TensorType, round_up
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import permute, reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+"""What a convolution can apply before it writes its result."""
 
 
 def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
@@ -21,11 +25,21 @@ def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType
     return 2 * inner * taps * results[0].elements
 
 
+def _programs(node: Node) -> int:
+    """The halo and the convolution, on shards; else three more, to rows and shards and back to interleaved memory."""
+    if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
+        return 5
+    return 2 if node.result.type.memory is Memory.L1_HEIGHT_SHARDED else 3
+
+
 @ttnn_op(
     "ttnn.conv1d",
-    rounding="the result; products are exact, accumulation is float32 (HiFi4)",
-    left_out="the order of accumulation over blocks of taps and channels",
+    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
+    left_out="the order of accumulation over blocks of taps and channels; the activation's own approximation",
     flops=_conv_flops,
+    programs=_programs,
+    matrix=True,
+    shards=True,
 )
 def conv1d(
     _: Numerics,
@@ -42,11 +56,29 @@ def conv1d(
     padding: int,
     dilation: int,
     groups: int,
+    activation: str | None = None,
 ) -> Tensor:
     """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out]."""
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
     out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
+    out = out if activation is None else ACTIVATIONS[activation](out)
     return out.mT.reshape(1, 1, -1, out_channels)
+
+
+def l1_bytes(node: Node, cores: int) -> int:
+    """Bytes of L1 that a convolution sharded by height over ``cores`` cores takes in each, in blocks of one tile row.
+
+    Its buffers are those that ttnn 0.81.1 lists for its program (``circular_buffer_allocate`` in a graph capture on
+    the mock device): the weights, a bias tile row, a block of taps as read and in tiles, a block of results. Beside
+    them lie the shards of the input, of the input with its neighbours' edges (the halo) and of the result, and one
+    more, for gaps between them and for what the edges add.
+    """
+    source, result = node["input_tensor"].type, node.result.type
+    out, inner, taps = node["weight_tensor"].type.shape
+    wide, narrow = (round_up(size, TILE) for size in (inner, out))
+    buffers = taps * wide * narrow + TILE * (narrow + 2 * taps * wide + narrow)
+    shards = source.shard_rows(cores) * (2 * wide + narrow + max(wide, narrow))
+    return (buffers + shards) * result.dtype.bytes
 
 
 @lowers(ops.conv1d.default)

@@ -18,27 +18,35 @@ from lowering.table import Numerics, TtnnOp, ttnn_op
 Operand = Tensor | float
 
 
-@ttnn_op("ttnn.add")
-def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
-    return input_tensor_a + input_tensor_b
+SUM_ACTIVATIONS = {"relu": torch.relu}
+"""What a sum can apply before it writes its result."""
 
 
-@ttnn_op("ttnn.subtract")
+@ttnn_op("ttnn.add", shards=True)
+def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activations: tuple[str, ...] = ()) -> Tensor:
+    """``activations`` are applied to the sum, one after the other."""
+    out = input_tensor_a + input_tensor_b
+    for name in activations:
+        out = SUM_ACTIVATIONS[name](out)
+    return out
+
+
+@ttnn_op("ttnn.subtract", shards=True)
 def subtract(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
     return input_tensor_a - input_tensor_b
 
 
-@ttnn_op("ttnn.rsub")
+@ttnn_op("ttnn.rsub", shards=True)
 def rsub(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
     return input_b - input_tensor_a
 
 
-@ttnn_op("ttnn.multiply")
+@ttnn_op("ttnn.multiply", shards=True)
 def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
     return input_tensor_a * input_tensor_b
 
 
-@ttnn_op("ttnn.divide", left_out="the reciprocal that the device multiplies by")
+@ttnn_op("ttnn.divide", left_out="the reciprocal that the device multiplies by", shards=True)
 def divide(
     _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor | None = None, value: float | None = None
 ) -> Tensor:
@@ -48,7 +56,7 @@ def divide(
     return input_tensor_a / other
 
 
-@ttnn_op("ttnn.maximum")
+@ttnn_op("ttnn.maximum", shards=True)
 def maximum(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
     return input_tensor_a.clamp(min=input_b)
 
@@ -59,7 +67,7 @@ def _unary(name: str, function: Callable[[Tensor], Tensor], left_out: str = "not
     def reference(_: Numerics, input_tensor: Tensor) -> Tensor:
         return function(input_tensor)
 
-    return ttnn_op(name, left_out=left_out)(reference)
+    return ttnn_op(name, left_out=left_out, shards=True)(reference)
 
 
 _APPROXIMATE = "the kernel's own approximation of the function"
@@ -69,6 +77,8 @@ silu = _unary("ttnn.silu", functional.silu, _APPROXIMATE)
 tanh = _unary("ttnn.tanh", torch.tanh, _APPROXIMATE)
 sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
 sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
+ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt)
+"""Ops that compute each element of their result from the elements at its place, operands being broadcast."""
 
 
 def _binary(overload: Any, op: TtnnOp, number: str = "input_tensor_b") -> None:

@@ -1,20 +1,30 @@
-"""Rows of a table, by index."""
+"""Rows of a table, and elements of rows, by index."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout
+from compiler.types import TILE, DType, Layout
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
 from lowering.table import Numerics, ttnn_op
 
 
+def _programs(node: Node) -> int:
+    """Another one to make tiles of rows that fill none."""
+    return 1 if node["input_tensor"].type.shape[-1] % TILE == 0 else 2
+
+
 @ttnn_op(
-    "ttnn.embedding", rounding="nothing: rows of a table that is stored rounded", moves_only=True, flops=lambda *_: 0
+    "ttnn.embedding",
+    rounding="nothing: rows of a table that is stored rounded",
+    moves_only=True,
+    flops=lambda *_: 0,
+    programs=_programs,
 )
 def embedding(_: Numerics, input_tensor: Tensor, weight: Tensor) -> Tensor:
     """Indices [batch, n] into ``weight`` [rows, width]: [batch, n, width]."""
@@ -35,3 +45,27 @@ def lower_embedding(context: Context, node: Node) -> Value:
     if rows.type.shape == node.result.type.shape:
         return rows
     return context.emit(reshape, {"input_tensor": rows}, shape=node.result.type.shape)
+
+
+MOST_GATHERED = 2**16
+"""Elements that an index of 16 bits tells apart."""
+
+
+@ttnn_op("ttnn.gather", rounding="nothing", moves_only=True, flops=lambda *_: 0)
+def gather(_: Numerics, input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Elements of ``input`` along ``dim``: the result has the shape of ``index``."""
+    return torch.gather(input, dim, index)
+
+
+@lowers(ops.gather.default)
+def lower_gather(context: Context, node: Node) -> Value:
+    """Indices have 16 bits. The device does not broadcast them, and would silently read the first of several rows."""
+    source, index = node["self"], node["index"]
+    rank = len(source.type.shape)
+    dim = int(str(node.attribute("dim"))) % max(rank, 1)
+    if not rank or source.type.shape[:dim] != index.type.shape[:dim] or dim != rank - 1:
+        raise Unsupported(f"indices {list(index.type.shape)} into {list(source.type.shape)}: one row each is expected")
+    if source.type.shape[dim] > MOST_GATHERED:
+        raise Unsupported(f"rows of {source.type.shape[dim]} elements are more than an index of 16 bits tells apart")
+    placed = context.placed(index, Layout.TILE, dtype=DType.UINT16)
+    return context.emit(gather, {"input": context.tensor(source), "index": placed}, dim=dim)

@@ -15,8 +15,13 @@ from lowering.rules import Context, lowers
 from lowering.shape import expand
 from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
 
-ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu}
+ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
+
+
+def _linear_programs(node: Node) -> int:
+    """With an activation and no cores given, ttnn dispatches the product, the bias and the activation by themselves."""
+    return 3 if node.attribute("activation") is not None and node.attribute("core_grid") is None else 1
 
 
 @ttnn_op(
@@ -24,6 +29,8 @@ ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.s
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
     left_out="the order of accumulation over blocks of the inner dimension; the activation's own approximation",
     flops=matmul_flops("input_tensor_b", -2),
+    programs=_linear_programs,
+    matrix=True,
 )
 def linear(
     _: Numerics,
@@ -42,9 +49,16 @@ def linear(
     rounding="the result; products are exact, accumulation is float32 (HiFi4)",
     left_out="the order of accumulation over blocks of the inner dimension",
     flops=matmul_flops("input_tensor_a", -1),
+    matrix=True,
 )
 def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tensor:
     """Batched matrix product [..., m, k] x [..., k, n]."""
+    if len(input_tensor_b.shape) == 4 and input_tensor_a.shape[:2] == (1, 1) and input_tensor_b.shape[0] == 1:
+        # One matrix for all heads: where a weight was split into heads this is a view of it, and half the time.
+        heads, inner, head = input_tensor_b.shape[1:]
+        columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
+        made = functional.linear(input_tensor_a[0], columns.mT)
+        return made.reshape(1, -1, heads, head).transpose(1, 2)
     return input_tensor_a @ input_tensor_b
 
 

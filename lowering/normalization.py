@@ -18,13 +18,21 @@ from lowering.table import HIFI4, Numerics, ttnn_op
 
 @ttnn_op(
     "ttnn.layer_norm",
-    rounding="the result; mean, variance and scaling are float32",
+    rounding="the result; the sum with a residual, mean, variance and scaling are float32",
     left_out="the approximation of the reciprocal square root; the order of summation over tiles",
     flops=lambda _, results: 8 * results[0].elements,
 )
-def layer_norm(_: Numerics, input_tensor: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
-    """Over the last dimension; ``weight`` and ``bias`` [1, n]."""
-    return functional.layer_norm(input_tensor, input_tensor.shape[-1:], weight[0], bias[0], epsilon)
+def layer_norm(
+    _: Numerics,
+    input_tensor: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: float,
+    residual_input_tensor: Tensor | None = None,
+) -> Tensor:
+    """Over the last dimension, of the sum where there is a residual; ``weight`` and ``bias`` [1, n]."""
+    total = input_tensor if residual_input_tensor is None else input_tensor + residual_input_tensor
+    return functional.layer_norm(total, total.shape[-1:], weight[0], bias[0], epsilon)
 
 
 @ttnn_op(

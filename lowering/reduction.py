@@ -11,7 +11,12 @@ from lowering.rules import Context, Unsupported, lowers
 from lowering.table import HIFI4, Numerics, ttnn_op
 
 
-@ttnn_op("ttnn.sum", rounding="the result; accumulation is float32", left_out="the order of accumulation over tiles")
+@ttnn_op(
+    "ttnn.sum",
+    rounding="the result; accumulation is float32",
+    left_out="the order of accumulation over tiles",
+    programs=lambda _: 2,  # padding is made zero first
+)
 def sum_(_: Numerics, input_tensor: Tensor, dim: int, keepdim: bool) -> Tensor:
     return input_tensor.sum(dim, keepdim)
 

@@ -80,26 +80,35 @@ class Context:
         """What stands for an ATen value on the device; a constant is placed in tiles."""
         return self.placed(value, Layout.TILE) if self.is_constant(value) else self.builder.mapping[value]
 
-    def placed(self, value: Value, layout: Layout, *transforms: tuple[Any, dict[str, Any]]) -> Value:
+    def placed(
+        self, value: Value, layout: Layout, *transforms: tuple[Any, dict[str, Any]], dtype: DType | None = None
+    ) -> Value:
         """A constant on the device, after ATen ops on the host: ``transforms`` are overloads with their attributes.
 
-        Raises :class:`Unsupported` where ``value`` is no constant.
+        ``dtype`` is what the op takes where it is another than the plan's. Raises :class:`Unsupported` where
+        ``value`` is no constant.
         """
-        return self._constant(value, layout, Memory.DRAM, transforms)
+        return self._constant(value, layout, Memory.DRAM, transforms, dtype)
 
     def on_host(self, value: Value, *transforms: tuple[Any, dict[str, Any]]) -> Value:
         """The same for a weight that stays on the host until its op prepares it."""
         return self._constant(value, Layout.ROW_MAJOR, Memory.HOST, transforms)
 
     def _constant(
-        self, value: Value, layout: Layout, memory: Memory, transforms: Iterable[tuple[Any, dict[str, Any]]]
+        self,
+        value: Value,
+        layout: Layout,
+        memory: Memory,
+        transforms: Iterable[tuple[Any, dict[str, Any]]],
+        dtype: DType | None = None,
     ) -> Value:
         if not self.is_constant(value):
             raise Unsupported("it needs a weight that is known at compile time")
         expression, type = self.graph.expressions[value], value.type
         for overload, attributes in transforms:
             expression, type = derive(expression, type, overload, attributes)
-        return self.builder.constant(expression, self.device_type(type, layout).with_(memory=memory))
+        placed = self.device_type(type, layout).with_(memory=memory)
+        return self.builder.constant(expression, placed if dtype is None else placed.with_(dtype=dtype))
 
     def device_type(self, type: TensorType, layout: Layout) -> TensorType:
         return TensorType(type.shape, device_dtype(type.dtype, self.dtype), layout, Memory.DRAM)

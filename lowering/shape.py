@@ -9,6 +9,7 @@ from torch import Tensor
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
+from compiler.types import TILE, Layout
 from lowering.rules import Context, lowers
 from lowering.table import Numerics, ttnn_op
 
@@ -17,7 +18,29 @@ def _no_flops(*_: object) -> int:
     return 0
 
 
-@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op("ttnn.to_memory_config", rounding="nothing", moves_only=True, flops=_no_flops, shards=True)
+def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _reshape_programs(node: Node) -> int:
+    """None where memory stays as it is: rows keep their length, and tiles their rows."""
+    source, result = node["input_tensor"].type, node.result.type
+    if source.shape[-1:] != result.shape[-1:]:
+        return 1
+    before, after = ((1, *type.shape)[-2] for type in (source, result))
+    return 0 if result.layout is not Layout.TILE or before == after or before % TILE == after % TILE == 0 else 1
+
+
+def _slice_programs(node: Node) -> int:
+    """Three where it begins inside a tile: to rows, the slice, back to tiles."""
+    start = node.attribute("slice_start")
+    assert isinstance(start, tuple)
+    inside = node.result.type.layout is Layout.TILE and any(isinstance(at, int) and at % TILE for at in start[-2:])
+    return 3 if inside else 1
+
+
+@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops, shards=True, programs=_reshape_programs)
 def reshape(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return input_tensor.reshape(shape)
 
@@ -32,7 +55,7 @@ def expand(_: Numerics, input_tensor: Tensor, output_shape: tuple[int, ...]) -> 
     return input_tensor.expand(output_shape)
 
 
-@ttnn_op("ttnn.slice", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op("ttnn.slice", rounding="nothing", moves_only=True, flops=_no_flops, programs=_slice_programs)
 def slice_(
     _: Numerics,
     input_tensor: Tensor,

@@ -9,14 +9,14 @@ meta tensors, so there is one definition of each op and not two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 
-from compiler.graph import Attribute, Exact, Node
+from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
 from compiler.types import DType, Layout, Memory, TensorType
 
 
@@ -31,14 +31,6 @@ class Numerics:
         return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one call asks of a device: floating-point operations, and bytes read and written."""
-
-    flops: int
-    bytes: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TtnnOp:
     """One TTNN op.
@@ -46,6 +38,9 @@ class TtnnOp:
     ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes``
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
+    ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
+    ``programs`` estimates how many programs the device dispatches for a node. ``matrix``: the flops are products that
+    are summed, the matrix engine's work.
     """
 
     name: str
@@ -56,6 +51,9 @@ class TtnnOp:
     rounding: str
     left_out: str
     moves_only: bool
+    shards: bool
+    programs: Callable[[Node], int]
+    matrix: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -81,7 +79,15 @@ class TtnnOp:
         return self.reference(numerics, **arguments)
 
 
-PLACEMENT = ("dtype", "layout", "memory_config", "compute", "core_grid")
+PLACEMENT = (
+    "dtype",
+    "layout",
+    "memory_config",
+    "compute",
+    "core_grid",
+    "act_block_h_override",
+    "reallocate_halo_output",
+)
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
 OPS: dict[str, TtnnOp] = {}
@@ -106,6 +112,9 @@ def ttnn_op(
     lists: tuple[str, ...] = (),
     writes: tuple[str, ...] = (),
     moves_only: bool = False,
+    shards: bool = False,
+    programs: Callable[[Node], int] = lambda _: 1,
+    matrix: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -116,7 +125,9 @@ def ttnn_op(
     def enter(reference: Callable[..., Any]) -> TtnnOp:
         if name in OPS:
             raise ValueError(f"{name} is in the table already")
-        OPS[name] = TtnnOp(name, reference, flops, lists, writes, rounding, left_out, moves_only)
+        OPS[name] = TtnnOp(
+            name, reference, flops, lists, writes, rounding, left_out, moves_only, shards, programs, matrix
+        )
         return OPS[name]
 
     return enter
@@ -138,7 +149,8 @@ def infer_types(
     """Result types of an op.
 
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
-    there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is.
+    there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is, or an operand
+    is sharded. Raises ``ValueError`` for sharded operands of an op that takes none.
     """
     return _infer(op, names, types, Exact(attributes))
 
@@ -154,24 +166,32 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     first = next((t for t in types if t.dtype.is_float), types[0])
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout
-    memory = Memory(given.get("memory_config", Memory.DRAM.value))
+    sharded = any(t.memory is Memory.L1_HEIGHT_SHARDED for t in types)
+    if sharded and not op.shards:
+        raise ValueError(f"{op.name} is not known to take sharded operands")
+    memory = Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))
     results = made if isinstance(made, list | tuple) else (made,)
     return tuple(TensorType(tuple(r.shape), dtype, layout, memory) for r in results)
+
+
+def emit(
+    builder: Builder,
+    op: TtnnOp,
+    operands: Mapping[str, Value],
+    attributes: Mapping[str, Attribute],
+    origins: Iterable[Origin],
+) -> Value:
+    """Append a node with one result, its type inferred: what a pass on TTNN graphs writes with. The result."""
+    given = dict(sorted(attributes.items()))
+    types = infer_types(op, tuple(operands), tuple(v.type for v in operands.values()), tuple(given.items()))
+    (result,) = builder.emit(op, operands.items(), given, types, origins)
+    return result
 
 
 def infer(node: Node) -> tuple[TensorType, ...]:
     """The result types of a TTNN node, from its operands' types."""
     assert isinstance(node.op, TtnnOp)
     return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
-
-
-def cost(node: Node) -> Cost:
-    """Floating-point operations of a node, and the bytes of its operands and results as stored."""
-    assert isinstance(node.op, TtnnOp)
-    results = [v.type for v in node.results]
-    operands = {name: v.type for name, v in zip(node.names, node.operands, strict=True)}
-    flops = node.op.flops(operands, results)
-    return Cost(flops, sum(v.type.bytes for v in (*node.operands, *node.results)))
 
 
 def matmul_flops(inner: str, axis: int) -> Callable[[Mapping[str, TensorType], Sequence[TensorType]], int]:

@@ -1,26 +1,31 @@
-"""A linear layer times a number is a linear layer."""
+"""A linear layer times a number is a linear layer, and so is one of a number times something."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import emit, ops
+from compiler.aten import Aten, emit, ops
 from compiler.graph import Builder, Graph, Node, Value
 from passes.base import CANONICAL, Property, is_op
 from passes.rewrite import Match, Rejected, apply
 
+_LINEAR = ops.linear.default
+_SCALES = (ops.mul.Tensor, ops.div.Tensor)
+
 
 @dataclass(frozen=True, slots=True)
 class FoldScale:
-    """Fold a constant factor into the weight and bias of the linear that it multiplies.
+    """Fold a constant factor into the linear before it or after it.
 
     ::
 
-        x -> linear(W, b) -> mul(s)      ->      x -> linear(W * s, b * s)
+        x -> linear(W, b) -> mul(s)      ->      x -> linear(W * s, b * s)      (1)
+        x -> div(s) -> linear(W, b)      ->      x -> linear(W / s, b)          (2)
 
-    Takes the query's scale in attention. Refuses a linear that something else reads too, weights that are no constants,
-    and a factor that is a tensor.
+    Both take products and quotients: (1) the query's scale in attention, (2) the factor of a dropout's mask.
+    Refuses a factor that is a tensor, weights that are no constants, and a product or a linear that something else
+    reads too.
     """
 
     name: ClassVar[str] = "fold-scale"
@@ -31,31 +36,31 @@ class FoldScale:
         return apply(self, graph)
 
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        if not is_op(node, ops.mul.Tensor):
+        before = graph.producers.get(node.operands[0]) if node.operands else None
+        if before is None:
             return None
-        linear = graph.producers.get(node["self"])
-        if linear is None or not is_op(linear, ops.linear.default):
+        if is_op(node, *_SCALES) and is_op(before, _LINEAR):  # (1)
+            scale, linear = node, before
+        elif is_op(node, _LINEAR) and is_op(before, *_SCALES):  # (2)
+            scale, linear = before, node
+        else:
             return None
-        if node.operand("other") is not None:
+        if scale.operand("other") is not None:
             return Rejected("the factor is a tensor")
-        if not graph.only_used_by(linear.result, node):
-            return Rejected("the linear's result is read elsewhere")
+        if not graph.only_used_by(before.result, node):
+            return Rejected("the result in between is read elsewhere")
         weights = [(n, v) for n, v in zip(linear.names, linear.operands, strict=True) if n != "input"]
         if not all(value in graph.expressions for _, value in weights):
             return Rejected("the weight or the bias is no constant")
-        return Match((node, linear), (("input", linear["input"]), *weights))
+        return Match((node, before), (("input", before.operands[0]), *weights))
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, linear = match.nodes
-        scale, bias = node.attribute("other"), match.get("bias")
-        scaled = [
-            None if value is None else emit(builder, ops.mul.Tensor, value, scale, origins=match.origins)
-            for value in (match["weight"], bias)
-        ]
-        return builder.emit(
-            linear.op,
-            [("input", match["input"]), ("weight", scaled[0]), ("bias", scaled[1])],
-            dict(linear.attributes),
-            [node.result.type],
-            match.origins,
-        )
+        node, before = match.nodes
+        scale, linear = (node, before) if is_op(before, _LINEAR) else (before, node)
+        assert isinstance(scale.op, Aten)
+        overload, factor, bias = scale.op.overload, scale.attribute("other"), match.get("bias")
+        weight = emit(builder, overload, match["weight"], factor, origins=match.origins)
+        if bias is not None and scale is node:  # (1)
+            bias = emit(builder, overload, bias, factor, origins=match.origins)
+        operands = [("input", match["input"]), ("weight", weight), ("bias", bias)]
+        return builder.emit(linear.op, operands, dict(linear.attributes), [node.result.type], match.origins)

@@ -1,27 +1,45 @@
-"""An activation right after a linear is applied before the linear writes its result."""
+"""An activation right after a linear, a convolution or a sum is applied before it writes its result."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.graph import Attribute, Builder, Graph, Node, Operation, Value
+from lowering import convolution
+from lowering.convolution import conv1d
+from lowering.elementwise import SUM_ACTIVATIONS, add
 from lowering.linear import ACTIVATIONS, linear
+from lowering.shape import permute, reshape
 from lowering.table import DEVICE_GRID
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 
+FUSED: Mapping[Operation, Collection[str]] = {
+    linear: ACTIVATIONS,
+    conv1d: convolution.ACTIVATIONS,
+    add: SUM_ACTIVATIONS,
+}
+"""The activations that an op can apply."""
+
 
 @dataclass(frozen=True, slots=True)
 class FuseActivation:
-    """Fuse an activation into the linear that feeds it.
+    """Fuse an activation into the linear, the convolution or the sum that feeds it.
 
     ::
 
         x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", core_grid="device")
+        x -> ttnn.conv1d -> ttnn.reshape -> ttnn.tanh      ->      x -> ttnn.conv1d(activation="tanh") -> ttnn.reshape
+        x, y -> ttnn.add -> ttnn.relu      ->      x, y -> ttnn.add(activations=["relu"])
 
-    Without a grid of cores ttnn dispatches the activation as a program of its own after all. Takes the activations
-    that the op can apply. Refuses a linear that something else reads too, and one that has an activation already.
+    Without a grid of cores ttnn dispatches a linear's activation as a program of its own after all.
+
+    Cases: the activation follows at once (1), or after reshapes and permutes, which do not care whether it comes
+    before or after them (2).
+    Takes the activations that the op can apply. Refuses an op whose result something else reads too, and one that has
+    an activation already.
     """
 
     name: ClassVar[str] = "fuse-activation"
@@ -32,19 +50,38 @@ class FuseActivation:
         return apply(self, graph)
 
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        if node.op.name.removeprefix("ttnn.") not in ACTIVATIONS:
+        activation = _name(node)
+        if all(activation not in known for known in FUSED.values()):
             return None
+        chain = [node]
         producer = graph.producers.get(node.operands[0])
-        if producer is None or producer.op is not linear:
-            return Rejected("its input is not a linear")
-        if producer.attribute("activation") is not None:
-            return Rejected("the linear has an activation already")
-        if not graph.only_used_by(producer.result, node):
-            return Rejected("the linear's result is read elsewhere")
-        return Match((node, producer), tuple(zip(producer.names, producer.operands, strict=True)))
+        while producer is not None and producer.op in (reshape, permute):
+            chain.append(producer)
+            producer = graph.producers.get(producer.operands[0])
+        if producer is None or activation not in FUSED.get(producer.op, ()):
+            return Rejected("its input is not an op that can apply it")
+        if producer.attribute("activation") is not None or producer.attribute("activations") is not None:
+            return Rejected("the op has an activation already")
+        chain.append(producer)
+        if any(not graph.only_used_by(n.result, chain[i]) for i, n in enumerate(chain[1:])):
+            return Rejected("the op's result is read elsewhere")
+        return Match(tuple(chain), tuple(zip(producer.names, producer.operands, strict=True)))
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, producer = match.nodes
-        activation = node.op.name.removeprefix("ttnn.")
-        attributes = {**dict(producer.attributes), "activation": activation, "core_grid": DEVICE_GRID}
-        return builder.emit(linear, match.values, attributes, [node.result.type], match.origins)
+        node, *moves, producer = match.nodes
+        fused: dict[str, Attribute] = {"activation": _name(node)}
+        if producer.op is linear:
+            fused["core_grid"] = DEVICE_GRID
+        elif producer.op is add:
+            fused = {"activations": (_name(node),)}
+        attributes = {**dict(producer.attributes), **fused}
+        origins = (*producer.origins, *node.origins)
+        (value,) = builder.emit(producer.op, match.values, attributes, [producer.result.type], origins)
+        for move in reversed(moves):
+            operands = [(move.names[0], value)]
+            (value,) = builder.emit(move.op, operands, dict(move.attributes), [move.result.type], move.origins)
+        return (value,)
+
+
+def _name(node: Node) -> str:
+    return node.op.name.removeprefix("ttnn.")

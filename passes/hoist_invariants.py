@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from compiler.graph import Builder, Graph, Node, Port, Value
+from compiler.graph import Builder, Graph, Port, Value
 from passes.base import without_dead_nodes
 
 
@@ -25,13 +25,8 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     cross over, and the rest of the body with these as inputs in place of ``invariant``. So the keys and values of
     cross-attention and the speaker's part of the prenet leave the decoder step without being told to.
     """
-    known: set[Value] = {port.value for port in graph.inputs if port.name in invariant}
-    constants = set(graph.expressions)
-    hoisted: list[Node] = []
-    for node in graph.nodes:
-        if node.operands and known.intersection(node.operands) and known.union(constants).issuperset(node.operands):
-            hoisted.append(node)
-            known.update(node.results)
+    known = invariant_values(graph, invariant)
+    hoisted = [node for node in graph.nodes if known.issuperset(node.results)]
     inside = set(hoisted)
     kept = [node for node in graph.nodes if node not in inside]
     read = dict.fromkeys(v for node in kept for v in node.operands if v in known)
@@ -51,6 +46,16 @@ def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tup
     body.nodes = [node.with_operands(body.mapping) for node in kept]
     inputs = [p for p in graph.inputs if p.name not in invariant or p.value in read]
     return without_dead_nodes(before), body.graph(graph.name, [*inputs, *fresh], graph.outputs)
+
+
+def invariant_values(graph: Graph, invariant: Collection[str]) -> set[Value]:
+    """The inputs of these names, and what depends on them and on nothing else but constants."""
+    known: set[Value] = {port.value for port in graph.inputs if port.name in invariant}
+    constants = set(graph.expressions)
+    for node in graph.nodes:
+        if known.intersection(node.operands) and all(v in known or v in constants for v in node.operands):
+            known.update(node.results)
+    return known
 
 
 def _named(values: Iterable[Value], graph: Graph) -> list[Port]:

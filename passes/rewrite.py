@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from compiler.graph import Builder, Graph, Node, Origin, Value
 from passes.base import without_dead_nodes
@@ -39,6 +39,7 @@ class Rejected:
     reason: str
 
 
+@runtime_checkable
 class Fusion(Protocol):
     """A pattern anchored at the last node it replaces. ``match`` returns ``None`` where the anchor is another op."""
 

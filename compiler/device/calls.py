@@ -8,7 +8,7 @@ from typing import Any
 
 import ttnn
 
-from compiler.device.tensors import DTYPES, LAYOUTS, MEMORIES
+from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
 from compiler.errors import DeviceError
 from compiler.graph import Node
 from compiler.types import DType, Layout, Memory
@@ -23,9 +23,9 @@ def prepare(node: Node, device: Any) -> Call:
     op = node.op
     assert isinstance(op, TtnnOp)
     function = _function(op.name)
-    given = dict(_argument(op.name, name, value, device) for name, value in node.attributes if _is_passed(op, name))
     if op.name == "ttnn.conv1d":
-        return _convolution(function, node, given, device)
+        return _convolution(function, node, device)
+    given = dict(_argument(node, name, value, device) for name, value in node.attributes)
 
     def call(operands: Sequence[Any]) -> tuple[Any, ...]:
         made = function(**_named(node, operands), **given)
@@ -45,17 +45,14 @@ def _function(name: str) -> Callable[..., Any]:
         ) from None
 
 
-def _is_passed(op: TtnnOp, name: str) -> bool:
-    """Whether an attribute is an argument; conv1d's result comes in tiles, and cannot be asked for otherwise."""
-    return not (op.name == "ttnn.conv1d" and name == "layout")
-
-
-def _argument(op: str, name: str, value: Any, device: Any) -> tuple[str, Any]:
+def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]:
     """An attribute as ttnn's argument."""
     match name:
         case "compute":
             assert value == HIFI4
-            return "compute_config" if op == "ttnn.conv1d" else "compute_kernel_config", _hifi4(device)
+            return "compute_kernel_config", _hifi4(device)
+        case "activations":
+            return name, [_unary(activation) for activation in value]
         case "core_grid":
             assert value == DEVICE_GRID
             grid = device.compute_with_storage_grid_size()
@@ -65,9 +62,13 @@ def _argument(op: str, name: str, value: Any, device: Any) -> tuple[str, Any]:
         case "layout":
             return name, LAYOUTS[Layout(value)]
         case "memory_config":
-            return name, MEMORIES[Memory(value)]
+            return name, memory_config(node.result.type.with_(memory=Memory(value)), device)
         case _:
             return name, list(value) if isinstance(value, tuple) else value
+
+
+def _unary(activation: str) -> Any:
+    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, activation.upper()))
 
 
 def _hifi4(device: Any) -> Any:
@@ -93,9 +94,22 @@ def _named(node: Node, operands: Sequence[Any]) -> dict[str, Any]:
     return named
 
 
-def _convolution(function: Callable[..., Any], node: Node, given: dict[str, Any], device: Any) -> Call:
-    """The device prepares the weights in the first call; later ones get them as it made them."""
-    config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True)
+_CONFIGURED = ("activation", "act_block_h_override", "reallocate_halo_output")
+"""Attributes of a convolution that ttnn takes in its configuration and not as arguments."""
+
+
+def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
+    """The device prepares the weights in the first call; later ones get them as it made them.
+
+    The result comes in tiles, and cannot be asked for otherwise.
+    """
+    attributes = {name: value for name, value in node.attributes if name != "layout"}
+    settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
+    if "activation" in settings:
+        settings["activation"] = _unary(settings["activation"])
+    config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True, **settings)
+    given = dict(_argument(node, name, value, device) for name, value in attributes.items())
+    given["compute_config"] = given.pop("compute_kernel_config")
     prepared: dict[str, Any] = {}
 
     def call(operands: Sequence[Any]) -> tuple[Any, ...]:

@@ -41,7 +41,7 @@ def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> 
         known = executor.device.num_program_cache_entries()
         outputs = executor.run(executable, loaded(executor, plan))
         again = executor.device.num_program_cache_entries() - known
-        _keep_to_the_types(executable.graph, outputs)
+        _keep_to_the_types(executable.graph, outputs, executor.device)
     l1, dram = (ttnn.get_memory_view(executor.device, kind) for kind in (ttnn.BufferType.L1, ttnn.BufferType.DRAM))
     return GraphCheck(
         graph=plan.name,
@@ -78,9 +78,9 @@ def loaded(executor: TtnnExecutor, plan: Plan) -> dict[str, Any]:
     return {port.name: load(port.name, port.value.type) for port in plan.graph.inputs}
 
 
-def _keep_to_the_types(graph: Graph, made: Mapping[str, Any]) -> None:
+def _keep_to_the_types(graph: Graph, made: Mapping[str, Any], device: Any) -> None:
     for port in graph.outputs:
-        wrong = list(tensors.differences(made[port.name], port.value.type))
+        wrong = list(tensors.differences(made[port.name], port.value.type, device))
         if wrong:
             raise DeviceError(f"output {port.name} of {graph.name} changed between two runs: {'; '.join(wrong)}")
 
@@ -139,7 +139,7 @@ class _Walk:
         wrong = [
             difference
             for tensor, result in zip(made, node.results, strict=True)
-            for difference in tensors.differences(tensor, result.type)
+            for difference in tensors.differences(tensor, result.type, self._executor.device)
         ]
         if wrong:
             self._complain(node, "; ".join(wrong))

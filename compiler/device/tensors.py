@@ -14,12 +14,29 @@ DTYPES = {
     DType.BFLOAT16: ttnn.bfloat16,
     DType.FLOAT32: ttnn.float32,
     DType.UINT32: ttnn.uint32,
+    DType.UINT16: ttnn.uint16,
     DType.INT32: ttnn.int32,
 }
 LAYOUTS = {Layout.TILE: ttnn.TILE_LAYOUT, Layout.ROW_MAJOR: ttnn.ROW_MAJOR_LAYOUT}
-MEMORIES = {Memory.DRAM: ttnn.DRAM_MEMORY_CONFIG, Memory.L1: ttnn.L1_MEMORY_CONFIG}
-_CARRIERS = {DType.BFLOAT16: torch.bfloat16, DType.UINT32: torch.int32, DType.INT32: torch.int32}
+_INTERLEAVED = {Memory.DRAM: ttnn.DRAM_MEMORY_CONFIG, Memory.L1: ttnn.L1_MEMORY_CONFIG}
+_CARRIERS = {
+    DType.BFLOAT16: torch.bfloat16,
+    DType.UINT32: torch.int32,
+    DType.UINT16: torch.int32,
+    DType.INT32: torch.int32,
+}
 """What torch hands to ttnn; there is no rounding on the way, as floats are rounded already."""
+
+
+def memory_config(type: TensorType, device: Any) -> Any:
+    """Where a tensor of a type is kept: a sharded one's shards follow from its rows and the device's grid of cores."""
+    if type.memory is not Memory.L1_HEIGHT_SHARDED:
+        return _INTERLEAVED[type.memory or Memory.DRAM]
+    grid = device.compute_with_storage_grid_size()
+    rows = type.shard_rows(grid.x * grid.y)
+    cores = ttnn.num_cores_to_corerangeset(-(-type.padded_rows // rows), grid, row_wise=True)
+    shards = ttnn.ShardSpec(cores, [rows, type.padded_shape[-1]], ttnn.ShardOrientation.ROW_MAJOR)
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.HEIGHT_SHARDED, ttnn.BufferType.L1, shards)
 
 
 def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
@@ -43,7 +60,7 @@ def to_device(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
         # An op that prepares weights wants them as they are, and brings them to all devices itself.
         carrier = _CARRIERS.get(type.dtype, torch.float32)
         return ttnn.from_torch(tensor.to(carrier).contiguous(), dtype=DTYPES[type.dtype])
-    return ttnn.to_device(to_host(tensor, type, device), device, memory_config=MEMORIES[type.memory or Memory.DRAM])
+    return ttnn.to_device(to_host(tensor, type, device), device, memory_config=memory_config(type, device))
 
 
 def from_device(tensor: Any, device: Any) -> torch.Tensor:
@@ -52,9 +69,9 @@ def from_device(tensor: Any, device: Any) -> torch.Tensor:
     return read.to(torch.float32 if read.is_floating_point() else torch.int64)
 
 
-def differences(tensor: Any, type: TensorType) -> Iterator[str]:
+def differences(tensor: Any, type: TensorType, device: Any) -> Iterator[str]:
     """In what a ttnn tensor is not of a type: what was inferred, and what came."""
-    wanted_memory = MEMORIES[type.memory or Memory.DRAM]
+    wanted_memory = memory_config(type, device)
     for what, wanted, came in (
         ("shape", list(type.shape), list(tensor.shape)),
         ("padded shape", list(type.padded_shape), list(tensor.padded_shape)),
@@ -68,5 +85,6 @@ def differences(tensor: Any, type: TensorType) -> Iterator[str]:
 
 def _say(value: Any) -> str:
     if isinstance(value, ttnn.MemoryConfig):
-        return f"{str(value.memory_layout).split('.')[-1]} {str(value.buffer_type).split('.')[-1]}"
+        placed = f"{str(value.memory_layout).split('.')[-1]} {str(value.buffer_type).split('.')[-1]}"
+        return placed if value.shard_spec is None else f"{placed} {value.shard_spec}"
     return str(value).split(".")[-1]

@@ -28,7 +28,7 @@ def test_compile_tells_sizes_and_times(run):
     assert all(re.fullmatch(r"[\d.]+( [kMG]?B?)?", cell) for row in sizes for cell in row[1:])
     times = {row[0]: row[1:] for row in rows(second)}
     assert list(times)[:3] == ["trace", "import", "eliminate-dead-code"]
-    assert list(times)[-3:] == ["fuse-activation", "eliminate-common-subexpressions-3", "sum"]
+    assert list(times)[-3:] == ["eliminate-common-subexpressions-3", "shard-convolutions", "sum"]
     assert [bool(cell) for cell in times["hoist-invariants"]] == [False, True, True, True, True, False]
     assert max(map(len, result.stdout.splitlines())) <= 120
     assert "…" not in result.stdout
@@ -119,6 +119,15 @@ def test_inspect_lists_stages(run, compiled):
     assert [int(row[1]) for row in listed] == [len(record.graph.nodes) for record in records]
     changed = {row[0]: row[2] for row in listed}
     assert (changed["import"], changed["fold-batch-norm"], changed["fuse-attention"]) == ("yes", "yes", "no")
+
+
+def test_inspect_explains_what_nearly_matched(run):
+    lines = run("inspect", "decoder_step_attentions", "--explain").stdout.splitlines()
+    at = lines.index("fuse-attention: 2 near misses")
+    assert lines[at + 1] == "  the probabilities are read elsewhere:"
+    assert re.match(r"    %\d+: f32.* = aten.bmm.default\(.*  # .*layers.0.encoder_attn \(", lines[at + 2])
+    assert "layers.1.encoder_attn" in lines[at + 3]
+    assert "fuse-attention: 0 near misses" in run("inspect", "decoder_step", "--explain").stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -125,14 +127,21 @@ def test_a_parameter_that_the_model_does_not_have(weights: Weights) -> None:
         weights[scaled(source=Parameter("u"))]
 
 
-def test_each_expression_is_computed_once(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_expression_has_twice_is_computed_once(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     apply = Aten.apply
     monkeypatch.setattr(Aten, "apply", lambda self, *args: calls.append(self.short_name) or apply(self, *args))
-    first = weights[computed(ops.relu.default, ("self", scaled()))]
-    assert weights[computed(ops.relu.default, ("self", scaled()))] is first
-    assert weights[computed(ops.tanh.default, ("self", scaled()))] is not first
-    assert calls == ["mul", "relu", "tanh"]
+    weights[computed(ops.mul.Tensor, ("self", scaled()), ("other", computed(ops.relu.default, ("self", scaled()))))]
+    assert calls == ["mul", "relu", "mul"]
+
+
+def test_nothing_is_kept_but_what_is_bound(weights: Weights) -> None:
+    """Else a folded weight would be held in each of its forms."""
+    made = weakref.ref(weights[computed(ops.relu.default, ("self", scaled()))])
+    assert made() is None
+    bound = weakref.ref(bind(weights, computed(ops.relu.default, ("self", scaled())), TensorType((3,), DType.FLOAT32)))
+    gc.collect()
+    assert bound() is not None and len(weights.bound) == 1
 
 
 def test_a_constant_is_bound_once_for_each_element_type(weights: Weights) -> None:

@@ -11,6 +11,7 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
+from compiler.constants import Parameter
 from tests.models import lively, pcc, relative_error, speaker, tokens
 
 BAR = 2e-5
@@ -226,7 +227,7 @@ def test_a_row_that_is_all_padding_stays_finite(model: Any) -> None:
 def test_the_model_is_only_read(prepare: Any) -> None:
     model = prepare(lively(small()))
     modes = [m.training for m in model.modules()]
-    state = {name: (t.dtype, t.data_ptr(), t.clone()) for name, t in model.state_dict().items()}
+    state = {name: (t.dtype, torch._C._data_address(t), t.clone()) for name, t in model.state_dict().items()}
     children = [type(m) for m in model.modules()]
     reference = copy.deepcopy(model).eval().float()
     compiled = compiler.compile_speecht5(model)
@@ -236,7 +237,7 @@ def test_the_model_is_only_read(prepare: Any) -> None:
     assert [type(m) for m in model.modules()] == children
     for name, tensor in model.state_dict().items():
         dtype, place, value = state[name]
-        assert (tensor.dtype, tensor.data_ptr()) == (dtype, place)
+        assert (tensor.dtype, torch._C._data_address(tensor)) == (dtype, place)
         assert torch.equal(tensor, value)
 
 
@@ -254,6 +255,18 @@ def test_the_result_is_a_snapshot() -> None:
     torch.manual_seed(7)
     speech, _ = compiled.generate_speech(ids, voice, maxlenratio=4.0, output_cross_attentions=True)
     assert relative_error(speech, want) <= BAR, "graphs that are compiled later must see the snapshot too"
+
+
+def test_weights_are_copied_when_somebody_writes_and_not_before() -> None:
+    model = lively(small())
+    compiled = compiler.CompiledSpeechT5(model, compiler.CompileOptions())
+    name = "speech_decoder_postnet.feat_out.weight"
+    theirs, ours = model.get_parameter(name), compiled._weights[Parameter(name)]
+    before = theirs.clone()
+    assert torch._C._data_address(ours) == torch._C._data_address(theirs)
+    with torch.no_grad():
+        theirs.zero_()
+    assert torch.equal(ours, before) and not bool(theirs.any())
 
 
 def test_a_generator_of_the_callers_leaves_torchs_alone(model: Any, compiled: CompiledSpeechT5) -> None:

@@ -14,17 +14,28 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from compiler import aten
-from compiler.aten import ops
-from compiler.constants import Parameter, Weights
+from compiler.aten import Aten, ops
+from compiler.constants import Computed, Literal, Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
+from compiler.pipeline import run_passes
 from compiler.types import DType, TensorType
+from compiler.verify import Stage
+from lowering import rules
+from passes.base import Pass
+from passes.concat_heads import ConcatHeads
+from passes.fuse_activation import FuseActivation
+from passes.fuse_bias import FuseBias
+from passes.fuse_residual import FuseResidual
+from passes.mask_by_index import MaskByIndex
+from passes.shard_convolutions import ShardConvolutions
+from passes.split_heads import SplitHeads
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -81,13 +92,18 @@ Build = Callable[[Sketch], Results]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One graph with its data, how far from torch its results may be in each precision, and why in bfloat16."""
+    """One graph with its data, how far from torch its results may be in each precision, and why in bfloat16.
+
+    ``passes`` run after lowering, for what no rule emits and a pass does.
+    """
 
     name: str
     build: Build = field(repr=False)
     float32: float
     bfloat16: float
     why: str
+    passes: tuple[Pass, ...] = ()
+    """TTNN passes that run on the lowered graph: for the ops that only passes emit."""
 
     def __str__(self) -> str:
         return self.name
@@ -101,16 +117,21 @@ class Case:
         results = self.build(sketch)
         outputs = results if isinstance(results, Mapping) else {"output": results}
         graph = sketch.builder.graph(self.name, sketch.ports, [Port(name, value) for name, value in outputs.items()])
-        return Drawn(graph, sketch.data, sketch.weights)
+        return Drawn(graph, sketch.data, sketch.weights, self.passes)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An ATen graph with its inputs and weights."""
+    """An ATen graph with its inputs and weights, and the passes that its TTNN graph goes through."""
 
     graph: Graph
     inputs: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
+    passes: tuple[Pass, ...] = ()
+
+    def lowered(self, dtype: DType) -> Graph:
+        """The TTNN graph."""
+        return run_passes(rules.lower(self.graph, dtype), self.passes, Stage.TTNN)
 
 
 def run_in_torch(graph: Graph, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -256,10 +277,18 @@ def next_row(s: Sketch) -> Value:
     return s(ops.embedding.default, s.w(20, 8), s(ops.add.Tensor, position(s, 11), 1))
 
 
+def gather(s: Sketch, width: int, *shape: int) -> Value:
+    """Elements of rows of ``width``, at indices of ``shape``."""
+    index = s.weight(torch.randint(width, shape, generator=s.random))
+    return s(ops.gather.default, s.x(*shape[:-1], width), -1, index)
+
+
 LINEAR = (
     moved("embedding of a batch of tokens", lambda s: s(ops.embedding.default, s.w(11, 16), indices(s, 11, 2, 5))),
     moved("embedding of one text with padding", lambda s: s(ops.embedding.default, s.w(9, 33), indices(s, 9, 1, 7), 1)),
     moved("embedding of a vector", lambda s: s(ops.embedding.default, s.w(20, 8), indices(s, 20, 6))),
+    moved("gather of each row", lambda s: gather(s, 7, 2, 3, 5)),
+    moved("gather of a vector", lambda s: gather(s, 40, 33)),
     moved("embedding of the last position", lambda s: s(ops.embedding.default, s.w(20, 8), position(s, 19))),
     moved("embedding in a table that is an input", lambda s: s(ops.embedding.default, s.x(6, 64), position(s, 4))),
     moved("embedding of the next position", next_row),
@@ -363,6 +392,22 @@ CONVOLUTIONS = (
     convolved("of each channel by itself", 1, 6, 15, 6, 3, padding=[1], groups=6),
     convolved("with all of them", 2, 8, 30, 12, 3, stride=[2], padding=[3], dilation=[2], groups=4),
     convolved("as long as its input", 1, 4, 5, 3, 5),
+    Case(
+        "conv1d and tanh",
+        lambda s: s(ops.tanh.default, conv1d(s, 2, 8, 32, 12, 5, padding=[2])),
+        ORDER,
+        ROUNDING,
+        "rounded once, after the activation",
+        (FuseActivation(),),
+    ),
+    Case(
+        "conv1d in shards",
+        lambda s: conv1d(s, 2, 8, 32, 12, 5, padding=[2]),
+        ORDER,
+        ROUNDING,
+        ONE,
+        (ShardConvolutions(),),
+    ),
 )
 
 
@@ -428,6 +473,21 @@ def unfused_padding(s: Sketch) -> Value:
     return s(ops.matmul.default, s(ops.softmax.int, scores, -1), s.x(2, 1, 6, 8))
 
 
+def masked_positions(s: Sketch) -> Value:
+    """Scores of relative positions, the keys of a shorter text hidden."""
+    rows = [("self", Parameter("rows"))]
+    s.weights["rows"] = s.normal(8, 16)
+    padded = Computed(Aten(ops.constant_pad_nd.default), tuple(rows), (("pad", (0, 0, 1, 0)),))
+    product = s(ops.linear.default, s.x(6, 4, 16), s.builder.constant(padded, TensorType((9, 16), DType.FLOAT32)))
+    index = torch.arange(5)[None, :] - torch.arange(4)[:, None] + 4
+    places = s.builder.constant(Literal(index.expand(6, 4, 5)), TensorType((6, 4, 5), DType.INT64))
+    scores = s(ops.view.default, s(ops.gather.default, product, 2, places), (2, 3, 4, 5))
+    keep = s.input(torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]))
+    hidden = s(ops.mul.Tensor, s(ops.rsub.Scalar, keep, 1), LOWEST)
+    masked = s(ops.add.Tensor, scores, s(ops.view.default, hidden, (2, 1, 1, 5)))
+    return s(ops.softmax.int, masked, -1)
+
+
 ATTENTION = (
     attended("of one head", lambda s: attention(s, 1, 1, 4, 4, 32)),
     attended("of a batch", lambda s: attention(s, 2, 3, 5, 5, 32)),
@@ -461,6 +521,14 @@ ATTENTION = (
         "with a mask of small numbers", lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=hidden(s, (1, 1, 4, 8), -1e4))
     ),
     Case("attention in single ops over padding", unfused_padding, ORDER, 2 * ROUNDING, SINGLE),
+    Case(
+        "relative positions under a mask",
+        masked_positions,
+        ORDER,
+        2 * ROUNDING,
+        "scores are rounded, then probabilities",
+        (MaskByIndex(),),
+    ),
     rounded(
         "softmax of a row that is all padding",
         lambda s: s(ops.softmax.int, s.input(torch.full((2, 1, 3, 7), LOWEST_BFLOAT16)), -1),
@@ -511,6 +579,37 @@ CACHES = (
 )
 
 
+# --- Heads --------------------------------------------------------------------------------------------------
+
+
+def heads(s: Sketch, x: Value, count: int = 2, head: int = 32, bias: bool = True) -> Value:
+    """A linear layer split into heads."""
+    batch, rows, inner = x.type.shape
+    made = s(ops.linear.default, x, s.w(count * head, inner), s.w(count * head) if bias else None)
+    return s(ops.permute.default, s(ops.view.default, made, (batch, rows, count, head)), (0, 2, 1, 3))
+
+
+def three_heads(s: Sketch) -> Results:
+    """Queries, keys and values of one input."""
+    x = s.x(2, 5, 16)
+    return {name: heads(s, x) for name in ("query", "key", "value")}
+
+
+def columns(s: Sketch, batch: int, queries: int) -> Value:
+    """Attention whose heads are laid side by side."""
+    made = attention(s, batch, 3, queries, 7, 32)
+    return s(ops.view.default, s(ops.permute.default, made, (0, 2, 1, 3)), (batch, queries, 96))
+
+
+HEADS = (
+    Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
+    replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
+)
+
+
 # --- Several ops --------------------------------------------------------------------------------------------
 
 
@@ -528,7 +627,26 @@ def passed_on(s: Sketch) -> Results:
     return {"input": x, "weight": w, "once": y, "again": y}
 
 
+def residual(s: Sketch) -> Value:
+    """The norm of a sum."""
+    return layer_norm(s, s(ops.add.Tensor, s.x(2, 5, 32), s.x(2, 5, 32)))
+
+
+def active_sum(s: Sketch) -> Value:
+    """The end of the prenet."""
+    return s(ops.relu.default, s(ops.add.Tensor, s.x(2, 1, 32), s.x(32)))
+
+
+def shifted(s: Sketch) -> Value:
+    """A linear and the row of a table at a position."""
+    row = s(ops.embedding.default, s.w(9, 24), position(s, 4))
+    return s(ops.add.Tensor, s(ops.linear.default, s.x(2, 1, 48), s.w(24, 48)), row)
+
+
 BLOCKS = (
+    Case("relu of a sum", active_sum, SAME, 1 * ROUNDING, ONE, (FuseActivation(),)),
+    Case("linear with a computed bias", shifted, ORDER, 1 * ROUNDING, ONE, (FuseBias(),)),
+    Case("layer norm of a residual", residual, SAME, 1 * ROUNDING, "the sum is not rounded", (FuseResidual(),)),
     Case("feed-forward layers", feed_forward, ORDER, 2 * ROUNDING, "the residual's sum and the norm are rounded last"),
     moved("inputs and weights as outputs", passed_on),
 )
@@ -543,5 +661,6 @@ CASES: tuple[Case, ...] = (
     *CONVOLUTIONS,
     *ATTENTION,
     *CACHES,
+    *HEADS,
     *BLOCKS,
 )

@@ -12,7 +12,7 @@ from compiler.importer import import_program
 from compiler.trace import trace
 from tests.passes.interpret import Case
 
-LENGTHS = {"text": 5, "steps": 7, "frames": 14}
+LENGTHS = {"text": 5, "steps": 32, "frames": 64}
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,33 @@ def test_folds_into_weight_and_bias(bias: bool, want: str) -> None:
     assert_same_numbers(case.run(folded), case.run())
 
 
+def halved(overload: Any = ops.div.Tensor, bias: bool = True) -> Case:
+    s = Sketch()
+    return s.case(linear(s, s.op(overload, s.input("x", 2, 4), 0.5, module="dropout"), bias=bias))
+
+
+@pytest.mark.parametrize(
+    ("overload", "bias", "want"),
+    [
+        (ops.div.Tensor, True, "linear(x, div(q.weight, other=0.5), q.bias)"),
+        (ops.mul.Tensor, True, "linear(x, mul(q.weight, other=0.5), q.bias)"),
+        (ops.div.Tensor, False, "linear(x, div(q.weight, other=0.5))"),
+    ],
+)
+def test_folds_a_factor_before_a_linear_into_its_weight(overload: Any, bias: bool, want: str) -> None:
+    case = halved(overload, bias)
+    folded = FoldConstants().run(fused(FoldScale(), case))
+    assert formula(folded) == want
+    assert_same_numbers(case.run(folded), case.run())
+
+
+def test_folds_a_quotient_after_a_linear() -> None:
+    s = Sketch()
+    case = s.case(s.op(ops.div.Tensor, linear(s, s.input("x", 2, 4)), 3.0))
+    want = "linear(x, div(q.weight, other=3.0), div(q.bias, other=3.0))"
+    assert formula(FoldConstants().run(fused(FoldScale(), case))) == want
+
+
 def test_a_second_factor_waits_for_the_first_to_become_part_of_a_constant() -> None:
     s = Sketch()
     case = s.case(s.op(ops.mul.Tensor, s.op(ops.mul.Tensor, linear(s, s.input("x", 2, 4), bias=False), 2.0), 3.0))
@@ -60,7 +88,7 @@ def misses() -> dict[str, Case]:
     cases["the factor is a tensor"] = s.case(s.op(ops.mul.Tensor, linear(s, s.input("x", 2, 4)), s.weight("factor", 5)))
     s = Sketch()
     made = linear(s, s.input("x", 2, 4))
-    cases["the linear's result is read elsewhere"] = s.case(
+    cases["the result in between is read elsewhere"] = s.case(
         s.op(ops.mul.Tensor, made, 2.0), s.op(ops.relu.default, made)
     )
     s = Sketch()
@@ -69,10 +97,31 @@ def misses() -> dict[str, Case]:
     return cases
 
 
-@pytest.mark.parametrize(("reason", "case"), misses().items())
-def test_near_miss(reason: str, case: Case) -> None:
+def misses_before() -> dict[str, Case]:
+    cases = {}
+    s = Sketch()
+    x = s.input("x", 2, 4)
+    cases["the factor is a tensor"] = s.case(linear(s, s.op(ops.mul.Tensor, x, s.input("mask", 4))))
+    s = Sketch()
+    product = s.op(ops.mul.Tensor, s.input("x", 2, 4), 2.0)
+    cases["the result in between is read elsewhere"] = s.case(linear(s, product), s.op(ops.relu.default, product))
+    s = Sketch()
+    product = s.op(ops.mul.Tensor, s.input("x", 2, 4), 2.0)
+    made = s.op(ops.linear.default, product, s.input("weight", 5, 4))
+    cases["the weight or the bias is no constant"] = s.case(made)
+    return cases
+
+
+@pytest.mark.parametrize(
+    ("last", "reason", "case"),
+    [
+        *(("mul", reason, case) for reason, case in misses().items()),
+        *(("linear", reason, case) for reason, case in misses_before().items()),
+    ],
+)
+def test_near_miss(last: str, reason: str, case: Case) -> None:
     assert FoldScale().run(case.graph) is case.graph
-    assert [(node.op.short_name, why) for node, why in near_misses(FoldScale(), case.graph)] == [("mul", reason)]
+    assert [(node.op.short_name, why) for node, why in near_misses(FoldScale(), case.graph)] == [(last, reason)]
 
 
 def test_a_linear_that_is_an_output_is_read_elsewhere() -> None:
@@ -101,8 +150,15 @@ class DropsFactor(FoldScale):
         return (emit(builder, ops.linear.default, match["input"], match["weight"], match["bias"]),)
 
 
-@pytest.mark.parametrize("fault", [ForgetsBias(), DropsFactor()])
-def test_a_wrong_fold_shows(fault: FoldScale) -> None:
-    case = scaled()
+class ScalesBias(FoldScale):
+    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
+        scaled = [emit(builder, ops.div.Tensor, match[name], 0.5) for name in ("weight", "bias")]
+        return (emit(builder, ops.linear.default, match["input"], *scaled),)
+
+
+@pytest.mark.parametrize(
+    ("fault", "case"), [(ForgetsBias(), scaled()), (DropsFactor(), scaled()), (ScalesBias(), halved())]
+)
+def test_a_wrong_fold_shows(fault: FoldScale, case: Case) -> None:
     with pytest.raises(AssertionError, match="is off by"):
         assert_same_numbers(case.run(fault.run(case.graph)), case.run())

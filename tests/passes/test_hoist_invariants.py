@@ -145,8 +145,9 @@ def test_keys_values_speaker_and_mask_leave_the_decoder_step(components: dict[st
     graph = run_passes(step.graph, ATEN_PASSES, Stage.ATEN)
     once, body = split(Case(graph, step.parameters, step.inputs), INVARIANT)
     projected = {o.module.rpartition("layers.")[2] for n in once.nodes if "linear" in n.op.name for o in n.origins}
-    assert projected == {f"{i}.encoder_attn.{kind}_proj" for i in range(2) for kind in "kv"}
+    prenet = {"speecht5.decoder.prenet", "speecht5.decoder.prenet.speaker_embeds_layer"}
+    assert projected == {f"{i}.encoder_attn.{kind}_proj" for i in range(2) for kind in "kv"} | prenet
     assert "linalg_vector_norm" in ops_of(once)
     assert not set(INVARIANT).intersection(p.name for p in body.inputs)
     keys_and_values = [f"layers.{i}.encoder_attn.{j}" for i in range(2) for j in range(2)]
-    assert sorted(p.name for p in once.outputs) == ["invariant.0", *keys_and_values, "prenet.0"]
+    assert sorted(p.name for p in once.outputs) == ["invariant.0", *keys_and_values, "speaker_embeds_layer.0"]

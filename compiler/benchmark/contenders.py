@@ -1,0 +1,146 @@
+"""What is timed: a decoder step and a whole utterance, of ours and of Hugging Face's, at one model and length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, SpeechT5ForTextToSpeech
+
+from compiler.executor import Executable
+from compiler.options import CompileOptions
+from compiler.speecht5 import GRAPHS, CompiledSpeechT5
+from compiler.types import TensorType
+
+TOKENS = 50
+STEPS = 200
+CACHE = 256
+"""Length of the cache in a timed step: one bucket of ours."""
+
+
+def model(layers: int = 1) -> Any:
+    """The default configuration, which is the published checkpoint's size, with random weights.
+
+    ``layers`` multiplies the layers of encoder and decoder.
+    """
+    config = SpeechT5Config()
+    config.encoder_layers *= layers
+    config.decoder_layers *= layers
+    torch.manual_seed(0)
+    return SpeechT5ForTextToSpeech(config).eval().requires_grad_(False)
+
+
+def compiled(loaded: Any) -> CompiledSpeechT5:
+    """``loaded`` for the reference executor in float32; no graph is compiled yet."""
+    return CompiledSpeechT5(loaded, CompileOptions())
+
+
+class HuggingFaceStep(nn.Module):
+    """One step as in transformers' ``_generate_speech``, from the prenet to the head, on its own modules.
+
+    The prenet is given the last frame only, though transformers runs it on all frames: what is timed is the same work.
+    """
+
+    def __init__(self, loaded: Any) -> None:
+        super().__init__()
+        self.model = loaded
+
+    def forward(
+        self, frame: Tensor, speaker: Tensor, encoded: Tensor, mask: Tensor, caches: tuple[tuple[Tensor, ...], ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``caches``: of each layer keys and values of self-attention, then of cross-attention."""
+        decoder, head, config = self.model.speecht5.decoder, self.model.speech_decoder_postnet, self.model.config
+        own, cross = DynamicCache(config=config), DynamicCache(config=config)
+        for layer, (keys, values, cross_keys, cross_values) in enumerate(caches):
+            own.update(keys, values, layer)
+            cross.update(cross_keys, cross_values, layer)
+        decoded = decoder.wrapped_decoder(
+            hidden_states=decoder.prenet(frame, speaker)[:, -1:],
+            attention_mask=None,
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask,
+            past_key_values=EncoderDecoderCache(own, cross),
+            use_cache=True,
+            return_dict=True,
+        )
+        last = decoded.last_hidden_state.squeeze(1)
+        spectrum = head.feat_out(last).view(frame.shape[0], config.reduction_factor, config.num_mel_bins)
+        return spectrum, spectrum[:, -1:], torch.sigmoid(head.prob_out(last))
+
+
+def step_inputs(loaded: Any) -> tuple[Any, ...]:
+    """Random inputs of :class:`HuggingFaceStep`, such that this step's row is the last of ``CACHE``."""
+    config = loaded.config
+    heads, head = config.decoder_attention_heads, config.hidden_size // config.decoder_attention_heads
+    lengths = (CACHE - 1, CACHE - 1, TOKENS, TOKENS)
+    caches = tuple(
+        tuple(torch.randn(1, heads, length, head) for length in lengths) for _ in range(config.decoder_layers)
+    )
+    frame, speaker = torch.randn(1, 1, config.num_mel_bins), torch.randn(1, config.speaker_embedding_dim)
+    mask = torch.ones(1, TOKENS, dtype=torch.int64)
+    return frame, speaker, torch.randn(1, TOKENS, config.hidden_size), mask, caches
+
+
+def our_step(graphs: CompiledSpeechT5) -> Callable[[], object]:
+    """Our step on random state, donated and taken over from step to step as the decoding loop does it."""
+    return runner(graphs.graph("decoder_step", text=TOKENS, steps=CACHE), index=CACHE - 1)
+
+
+def runner(executable: Executable, index: int = 0) -> Callable[[], object]:
+    """Runs a graph on random inputs, all indices being ``index``.
+
+    What it returns under a float input's name is that input's next value.
+    """
+    inputs = {port.name: _random(port.value.type, index) for port in executable.graph.inputs}
+    kept = {port.name for port in executable.graph.outputs} & {n for n, t in inputs.items() if t.is_floating_point()}
+
+    def run() -> object:
+        out = executable.run(inputs, donate=kept)
+        inputs.update({name: out[name] for name in kept})
+        return out
+
+    return run
+
+
+def compile_all(graphs: CompiledSpeechT5, text: int = TOKENS, steps: int = CACHE) -> None:
+    """Compile all graphs for these lengths, and bind their weights."""
+    for name in GRAPHS:
+        graphs.graph(name, text=text, steps=steps).prepare()
+
+
+def _random(type: TensorType, index: int) -> Tensor:
+    return torch.randn(type.shape) if type.dtype.is_float else torch.full(type.shape, index)
+
+
+def sweep(loaded: Any) -> Callable[[], object]:
+    """``F.linear`` on a row, once with every matrix that a step of Hugging Face's uses."""
+    step, used = HuggingFaceStep(loaded), []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: used.append((module.weight, module.bias)))
+        for module in loaded.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    with torch.no_grad():
+        step(*step_inputs(loaded))
+    for hook in hooks:
+        hook.remove()
+    rows = [torch.randn(1, 1, weight.shape[1]) for weight, _ in used]
+
+    def run() -> object:
+        with torch.no_grad():
+            return [functional.linear(row, *matrix) for row, matrix in zip(rows, used, strict=True)]
+
+    return run
+
+
+def speech(speaker: Any) -> Tensor:
+    """``STEPS`` steps of a text of ``TOKENS``, by a compiled model or by Hugging Face's, under one seed."""
+    ids = torch.randint(4, speaker.config.vocab_size, (1, TOKENS), generator=torch.Generator().manual_seed(1))
+    voice = torch.randn(1, speaker.config.speaker_embedding_dim, generator=torch.Generator().manual_seed(2))
+    ratio = STEPS * speaker.config.reduction_factor / TOKENS
+    torch.manual_seed(0)
+    made: Tensor = speaker.generate_speech(ids, voice, minlenratio=ratio, maxlenratio=ratio)
+    return made

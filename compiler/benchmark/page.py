@@ -1,0 +1,177 @@
+"""The benchmark as tables for a terminal, as JSON, as the page ``docs/benchmarks.md`` and as a plot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from compiler.benchmark.budgets import PLANS, Budget
+from compiler.benchmark.rows import Row
+from compiler.benchmark.tasks import THREADS
+from compiler.cost_report import MODELLED, GraphCost, as_dict, inputs
+
+COLUMNS = ("what", "against", "ours", "theirs", "ratio (lowest to highest)", "target", "met")
+BUDGET_COLUMNS = ("reckoned", "hand-written", "ours", "to reach", "met")
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on: processor, cores, load, versions."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    return {
+        "processor": model,
+        "cores": str(os.cpu_count()),
+        "threads": str(THREADS),
+        "load": load,
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def warning(about: Mapping[str, str]) -> str:
+    """What to think of figures taken on a busy machine; nothing where it was quiet."""
+    if float(about["load"].split(",")[0]) <= 0.5 * int(about["cores"]):
+        return ""
+    load = f"load {about['load']} on {about['cores']} cores"
+    return (
+        f"The machine was busy when it began ({load}). Threads that wait for each other then take many times as long, "
+        "and ratios of steps can be far off: measure again on a quiet one."
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text, in the order of ``COLUMNS``."""
+    target = f"≤ {row.target:.2f}" if row.target else ""
+    if row.ratio is None:
+        return row.name, row.against, "", "", f"not measured: {row.failed}", target, "no"
+    r = row.ratio
+    ours, theirs = (
+        f"{value:.3g} {row.unit}" if value < 1000 else f"{value:.0f} {row.unit}" for value in (r.ours, r.theirs)
+    )
+    spread = f" ({r.lowest:.2f} to {r.highest:.2f})" if r.lowest < r.highest else ""
+    return row.name, row.against, ours, theirs, f"{r.median:.2f}{spread}", target, "yes" if row.met else "no"
+
+
+def budget_cells(budget: Budget) -> tuple[str, ...]:
+    """A budget as text, in the order of ``BUDGET_COLUMNS``."""
+    by_hand = "" if budget.hand_written is None else str(budget.hand_written)
+    ours, target = (
+        f"{value:.2f}" if isinstance(value, float) else str(value) for value in (budget.ours, budget.target)
+    )
+    return budget.name, by_hand, ours, f"≤ {target}", "yes" if budget.met else "no"
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The measured rows for a terminal."""
+    shown = Table(title="measured: medians over rounds, reference executor in float32", show_lines=True)
+    for column in COLUMNS:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*cells(row))
+    return shown
+
+
+def budget_table(budgets: Sequence[Budget]) -> Table:
+    """The budgets for a terminal."""
+    shown = Table(*BUDGET_COLUMNS, title=f"plan in bfloat16, batch 1 ({MODELLED})")
+    for budget in budgets:
+        shown.add_row(*budget_cells(budget))
+    return shown
+
+
+def as_json(
+    about: Mapping[str, str], rows: Sequence[Row], budgets: Sequence[Budget], costs: Sequence[GraphCost]
+) -> dict[str, Any]:
+    """All figures, for JSON."""
+    return {
+        "machine": dict(about),
+        "measured": [{**asdict(row), "met": row.met} for row in rows],
+        "budgets": [{**asdict(budget), "met": budget.met} for budget in budgets],
+        "modelled": [as_dict(cost) for cost in costs],
+    }
+
+
+def markdown(
+    about: Mapping[str, str], rows: Sequence[Row], budgets: Sequence[Budget], costs: Sequence[GraphCost]
+) -> str:
+    """The page ``docs/benchmarks.md``."""
+    lengths = ", ".join(f"{name} {text} tokens and {steps} steps" for name, (text, steps) in PLANS.items())
+    parts = [
+        "# Benchmarks",
+        "Made by `make bench`; `python -m compiler bench` prints the same figures, and `--only` chooses rows.",
+        "Machine: {processor}, {cores} cores, {threads} threads, load when it began {load} (1, 5 and 15 minutes); "
+        "Python {python}, torch {torch}, transformers {transformers}.".format(**about),
+        *filter(None, [warning(about)]),
+        _MEASURED,
+        _table(COLUMNS, [cells(row) for row in rows]),
+        "![ratios and targets](benchmarks.svg)",
+        _CONDITIONS,
+        f"## The plan for a device ({MODELLED})",
+        "Programs are the estimates of the table of ops. [Architecture](architecture.md#what-a-device-would-need) "
+        "describes the model.",
+        _table(BUDGET_COLUMNS, [budget_cells(budget) for budget in budgets]),
+        f"Microseconds of one run and what bounds it ({MODELLED}), for {lengths}:",
+        _table(("graph", *costs[0].times), [_times(cost) for cost in costs]),
+        _table(("the model reckons with", "value", "source"), inputs()),
+    ]
+    return "\n\n".join(part if part[0] in "|#!" else textwrap.fill(part, 120) for part in parts) + "\n"
+
+
+_MEASURED = """
+Both sides run the default `SpeechT5Config` in float32 with random weights; ours runs on the reference executor, which
+is torch on the CPU. **Only ratios count:** both sides take turns in one process, or processes of one run take turns, so
+what else the machine does meets both. Shown are medians over rounds, and the lowest and the highest ratio of a round;
+in a round, a step counts with its fastest of 15 calls.
+""".strip()
+_CONDITIONS = """
+A step goes from the pre-net to the head. Hugging Face's is given the last frame alone, which favours it: its own loop
+runs the pre-net on all frames in every step. Compiling begins with the model's weights in memory and ends when those of
+the graphs are bound, for the step after a first run; `torch.compile` begins with an empty cache. All graphs are six:
+those of an utterance with and without cross-attentions. Peak memory is Linux's `VmHWM`, with weights in memory that
+torch allocated, which is shared with the model. Weights that a model has mapped from a checkpoint's file are copied,
+another time their size, unless `compile_speecht5` is given the checkpoint and loads the model itself.
+""".strip()
+
+
+def _times(cost: GraphCost) -> tuple[str, ...]:
+    return (cost.graph, *(f"{time.seconds * 1e6:.0f} {time.bound}" for time in cost.times.values()))
+
+
+def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *body))
+
+
+def plot(rows: Sequence[Row], file: Path) -> None:
+    """A bar for each measured ratio, with its spread and its target, as an SVG file."""
+    import matplotlib  # noqa: PLC0415, takes a second
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    shown = [row for row in rows if row.ratio is not None][::-1]
+    # The same rows give the same file: no date, and ids that do not change.
+    with pyplot.rc_context({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size": 9}):
+        figure, axes = pyplot.subplots(figsize=(9, 0.8 + 0.45 * len(shown)), layout="constrained")
+        for place, row in enumerate(shown):
+            assert row.ratio is not None
+            r = row.ratio
+            axes.barh(place, r.median, height=0.6, color="#3b7a57" if row.met else "#c4622d")
+            axes.errorbar(r.median, place, xerr=[[r.median - r.lowest], [r.highest - r.median]], color="#333333")
+            axes.plot([row.target] * 2, [place - 0.4, place + 0.4], color="black", linewidth=2)
+        axes.set_yticks(range(len(shown)), [f"{row.name}\nagainst {row.against}" for row in shown])
+        axes.set_xlabel("ours / theirs; a bar's line: lowest to highest; black mark: target (less is better)")
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        pyplot.close(figure)

@@ -1,0 +1,134 @@
+"""The rows of the benchmark: what is compared with what, the ratio to reach, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.benchmark import tasks
+from compiler.benchmark.contenders import CACHE, STEPS, TOKENS
+from compiler.benchmark.timing import Ratio
+from compiler.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison. ``target`` is the largest ratio that is good enough; ``unit`` that of ``ours`` and ``theirs``.
+
+    ``ratio`` is ``None`` where ``failed`` says what stood in the way.
+    """
+
+    name: str
+    against: str
+    target: float
+    unit: str = "ms"
+    ratio: Ratio | None = None
+    failed: str = ""
+
+    @property
+    def met(self) -> bool:
+        return self.ratio is not None and self.ratio.median <= self.target
+
+
+STEP = f"decoder step, cache of {CACHE}"
+Task = Callable[[str, int], dict[str, Any]]
+"""Runs a task by name for a number of rounds: :func:`compiler.benchmark.tasks.run`, or a stand-in in a test."""
+
+
+def _step(run: Task, rounds: int) -> list[Row]:
+    against = (
+        ("eager", "Hugging Face, eager", 0.67),
+        ("compiled", "the same under torch.compile", 1.0),
+        ("sweep", "one F.linear for each matrix that it uses", 1.4),
+    )
+    made = run("step", rounds)
+    return [
+        Row(STEP, name, target, failed=made["failed"][key])
+        if key in made["failed"]
+        else Row(STEP, name, target, ratio=_milliseconds(made["ours"], made[key]))
+        for key, name, target in against
+    ]
+
+
+def _speech(run: Task, rounds: int) -> list[Row]:
+    made = run("speech", rounds)
+    name = f"generate_speech, {TOKENS} tokens, {STEPS} steps"
+    against = f"Hugging Face (spectrograms differ by {made['error']:.1e})"
+    return [Row(name, against, 0.72, "s", Ratio.of(made["ours"], made["theirs"]))]
+
+
+def _compiling(run: Task, rounds: int) -> list[Row]:
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(run("compiling", 1))
+        theirs.append(run("inductor", 1)["first_call"])
+    step, every, further = ([made[key] for made in ours] for key in ("step", "all", "further"))
+    first_call = "first call of torch.compile on Hugging Face's step"
+    return [
+        Row("compiling the decoder step, and a first run", first_call, 0.2, "s", Ratio.of(step, theirs)),
+        Row("compiling all graphs of one bucket", first_call, 0.5, "s", Ratio.of(every, theirs)),
+        Row("compiling all graphs of a further bucket", "those of the first", 0.5, "s", Ratio.of(further, every)),
+    ]
+
+
+def _layers(run: Task, rounds: int) -> list[Row]:
+    made = run("layers", rounds)
+    name, against = "compiling all graphs, twice the layers", "once the layers"
+    return [Row(name, against, 2.2, "s", Ratio.of(made["twice"], made["once"]))]
+
+
+def _memory(run: Task, _: int) -> list[Row]:
+    made = run("memory", 1)
+    ratio = Ratio.of([made["growth"] / 1e6], [made["weights"] / 1e6])
+    return [Row("growth of peak memory, compiling all graphs", "the model's weights", 1.2, "MB", ratio)]
+
+
+def _milliseconds(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+    return Ratio.of([s * 1e3 for s in ours], [s * 1e3 for s in theirs])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are measured together, and in how many rounds by default."""
+
+    rounds: int
+    measure: Callable[[Task, int], list[Row]]
+
+
+GROUPS = {
+    "step": Group(9, _step),
+    "speech": Group(3, _speech),
+    "compiling": Group(3, _compiling),
+    "layers": Group(2, _layers),
+    "memory": Group(1, _memory),
+}
+"""The groups of rows by name, in the order of the table."""
+
+
+def check(only: Sequence[str], rounds: int | None) -> None:
+    """Raise ``InvalidArgument`` for groups that there are not, and for less than one round."""
+    unknown = [name for name in only if name not in GROUPS]
+    if unknown:
+        raise InvalidArgument(f"there is no group {unknown[0]!r}: choose from {', '.join(GROUPS)}")
+    if rounds is not None and rounds < 1:
+        raise InvalidArgument(f"rounds={rounds}: a whole number of at least 1 is expected")
+
+
+def measure(
+    only: Sequence[str] = (), rounds: int | None = None, progress: Callable[[str], None] = print, run: Task = tasks.run
+) -> list[Row]:
+    """Measure the groups ``only`` (all by default), each for ``rounds`` (by default its own number).
+
+    ``progress`` is told which group begins. A group whose task fails gives one row that says why.
+    """
+    check(only, rounds)
+    rows: list[Row] = []
+    for name in only or GROUPS:
+        progress(name)
+        group = GROUPS[name]
+        try:
+            rows += group.measure(run, rounds or group.rounds)
+        except tasks.TaskFailed as error:
+            rows.append(Row(name, "", 0.0, failed=str(error)))
+    return rows

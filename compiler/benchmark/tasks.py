@@ -1,0 +1,145 @@
+"""What runs in a process of its own, so that nothing is warm that should be cold: one task, JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+THREADS = 2
+"""Threads of torch in every task."""
+
+
+class TaskFailed(Exception):
+    """A task's process ended with an error; the message is the last line that it printed."""
+
+
+def run(task: str, rounds: int) -> dict[str, Any]:
+    """Run a task in a process of its own, with an empty cache of ``torch.compile``. Raises :class:`TaskFailed`."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as cache:
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "OMP_NUM_THREADS": str(THREADS)}
+        done = subprocess.run(
+            [sys.executable, "-m", "compiler.benchmark", task, str(rounds)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+    if done.returncode != 0:
+        raise TaskFailed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")
+    made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return made
+
+
+def step(rounds: int) -> dict[str, Any]:
+    """Seconds of a decoder step: ours, Hugging Face's, that under ``torch.compile``, and one sweep of the matrices."""
+    import torch  # noqa: PLC0415
+
+    from compiler.benchmark import contenders  # noqa: PLC0415
+    from compiler.benchmark.timing import interleaved  # noqa: PLC0415
+
+    loaded = contenders.model()
+    theirs, inputs = contenders.HuggingFaceStep(loaded), contenders.step_inputs(loaded)
+    compiled = torch.compile(theirs)
+    timed: dict[str, Callable[[], object]] = {
+        "ours": contenders.our_step(contenders.compiled(loaded)),
+        "eager": torch.no_grad()(lambda: theirs(*inputs)),
+        "compiled": torch.no_grad()(lambda: compiled(*inputs)),
+        "sweep": contenders.sweep(loaded),
+    }
+    failed = {}
+    try:
+        timed["compiled"]()
+    except Exception as error:  # no C++ compiler, mostly: the other rows can do without
+        failed["compiled"] = str(error).strip().splitlines()[0]
+        del timed["compiled"]
+    return {**interleaved(timed, rounds, calls=15), "failed": failed}
+
+
+def speech(rounds: int) -> dict[str, Any]:
+    """Seconds of an utterance, ours and Hugging Face's, and the relative difference of the two spectrograms."""
+    from compiler.benchmark import contenders  # noqa: PLC0415
+    from compiler.benchmark.timing import interleaved  # noqa: PLC0415
+
+    loaded = contenders.model()
+    graphs = contenders.compiled(loaded)
+    ours, theirs = contenders.speech(graphs), contenders.speech(loaded)
+    error = float((ours - theirs).abs().max() / theirs.abs().max())
+    both = {"ours": lambda: contenders.speech(graphs), "theirs": lambda: contenders.speech(loaded)}
+    return {**interleaved(both, rounds, calls=1), "error": error}
+
+
+def compiling(_: int) -> dict[str, Any]:
+    """Seconds until our step has run once, until all graphs of that bucket are compiled, and for those of another."""
+    from compiler.benchmark import contenders  # noqa: PLC0415
+
+    loaded = contenders.model()
+    begin = time.perf_counter()
+    graphs = contenders.compiled(loaded)
+    contenders.our_step(graphs)()
+    first = time.perf_counter()
+    contenders.compile_all(graphs)
+    every = time.perf_counter()
+    contenders.compile_all(graphs, text=2 * contenders.TOKENS, steps=2 * contenders.CACHE)
+    return {"step": first - begin, "all": every - begin, "further": time.perf_counter() - every}
+
+
+def inductor(_: int) -> dict[str, Any]:
+    """Seconds of the first call of ``torch.compile`` on Hugging Face's step."""
+    import torch  # noqa: PLC0415
+
+    from compiler.benchmark import contenders  # noqa: PLC0415
+
+    loaded = contenders.model()
+    theirs, inputs = contenders.HuggingFaceStep(loaded), contenders.step_inputs(loaded)
+    begin = time.perf_counter()
+    with torch.no_grad():
+        torch.compile(theirs)(*inputs)
+    return {"first_call": time.perf_counter() - begin}
+
+
+def layers(rounds: int) -> dict[str, Any]:
+    """Seconds to compile all graphs, with once and with twice the layers, in a process that has compiled before."""
+    from compiler.benchmark import contenders  # noqa: PLC0415
+
+    models = {"once": contenders.model(), "twice": contenders.model(layers=2)}
+    contenders.compile_all(contenders.compiled(models["once"]))
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds):
+        for name, loaded in models.items():
+            begin = time.perf_counter()
+            contenders.compile_all(contenders.compiled(loaded))
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def memory(_: int) -> dict[str, Any]:
+    """Bytes by which the peak of memory grows while all graphs of a bucket are compiled, and the weights'."""
+    from compiler.benchmark import contenders  # noqa: PLC0415
+
+    loaded = contenders.model()
+    weights = sum(t.numel() * t.element_size() for t in [*loaded.parameters(), *loaded.buffers()])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = _status("VmRSS")
+    contenders.compile_all(contenders.compiled(loaded))
+    return {"growth": _status("VmHWM") - before, "weights": weights}
+
+
+def _status(field: str) -> int:
+    """A figure of this process in bytes, from Linux's ``/proc``."""
+    found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+TASKS: dict[str, Callable[[int], dict[str, Any]]] = {
+    task.__name__: task for task in (step, speech, compiling, inductor, layers, memory)
+}
+"""The tasks by name. Each takes the number of rounds."""

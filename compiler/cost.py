@@ -1,0 +1,161 @@
+"""A cost model: what a TTNN graph asks of a device, and the time that a board would need. Modelled, never measured.
+
+A node takes the longer of computing and moving its data through DRAM, and a gap before each of its programs. Work is
+spread over the cores, though over no more than the result has tiles, and padding is computed like the rest. Left out
+are traffic on the chip, conversions inside a program, how well a kernel keeps its core busy, and the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
+from compiler.graph import Graph, Node, Value
+from compiler.types import TILE, Memory, TensorType
+from lowering.table import HIFI4, TtnnOp
+
+ON_CHIP = (Memory.L1, Memory.L1_HEIGHT_SHARDED)
+"""Memories that are not DRAM."""
+BOUNDS = ("compute", "DRAM", "dispatch")
+"""What can hold a node or a graph back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one node asks of a device, whatever the board.
+
+    ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
+    most ``tiles`` cores. ``read`` and ``written`` are bytes of DRAM.
+    """
+
+    programs: int
+    flops: int
+    padded_flops: int
+    per_cycle: float
+    tiles: int
+    read: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Modelled seconds on one board: of all nodes, if each were held back by one thing alone, and taken together."""
+
+    compute: float
+    dram: float
+    dispatch: float
+    seconds: float
+
+    @property
+    def bound(self) -> str:
+        """What most of the time goes into, one of ``BOUNDS``."""
+        return max(zip((self.compute, self.dram, self.dispatch), BOUNDS, strict=True))[1]
+
+
+def work(node: Node) -> Work:
+    """What a TTNN node asks of a device. A node of no programs does nothing."""
+    assert isinstance(node.op, TtnnOp)
+    op, results = node.op, [value.type for value in node.results]
+    operands = {name: value.type for name, value in zip(node.names, node.operands, strict=True)}
+    programs = op.programs(node)
+    padded = op.flops({name: _padded(type) for name, type in operands.items()}, [_padded(type) for type in results])
+    return Work(
+        programs,
+        op.flops(operands, results),
+        padded,
+        MATRIX.value / _passes(node) if op.matrix else VECTOR.value,
+        max(1, sum(_padded(type).elements // TILE**2 for type in results)),
+        sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
+        _written_bytes(node) if programs else 0,
+    )
+
+
+def read_bytes(node: Node, place: int) -> int:
+    """The bytes that a node reads of one operand from DRAM.
+
+    Weights that wait on the host are in DRAM by then. An op that only moves elements reads no more than it returns: a
+    row of a table, not the table. What it writes in place it does not read.
+    """
+    assert isinstance(node.op, TtnnOp)
+    type = node.operands[place].type
+    if type.memory in ON_CHIP or node.names[place] in node.op.writes:
+        return 0
+    most = sum(result.type.bytes for result in node.results) if node.op.moves_only else type.bytes
+    return min(type.bytes, most)
+
+
+def _written_bytes(node: Node) -> int:
+    """In place, what is written is what the other operands bring."""
+    assert isinstance(node.op, TtnnOp)
+    if node.op.writes:
+        return sum(read_bytes(node, place) for place in range(len(node.operands)))
+    return sum(value.type.bytes for value in node.results if value.type.memory not in ON_CHIP)
+
+
+def _padded(type: TensorType) -> TensorType:
+    return type.with_(shape=type.padded_shape)
+
+
+def _passes(node: Node) -> int:
+    compute = str(node.attribute("compute", HIFI4))
+    return next((passes for name, passes in PASSES.items() if compute.startswith(name)), PASSES["hifi4"])
+
+
+def time_of(asked: Work, board: Board) -> Time:
+    """The modelled time of one node on a board."""
+    if not asked.programs:
+        return Time(0.0, 0.0, 0.0, 0.0)
+    cores = min(asked.tiles, board.cores.value)
+    compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
+    dram = (asked.read + asked.written) / board.dram.value
+    dispatch = asked.programs * DISPATCH.value / board.clock.value
+    return Time(compute, dram, dispatch, dispatch + max(compute, dram))
+
+
+def total(times: Iterable[Time]) -> Time:
+    """The modelled time of nodes that run one after the other."""
+    listed = list(times)
+    return Time(*(sum(getattr(time, part) for time in listed) for part in ("compute", "dram", "dispatch", "seconds")))
+
+
+def graph_time(graph: Graph, board: Board) -> Time:
+    """The modelled time of one run of a TTNN graph on one chip of a board."""
+    return total(time_of(work(node), board) for node in graph.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphWork:
+    """What one run of a graph asks of a device.
+
+    ``needed`` are the bytes that must be read: of each input and constant what any one node reads of it, once.
+    """
+
+    programs: int
+    flops: int
+    read: int
+    written: int
+    needed: int
+
+    @property
+    def read_ratio(self) -> float:
+        """Bytes read for each that must be."""
+        return self.read / self.needed if self.needed else 1.0
+
+
+def graph_work(graph: Graph) -> GraphWork:
+    """What one run of a TTNN graph asks of a device."""
+    asked = [work(node) for node in graph.nodes]
+    given = {port.value for port in graph.inputs} | set(graph.expressions)
+    needed: dict[Value, int] = {}
+    for node, one in zip(graph.nodes, asked, strict=True):
+        for place, value in enumerate(node.operands):
+            if value in given and one.programs:
+                needed[value] = max(needed.get(value, 0), read_bytes(node, place))
+    return GraphWork(
+        sum(one.programs for one in asked),
+        sum(one.flops for one in asked),
+        sum(one.read for one in asked),
+        sum(one.written for one in asked),
+        sum(needed.values()),
+    )

@@ -1,0 +1,59 @@
+"""Why fusions did not fire: what each pass of a compilation nearly matched, and what spoke against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.graph import Graph, Node
+from compiler.pipeline import Recorder
+from compiler.printer import node_text, value_names
+from compiler.report import stages
+from passes.rewrite import Fusion, near_misses
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A node at which a fusion's pattern began and did not match.
+
+    ``stage`` is the pass, as ``inspect --list`` names it, and ``graph`` what it left: a fusion rewrites until nothing
+    matches, so what it rejects there is what it rejected when it looked last.
+    """
+
+    stage: str
+    graph: Graph
+    node: Node
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{node_text(self.node, value_names(self.graph))}\n  not fused: {self.reason}"
+
+
+def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
+    """All near misses of a compilation, in the order of its passes and of their graphs.
+
+    ``recorder`` is what ``CompiledSpeechT5.stages`` gives.
+    """
+    return tuple(_near_misses(recorder))
+
+
+def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
+    for stage, record in stages(recorder).items():
+        if isinstance(record.step, Fusion):
+            for node, reason in near_misses(record.step, record.graph):
+                yield NearMiss(stage, record.graph, node, reason)
+
+
+def to_text(recorder: Recorder) -> str:
+    """The near misses as text: a section for each fusion, and in it a line for each reason above its nodes."""
+    found = explain(recorder)
+    fusions = [stage for stage, record in stages(recorder).items() if isinstance(record.step, Fusion)]
+    lines: list[str] = []
+    for stage in fusions:
+        missed = [miss for miss in found if miss.stage == stage]
+        lines.append(f"{stage}: {len(missed)} near {'miss' if len(missed) == 1 else 'misses'}")
+        for reason in dict.fromkeys(miss.reason for miss in missed):
+            lines.append(f"  {reason}:")
+            names = value_names(missed[0].graph)
+            lines += [f"    {node_text(miss.node, names)}" for miss in missed if miss.reason == reason]
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""What passes from one convolution to the next stays in L1, sharded by height, where both work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler.graph import Attribute, Builder, Graph, Node, Value
+from compiler.types import TILE, Memory
+from lowering.convolution import conv1d, l1_bytes
+from lowering.elementwise import ELEMENTWISE
+from lowering.shape import reshape, to_memory_config
+from lowering.table import TtnnOp, emit
+from passes.base import Property, without_dead_nodes
+from passes.rewrite import Match, Rejected
+
+CORES = 56
+"""Cores to deal rows out to: the smallest grid of a board, n300's when it dispatches from worker cores, has 8 x 7. On
+others a core gets as many rows or fewer, so the plan is the same for all."""
+L1_BYTES = 1_499_136 - 105_920
+"""L1 of a Wormhole core, as ttnn 0.81.1 gives it when it refuses a program, less what lies below a program's buffers:
+the end that it gives for them, less their sizes. Blackhole has more."""
+SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED.value, Memory.DRAM.value
+BLOCKED: Mapping[str, Attribute] = {"act_block_h_override": TILE, "reallocate_halo_output": False}
+"""One tile row at a time, for which ``l1_bytes`` holds, and no program that only moves the halo."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardConvolutions:
+    """Run convolutions on sharded inputs, written as such by the elementwise op before where there is one.
+
+    ::
+
+        x -> multiply -> conv1d -> reshape -> multiply -> conv1d -> reshape -> add(y)                   all in DRAM
+          ->
+        x -> multiply -> conv1d -> reshape -> multiply -> conv1d -> reshape -> add(y, memory_config="dram")
+             '------------------------- sharded by height -------------------'
+
+    ttnn runs a convolution over interleaved memory as five programs: it shards the input, collects the edges that
+    neighbours hold, moves the result, convolves, and gathers the shards. Two of them are left.
+
+    Cases: an elementwise op that feeds nothing but convolutions writes shards at no cost (1); any other input is
+    sharded by an op of its own (2); results that nothing but elementwise ops and convolutions read stay sharded (3);
+    other results are gathered by the convolution (4).
+    Refuses groups; a result of another length than its input, whose shards would not be those of its input; sequences
+    in a batch that do not fill whole tiles, where a reshape would move data; more L1 than a core has.
+    """
+
+    name: ClassVar[str] = "shard-convolutions"
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
+
+    def match(self, _: Graph, node: Node) -> Match | Rejected | None:
+        """Whether a node is a convolution to shard."""
+        if node.op is not conv1d or node["input_tensor"].type.memory is Memory.L1_HEIGHT_SHARDED:
+            return None
+        batch, length, _channels = node["input_tensor"].type.shape
+        if node.attribute("groups") != 1:
+            return Rejected("it has groups")
+        if node.result.type.shape[-2] != batch * length:
+            return Rejected("its result has another length than its input")
+        if batch > 1 and length % TILE:
+            return Rejected(f"sequences of {length} do not fill whole tiles")
+        if (needed := l1_bytes(node, CORES)) > L1_BYTES:
+            return Rejected(f"it needs {needed} bytes of L1 in a core, and there are {L1_BYTES}")
+        return Match((node,))
+
+    def run(self, graph: Graph) -> Graph:
+        chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
+        if not chosen:
+            return graph
+        builder = Builder()
+        builder.keep_constants(graph.constants)
+        for node in graph.nodes:
+            current = node.with_operands(builder.mapping)
+            placement = _placement(graph, chosen, node, current)
+            if placement is None and all(
+                a.type == b.type for a, b in zip(node.operands, current.operands, strict=True)
+            ):
+                builder.nodes.append(current)
+                continue
+            operands = dict(zip(current.names, current.operands, strict=True))
+            if node in chosen:
+                operands["input_tensor"] = _sharded(builder, operands["input_tensor"], node)
+            attributes = {**dict(node.attributes), **(placement or {})}
+            assert isinstance(node.op, TtnnOp)
+            builder.mapping[node.result] = emit(builder, node.op, operands, attributes, node.origins)
+        return without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
+
+
+def _placement(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Mapping[str, Attribute] | None:
+    """What a node says of where it computes, besides what it says already; ``None`` where that is enough."""
+    if node in chosen:
+        return {**BLOCKED, "memory_config": SHARDED if _stays(graph, chosen, node.result) else DRAM}
+    if node.op not in ELEMENTWISE:
+        return None
+    users = graph.users.get(node.result, ())
+    if users and node.result not in graph.returned and chosen.issuperset(users):
+        return {"memory_config": SHARDED}
+    reads = any(value.type.memory is Memory.L1_HEIGHT_SHARDED for value in current.operands)
+    return {"memory_config": DRAM} if reads else None
+
+
+def _stays(graph: Graph, chosen: set[Node], value: Value) -> bool:
+    """Whether all that reads a value, under whatever shape, takes shards."""
+    return value not in graph.returned and all(
+        node in chosen or node.op in ELEMENTWISE or (_is_free(node) and _stays(graph, chosen, node.result))
+        for node in graph.users.get(value, ())
+    )
+
+
+def _is_free(node: Node) -> bool:
+    """Whether a node gives the rows that it reads another shape, and leaves all where they are."""
+    if node.op is not reshape:
+        return False
+    before, after = node.operands[0].type, node.result.type
+    return before.padded_shape[-1] == after.padded_shape[-1] and before.padded_rows == after.padded_rows
+
+
+def _sharded(builder: Builder, value: Value, node: Node) -> Value:
+    if value.type.memory is Memory.L1_HEIGHT_SHARDED:
+        return value
+    return emit(builder, to_memory_config, {"tensor": value}, {"memory_config": SHARDED}, node.origins)

@@ -1,0 +1,48 @@
+"""``cost``: what it prints is modelled, and says so."""
+
+import json
+
+import pytest
+
+from tests.cli.test_graphs import GRAPHS, rows
+
+
+def test_cost_models_all_graphs_on_all_boards(run):
+    result = run("cost", "--steps", 100)
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown, reckoned = result.stdout.split("The model reckons with:")
+    assert shown.count("modelled, not measured") == 2
+    assert "32 tokens, 128 decoder steps" in shown
+    cells = rows(shown)
+    assert [row[0] for row in cells] == GRAPHS * 2
+    assert all(cell.split()[1] in ("compute", "DRAM", "dispatch") for row in cells[len(GRAPHS) :] for cell in row[1:])
+    assert "n300 cores, each of 2 chips" in reckoned
+    assert all(
+        ".md" in line or "mock" in line or "aibs" in line or "issues" in line for line in reckoned.splitlines()[1:]
+    )
+
+
+def test_cost_of_one_graph_op_by_op(run):
+    shown = run("cost", "decoder_step", "--board", "p150").stdout
+    assert "decoder_step on p150, microseconds (modelled, not measured)" in shown
+    table = rows(shown.split("microseconds (modelled")[1])
+    by_op = {row[0]: row[1:] for row in table}
+    assert {"linear", "layer_norm", "transformer.scaled_dot_product_attention", "sum"} <= set(by_op)
+    for column in (0, 1):
+        assert sum(int(row[column]) for op, row in by_op.items() if op != "sum") == int(by_op["sum"][column])
+
+
+def test_cost_as_json(run):
+    made = json.loads(run("cost", "encoder", "--json").stdout)
+    (graph,) = made["graphs"]
+    assert graph["graph"] == "encoder" and graph["modelled"] is True
+    assert set(graph["boards"]) == {"n150", "n300", "p150", "p100"}
+    assert graph["boards"]["n150"]["bound"] in ("compute", "DRAM", "dispatch")
+    assert {"name", "value", "source"} == set(made["inputs"][0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(("decoder",), "there is no graph 'decoder'"), (("--board", "x"), "board='x' is")]
+)
+def test_cost_refuses(refused, arguments, message):
+    assert refused("cost", *arguments).startswith(message)

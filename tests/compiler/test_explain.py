@@ -1,0 +1,57 @@
+"""Why fusions did not fire, told from the records of a compilation."""
+
+from __future__ import annotations
+
+from compiler.aten import ops
+from compiler.explain import explain, to_text
+from compiler.graph import Graph
+from compiler.pipeline import Recorder, run_passes
+from compiler.verify import Stage
+from passes.canonicalize import Canonicalize
+from passes.fold_scale import FoldScale
+from tests.passes.interpret import Sketch
+
+
+def recorded(graph: Graph) -> Recorder:
+    recorder = Recorder()
+    run_passes(graph, (Canonicalize(), FoldScale()), Stage.ATEN, recorder)
+    return recorder
+
+
+def scaled(returned: bool) -> Graph:
+    """x -> linear -> clone -> * 2; the linear's result is an output too, or it is not."""
+    s = Sketch()
+    query = s.op(ops.linear.default, s.input("x", 2, 4), s.weight("w", 5, 4), module="q_proj")
+    product = s.op(ops.mul.Tensor, s.op(ops.clone.default, query), 2.0, module="attention")
+    return s.case(product, *([query] if returned else [])).graph
+
+
+def test_a_near_miss_names_pass_node_and_reason() -> None:
+    recorder = recorded(scaled(returned=True))
+    (miss,) = explain(recorder)
+    assert (miss.stage, miss.reason) == ("fold-scale", "the result in between is read elsewhere")
+    assert miss.graph is recorder.records[-1].graph and miss.node is miss.graph.nodes[1]
+    assert str(miss) == (
+        "%1: f32[2,5] = aten.mul.Tensor(self=%0, other=2)  # attention (line:3)\n"
+        "  not fused: the result in between is read elsewhere"
+    )
+
+
+def test_what_was_fused_in_the_end_is_no_near_miss() -> None:
+    recorder = recorded(scaled(returned=False))
+    assert explain(recorder) == ()
+    assert to_text(recorder) == "fold-scale: 0 near misses"
+
+
+def test_text_groups_nodes_by_reason() -> None:
+    assert to_text(recorded(scaled(returned=True))).splitlines() == [
+        "fold-scale: 1 near miss",
+        "  the result in between is read elsewhere:",
+        "    %1: f32[2,5] = aten.mul.Tensor(self=%0, other=2)  # attention (line:3)",
+    ]
+
+
+def test_passes_that_are_no_fusions_are_left_out() -> None:
+    recorder = Recorder()
+    run_passes(scaled(returned=True), (Canonicalize(),), Stage.ATEN, recorder)
+    assert to_text(recorder) == ""
