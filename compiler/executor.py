@@ -12,7 +12,7 @@ import torch
 from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
 from compiler.graph import Constant, Graph, Node, Value
-from compiler.types import DType, TensorType
+from compiler.types import DType, Layout, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
@@ -228,8 +228,13 @@ def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
 
 
 def bind(weights: Weights, expression: Expression, type: TensorType) -> torch.Tensor:
-    """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``."""
+    """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``.
+
+    Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
+    """
     key = (expression, type.dtype)
     if key not in weights.bound:
-        weights.bound[key] = to_device(weights[expression], type)
+        made = to_device(weights[expression], type)
+        is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
+        weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
     return weights.bound[key]

@@ -19,6 +19,17 @@ ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.s
 """What a linear can apply before it writes its result."""
 
 
+def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``rows`` [..., k] times ``matrix`` [k, n], plus ``bias`` [n].
+
+    By oneDNN where torch has it: torch gives float32 to MKL, which multiplies a single row on one thread only.
+    """
+    if rows.is_meta or not torch.backends.mkldnn.is_available():
+        return functional.linear(rows, matrix.mT, bias)
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, matrix.mT, bias, "none", [], "")
+    return made
+
+
 def _linear_programs(node: Node) -> int:
     """With an activation and no cores given, ttnn dispatches the product, the bias and the activation by themselves."""
     return 3 if node.attribute("activation") is not None and node.attribute("core_grid") is None else 1
@@ -40,7 +51,7 @@ def linear(
     activation: str | None = None,
 ) -> Tensor:
     """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
-    out = functional.linear(input_tensor_a, input_tensor_b.mT, None if bias is None else bias[0])
+    out = _product(input_tensor_a, input_tensor_b, None if bias is None else bias[0])
     return out if activation is None else ACTIVATIONS[activation](out)
 
 
@@ -57,7 +68,7 @@ def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tenso
         # One matrix for all heads: where a weight was split into heads this is a view of it, and half the time.
         heads, inner, head = input_tensor_b.shape[1:]
         columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
-        made = functional.linear(input_tensor_a[0], columns.mT)
+        made = _product(input_tensor_a[0], columns)
         return made.reshape(1, -1, heads, head).transpose(1, 2)
     return input_tensor_a @ input_tensor_b
 

@@ -152,6 +152,8 @@ def test_attention_rounds_what_its_kernel_keeps_in_bfloat16() -> None:
     rounded: list[tuple[int, ...]] = []
 
     class Recording:
+        dtype = DType.BFLOAT16
+
         def round(self, tensor: Tensor) -> Tensor:
             rounded.append(tuple(tensor.shape))
             return tensor
