@@ -20,6 +20,7 @@ from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
+from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.fold_padding import FoldPadding
@@ -51,6 +52,9 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
+    DropKeyBias(),  # softmax does
+    FoldValueBias(),  # out of attention, into what follows
+    FoldConstants(),  # what they wrote down
     ComposeLinears(),  # the end of the prenet is one product
     FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
     FoldConstants(),  # what the folds since then wrote down
