@@ -32,6 +32,7 @@ from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.mask_by_index import MaskByIndex
+from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
@@ -69,6 +70,7 @@ TTNN_PASSES: tuple[Pass, ...] = (
     MaskByIndex(),  # padding is masked once for all of the encoder's layers
     EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
     ShardConvolutions(),  # what passes between convolutions stays where they leave it
+    PlaceInL1(),  # and what passes between other ops stays on the chip where it fits
 )
 
 

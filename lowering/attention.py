@@ -29,6 +29,7 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
     left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
     flops=_attention_flops,
     matrix=True,
+    in_dram=("attn_mask",),
 )
 def attention(
     numerics: Numerics,
@@ -109,6 +110,7 @@ def _check_shapes(node: Node) -> None:
     moves_only=True,
     flops=lambda *_: 0,
     writes=("cache_tensor1", "cache_tensor2"),
+    alike=(("cache_tensor1", "cache_tensor2"), ("input_tensor1", "input_tensor2")),
 )
 def update_caches(
     _: Numerics,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout
+from compiler.types import Layout, Memory
 from lowering.rules import Context, lowers
 from lowering.shape import expand
 from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
@@ -31,8 +31,12 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def _linear_programs(node: Node) -> int:
-    """With an activation and no cores given, ttnn dispatches the product, the bias and the activation by themselves."""
-    return 3 if node.attribute("activation") is not None and node.attribute("core_grid") is None else 1
+    """With no cores given, an activation is a program of its own, and so is a bias where data or result is in L1."""
+    if node.attribute("core_grid") is not None:
+        return 1
+    activation = node.attribute("activation") is not None
+    on_chip = Memory.L1 in (node["input_tensor_a"].type.memory, node.result.type.memory)
+    return 1 + activation + (on_chip and node.operand("bias") is not None)
 
 
 @ttnn_op(
