@@ -24,7 +24,7 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
 
     By oneDNN where torch has it: torch gives float32 to MKL, which multiplies a single row on one thread only.
     """
-    if rows.is_meta or not torch.backends.mkldnn.is_available():
+    if rows.is_meta or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return functional.linear(rows, matrix.mT, bias)
     made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, matrix.mT, bias, "none", [], "")
     return made
