@@ -30,11 +30,12 @@ VIEWS = (
 class Call:
     """One node, its values replaced by places in a list: those it reads and writes, and those that are free after it.
 
-    ``copies`` are places that it updates in place though torch will read what was there; ``rounded`` says whether
-    its results are rounded.
+    ``run`` is the op's reference with the node's attributes. ``copies`` are places that it updates in place though
+    torch will read what was there; ``rounded`` says whether its results are rounded.
     """
 
     node: Node
+    run: Callable[..., Any]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     frees: tuple[int, ...]
@@ -110,11 +111,8 @@ class Executable:
         numerics = Numerics(self._dtype)
         with torch.no_grad():
             for call in self.calls:
-                op = call.node.op
-                assert isinstance(op, TtnnOp)
-                operands = [memory[i].clone() if i in call.copies else memory[i] for i in call.reads]
-                made = op.apply(numerics, call.node.names, operands, call.node.attributes)
-                results = made if isinstance(made, list | tuple) else (made,)
+                made = call.run(*[memory[i].clone() if i in call.copies else memory[i] for i in call.reads])
+                results = made if isinstance(made, (list, tuple)) else (made,)
                 if call.rounded:
                     results = tuple(map(numerics.round, results))
                 if watch is not None:
@@ -188,6 +186,7 @@ class Executable:
     @cached_property
     def calls(self) -> list[Call]:
         """The nodes in order, each with the values that are read for the last time there."""
+        numerics = Numerics(self._dtype)
         places, constants = self.places, len(self.graph.constants)
         last: dict[int, int] = {}
         for i, node in enumerate(self.graph.nodes):
@@ -203,6 +202,7 @@ class Executable:
         return [
             Call(
                 node,
+                _bound(node, numerics),
                 tuple(places[v] for v in node.operands),
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
@@ -213,6 +213,11 @@ class Executable:
             )
             for i, node in enumerate(self.graph.nodes)
         ]
+
+
+def _bound(node: Node, numerics: Numerics) -> Callable[..., Any]:
+    assert isinstance(node.op, TtnnOp)
+    return node.op.bound(numerics, node.names, node.attributes)
 
 
 def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:

@@ -17,6 +17,7 @@ from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
+_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -24,9 +25,9 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
 
     By oneDNN where torch has it: torch gives float32 to MKL, which multiplies a single row on one thread only.
     """
-    if rows.is_meta or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not _HAS_ONEDNN or rows.is_meta or rows.dtype is not torch.float32:
         return functional.linear(rows, matrix.mT, bias)
-    made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, matrix.mT, bias, "none", [], "")
+    made: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, matrix.mT, bias, "none", [], "")
     return made
 
 
@@ -55,7 +56,7 @@ def linear(
     activation: str | None = None,
 ) -> Tensor:
     """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
-    out = _product(input_tensor_a, input_tensor_b, None if bias is None else bias[0])
+    out = _product(input_tensor_a, input_tensor_b, None if bias is None else bias.view(-1))
     return out if activation is None else ACTIVATIONS[activation](out)
 
 

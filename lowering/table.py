@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -73,13 +73,26 @@ class TtnnOp:
         attributes: Sequence[tuple[str, Attribute]],
     ) -> Any:
         """Run the reference semantics."""
-        arguments: dict[str, Any] = {name: value for name, value in attributes if name not in PLACEMENT}
+        return self.bound(numerics, names, attributes)(*tensors)
+
+    def bound(
+        self, numerics: Numerics, names: Sequence[str], attributes: Sequence[tuple[str, Attribute]]
+    ) -> Callable[..., Any]:
+        """The reference semantics with all but the tensors filled in: it takes these in the order of ``names``."""
+        given = {name: value for name, value in attributes if name not in PLACEMENT}
+        reference = partial(self.reference, numerics, **given)
+        if self.lists:
+            return lambda *tensors: reference(**self._grouped(names, tensors))
+        return lambda *tensors: reference(**dict(zip(names, tensors, strict=True)))
+
+    def _grouped(self, names: Sequence[str], tensors: Sequence[torch.Tensor]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
         for name, tensor in zip(names, tensors, strict=True):
             if name in self.lists:
                 arguments.setdefault(name, []).append(tensor)
             else:
                 arguments[name] = tensor
-        return self.reference(numerics, **arguments)
+        return arguments
 
 
 PLACEMENT = (
