@@ -48,7 +48,12 @@ def budgets(found: BoardCheck, step: Graph) -> list[Budget]:
     graphs: Mapping[str, GraphCheck] = {graph.graph: graph for graph in found.graphs}
     of_step = graphs["decoder_step"]
     rows = [
-        Budget("programs, decoder step, pre-net to head", "363", of_step.programs - of_step.state_programs, 82),
+        Budget(
+            "programs, decoder step, pre-net to head, rows by position given",
+            "363",
+            of_step.programs - of_step.state_programs,
+            82,
+        ),
         Budget("programs, decoder step, whole loop on the device", "", of_step.programs, 89),
         Budget(f"programs, encoder, {TEXT} tokens", "356", graphs["encoder"].programs, 122),
         Budget("programs, post-net, 1,000 frames in their bucket", "42 in every step", graphs["postnet"].programs, 17),

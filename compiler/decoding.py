@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from compiler.buckets import bucket_for
-from compiler.components import SHARED
+from compiler.components import SHARED, dropout_row, frame_width
 from compiler.dropout import DropoutMasks
 from compiler.errors import InvalidArgument, SpeechTooLong
 from compiler.execution import Executor, Handle
@@ -143,14 +143,15 @@ class Decoded:
 
 
 def decode(
-    graph: GraphFor, config: Any, options: CompileOptions, limits: Limits, request: Request, loop: Loop
+    graph: GraphFor, model: Any, options: CompileOptions, limits: Limits, request: Request, loop: Loop
 ) -> Decoded:
     """Run the loop. Loop limits come from the caller's lengths, never from a bucket's.
 
-    All state stays where the graphs run. The host sends the dropout's masks, for ``MASKS_AHEAD`` steps at a time or
+    All state stays where the graphs run. The host sends what dropout drops, for ``MASKS_AHEAD`` steps at a time or
     more, and reads the probabilities to stop every ``loop.read_every`` steps. Steps made past the end are not in the
     result, and random numbers drawn for them go back.
     """
+    config = model.config
     batch, length = request.ids.shape
     # Far past any table there is no need to tell numbers apart, and a float may not fit an int.
     minlen, maxlen = (
@@ -182,16 +183,16 @@ def decode(
                 bucket = bucket_for(done + 1, limits.step_buckets)
                 executable = graph(f"decoder_step{suffix}", text=length, steps=done + 1)
                 ready.close()
-                table = torch.zeros(executable.graph.input("dropout_masks").type.shape)
+                table = torch.zeros(executable.graph.input("dropout_rows").type.shape)
                 stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
                 state = ready.enter_context(closing(stepping)).state
             count = min(loop.read_every, bucket - done, limits.steps - done)
             if sent < done + count:
                 until = min(max(done + count, sent + MASKS_AHEAD), bucket, limits.steps)
                 for step in range(sent, until):
-                    table[step] = masks.draw(step + 1)
+                    table[step] = dropout_row(model, masks.draw(step + 1))
                     states.append(masks.state)
-                executor.overwrite(state["dropout_masks"], table, executable.graph.input("dropout_masks").type)
+                executor.overwrite(state["dropout_rows"], table, executable.graph.input("dropout_rows").type)
                 sent = until
             for step in range(done + 1, done + count + 1):
                 out = stepping.step()
@@ -251,11 +252,11 @@ def _filled(rows: Tensor, batch: int) -> Tensor:
 def _in_bucket(
     executable: Executable, executor: Executor, state: dict[str, Handle], table: Tensor
 ) -> dict[str, Handle]:
-    """All inputs of a step in its bucket: caches moved there, zeros at the start, room for the dropout's masks."""
+    """All inputs of a step in its bucket: caches moved there, zeros at the start, room for what dropout drops."""
     inputs = {}
     for port in executable.graph.inputs:
         name, type = port.name, port.value.type
-        if name == "dropout_masks":
+        if name == "dropout_rows":
             inputs[name] = executor.load(table, type)
         elif name not in state:
             rows = type.shape[0] * (1 if name in SHARED else executor.replicas)
@@ -271,8 +272,7 @@ def _stops(config: Any, executor: Executor, out: Mapping[str, Handle], done: int
         rows = executor.read(out["stop_probabilities"])
     else:
         rows = executor.read(out["stop_cache"])[:, 0, done : done + count]
-    first = config.reduction_factor * config.num_mel_bins
-    return rows[:, :, first : first + config.reduction_factor].sum(-1)
+    return rows[:, :, config.num_mel_bins :: frame_width(config)].sum(-1)
 
 
 def _rows(attentions: Tensor, replicas: int, compiled: int, batch: int) -> Tensor:
@@ -296,7 +296,7 @@ def _refine(
     mask = (torch.arange(type.shape[1]) < torch.tensor(lengths)[:, None]).to(torch.float32)
     inputs = {
         "spectrogram": spectrogram,
-        "frame_mask": executor.load(_filled(mask, options.batch_size * executor.replicas), type),
+        "frame_mask": executor.load(_filled(mask, options.batch_size * executor.replicas)[..., None], type),
     }
     refined = executor.read(executor.run(executable, inputs)["refined_spectrogram"])
     return tuple(refined[row, :length].clone() for row, length in enumerate(lengths))

@@ -19,11 +19,11 @@ class DropoutMasks:
         self._layers, self._units, self._p, self._generator = layers, units, p, generator
 
     def draw(self, step: int) -> torch.Tensor:
-        """Masks of zeros and ``1 / (1 - p)`` for step ``step``: float32 [layers * units]."""
+        """Which units are kept in step ``step``: bools [layers * units]. Without the factor of those that are kept."""
         drawn = (
             torch.empty(step, self._units).bernoulli_(self._p, generator=self._generator) for _ in range(self._layers)
         )
-        return torch.cat([mask[-1] for mask in drawn]) / (1 - self._p)
+        return torch.cat([mask[-1] for mask in drawn]) != 0
 
     @property
     def state(self) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
@@ -12,9 +12,11 @@ from compiler.errors import InvalidGraph
 from compiler.graph import Graph
 from compiler.types import DType
 from compiler.verify import Stage, verify
+from passes.add_to_table import AddToTable
 from passes.base import FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
+from passes.carry_row import CarryRow
 from passes.compose_linears import ComposeLinears
 from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
@@ -55,9 +57,11 @@ ATEN_PASSES: tuple[Pass, ...] = (
     DropKeyBias(),  # softmax does
     FoldValueBias(),  # out of attention, into what follows
     FoldConstants(),  # what they wrote down
+    CarryRow(),  # what dropout drops in two layers is looked up and added once
     ComposeLinears(),  # the end of the prenet is one product
     FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
     FoldConstants(),  # what the folds since then wrote down
+    AddToTable(INVARIANT),  # the speaker joins the positions' table, outside the loop
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 TTNN_PASSES: tuple[Pass, ...] = (
@@ -122,11 +126,14 @@ def check_order(passes: Sequence[Pass]) -> None:
         ensured.update(step.ensures)
 
 
-def lower(graph: Graph, dtype: DType, recorder: Recorder | None = None) -> Graph:
-    """From an ATen graph with its passes run to a TTNN graph with its passes run. Raises ``UnsupportedOperation``."""
+def lower(graph: Graph, dtype: DType, recorder: Recorder | None = None, tables: Collection[str] = frozenset()) -> Graph:
+    """From an ATen graph with its passes run to a TTNN graph with its passes run. Raises ``UnsupportedOperation``.
+
+    ``tables`` names the outputs that another graph looks rows up in.
+    """
     recorder = recorder or Recorder()
     _check(graph, (FOLDED,), "the ATen passes")
-    lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype))
+    lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
     verify(lowered, Stage.TTNN, after="lower")
     return run_passes(lowered, TTNN_PASSES, Stage.TTNN, recorder)
 

@@ -18,11 +18,13 @@ from compiler.constants import Weights
 from compiler.errors import InvalidArgument
 from compiler.execution import Executor, ReferenceExecutor
 from compiler.executor import Executable
+from compiler.graph import Graph
 from compiler.importer import import_program
 from compiler.options import CompileOptions
 from compiler.pipeline import ATEN_PASSES, Recorder, lower, run_passes
 from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
+from lowering.rules import table_inputs
 from passes.hoist_invariants import hoist_invariants
 
 GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
@@ -178,7 +180,7 @@ class CompiledSpeechT5:
             progress,
             read_every,
         )
-        decoded = decoding.decode(self.graph, self.config, self.options, self.limits, request, loop)
+        decoded = decoding.decode(self.graph, self._model, self.options, self.limits, request, loop)
         return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
 
     def _lengths(self, name: str, text: int, steps: int) -> tuple[int, int]:
@@ -209,11 +211,17 @@ class CompiledSpeechT5:
         graph = recorder.timed("import", lambda: import_program(traced, lengths))
         verify(graph, Stage.ATEN, after="import")
         graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
+        halves: list[Graph] = []
         if half is not None:
-            graph = recorder.timed(
-                "hoist-invariants", lambda: hoist_invariants(graph, components.INVARIANT, "utterance")[half]
-            )
-        lowered = lower(graph, self.options.dtype, recorder)
+
+            def hoisted() -> Graph:
+                halves.extend(hoist_invariants(graph, components.INVARIANT, "utterance"))
+                return halves[half]
+
+            graph = recorder.timed("hoist-invariants", hoisted)
+        # What the step looks rows up in is handed to it row after row.
+        tables = table_inputs(halves[1]) if halves else frozenset()
+        lowered = lower(graph, self.options.dtype, recorder, tables)
         return Executable(lowered, self._weights), recorder
 
 

@@ -120,8 +120,11 @@ def update_caches(
     input_tensor2: Tensor,
     physical_update_idxs_tensor: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Write one row of each cache [1, h, t, d], in place: the new row [1, h, 1, d] at index [1, 1]."""
-    index = physical_update_idxs_tensor.reshape(-1)
+    """Write one row of each cache [1, h, t, d], in place: the new row [1, h, 1, d] at index [1, n].
+
+    The index holds a number for each new row, and further ones that are not read.
+    """
+    index = physical_update_idxs_tensor.reshape(-1)[: input_tensor1.shape[2]]
     return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
 
 
@@ -137,9 +140,15 @@ def lower_index_copy(context: Context, node: Node) -> Value:
 
     The op takes one batch row. All rows of a batch are at the same position, so rows count as heads: a free change of
     shape, as the last two dimensions stay.
+
+    Of a longer index the op reads the first number only, so that the first of a vector needs no slice.
     """
     first, second = _cache_pair(context, node)
-    context.node = replace(first, origins=first.origins + second.origins)
+    origins, at = first.origins + second.origins, first["index"]
+    cut = context.graph.producers.get(at)
+    if cut is not None and is_op(cut, ops.slice.Tensor) and not cut.attribute("start", 0):
+        origins, at = cut.origins + origins, cut["self"]
+    context.node = replace(first, origins=origins)
     shape = first.result.type.shape
     flat = (1, shape[0] * shape[1], *shape[2:])
 
@@ -148,7 +157,7 @@ def lower_index_copy(context: Context, node: Node) -> Value:
         target = (*flat[:2], *tensor.type.shape[2:])
         return tensor if tensor.type.shape == target else context.emit(reshape, {"input_tensor": tensor}, shape=target)
 
-    index = context.tensor(first["index"])
+    index = context.tensor(at)
     index = context.emit(reshape, {"input_tensor": index}, shape=(1, *index.type.shape))
     index = context.emit(typecast, {"input_tensor": index}, dtype=DType.INT32.value)
     results = context.emit_all(

@@ -38,7 +38,10 @@ def lower_embedding(context: Context, node: Node) -> Value:
     if len(indices.type.shape) == 1:
         indices = context.emit(reshape, {"input_tensor": indices}, shape=(1, *indices.type.shape))
     weight = node["weight"]
-    table = context.placed(weight, Layout.ROW_MAJOR) if context.is_constant(weight) else context.tensor(weight)
+    if context.is_constant(weight):
+        table = context.placed(weight, Layout.ROW_MAJOR)
+    else:
+        table = context.rows(weight) if weight in context.graph.producers else context.tensor(weight)
     if table.type.layout is not Layout.ROW_MAJOR:
         raise Unsupported("it needs a table that is a constant, or an input that is only looked up")
     rows = context.emit(embedding, {"input_tensor": indices, "weight": table}, layout=Layout.TILE.value)

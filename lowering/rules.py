@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from compiler.graph import Attribute, Builder, Graph, Node, Port, Value
 from compiler.types import DType, Layout, Memory, TensorType
 from lowering import table
 from lowering.table import TtnnOp
+from passes.base import without_dead_nodes
 
 Rule = Callable[["Context", Node], Value | tuple[Value, ...]]
 _LOOKUP = Aten(ops.embedding.default)
@@ -90,6 +91,11 @@ class Context:
         """
         return self._constant(value, layout, Memory.DRAM, transforms, dtype)
 
+    def rows(self, value: Value) -> Value:
+        """A computed ATen value stored row after row, so that rows can be looked up in it."""
+        to_layout = table.entered("ttnn.to_layout")
+        return self.emit(to_layout, {"tensor": self.tensor(value)}, layout=Layout.ROW_MAJOR.value)
+
     def on_host(self, value: Value, *transforms: tuple[Any, dict[str, Any]]) -> Value:
         """The same for a weight that stays on the host until its op prepares it."""
         return self._constant(value, Layout.ROW_MAJOR, Memory.HOST, transforms)
@@ -136,10 +142,11 @@ def device_dtype(dtype: DType, plan: DType) -> DType:
     return plan if dtype.is_float else DType.UINT32
 
 
-def lower(graph: Graph, dtype: DType) -> Graph:
+def lower(graph: Graph, dtype: DType, tables: Collection[str] = frozenset()) -> Graph:
     """The TTNN graph of an ATen graph, floats in ``dtype``.
 
-    Inputs are placed in DRAM: floats in tiles, indices and tables that they look up row after row. Raises
+    Inputs are placed in DRAM: floats in tiles, indices and tables that they look up row after row, as are the outputs
+    named in ``tables``. Raises
     ``UnsupportedOperation`` with all ops that have no lowering, each with the places it comes from.
     """
     context = Context(graph, dtype)
@@ -163,8 +170,20 @@ def lower(graph: Graph, dtype: DType) -> Graph:
             f"{len(missing)} ops of the {graph.name} have no lowering to TTNN:\n" + "\n".join(missing) + "\n"
             "Add a rule in lowering/ with @lowers(...), or change the model's configuration."
         )
-    outputs = [Port(p.name, context.tensor(p.value)) for p in graph.outputs]
-    return context.builder.graph(graph.name, inputs, outputs)
+    outputs = [_output(context, port, tables) for port in graph.outputs]
+    return without_dead_nodes(context.builder.graph(graph.name, inputs, outputs))
+
+
+def _output(context: Context, port: Port, tables: Collection[str]) -> Port:
+    if port.name not in tables:
+        return Port(port.name, context.tensor(port.value))
+    context.node = context.graph.producers[port.value]
+    return Port(port.name, context.rows(port.value))
+
+
+def table_inputs(graph: Graph) -> frozenset[str]:
+    """The names of an ATen graph's inputs in which it looks up rows, and with which it does nothing else."""
+    return frozenset(port.name for port in graph.inputs if _is_table(graph, port.value))
 
 
 def _is_table(graph: Graph, value: Value) -> bool:

@@ -25,6 +25,8 @@ def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
 
 def _reshape_programs(node: Node) -> int:
     """None where memory stays as it is: rows keep their length, and tiles their rows, and all their place."""
+    if node.attribute("padded_shape") is not None:
+        return 0
     source, result = node["input_tensor"].type, node.result.type
     if source.shape[-1:] != result.shape[-1:] or source.memory is not result.memory:
         return 1
@@ -41,8 +43,23 @@ def _slice_programs(node: Node) -> int:
 
 
 @ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops, shards=True, programs=_reshape_programs)
-def reshape(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+def reshape(
+    _: Numerics,
+    input_tensor: Tensor,
+    shape: tuple[int, ...] | None = None,
+    logical_shape: tuple[int, ...] | None = None,
+    padded_shape: tuple[int, ...] | None = None,
+) -> Tensor:
+    """To ``shape``; or, stored as before (``padded_shape``), only what is in ``logical_shape``: the rest is padding."""
+    if logical_shape is not None:
+        return input_tensor[tuple(map(slice, logical_shape))]
+    assert shape is not None
     return input_tensor.reshape(shape)
+
+
+@ttnn_op("ttnn.to_layout", rounding="nothing", moves_only=True, flops=_no_flops)
+def to_layout(_: Numerics, tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @ttnn_op("ttnn.permute", rounding="nothing", moves_only=True, flops=_no_flops)
@@ -94,12 +111,17 @@ def lower_expand(context: Context, node: Node) -> Value:
 
 @lowers(ops.slice.Tensor)
 def lower_slice(context: Context, node: Node) -> Value:
+    """What only cuts off the end of the last tile moves nothing: it is said that the rest is padding."""
     source = context.tensor(node["self"])
     shape = source.type.shape
     dim, start, step = (node.attribute(name, default) for name, default in (("dim", 0), ("start", 0), ("step", 1)))
     assert isinstance(dim, int) and isinstance(start, int) and isinstance(step, int)
     dim %= len(shape)
     start = min(max(start + shape[dim] if start < 0 else start, 0), shape[dim])
+    kept = source.type.with_(shape=node.result.type.shape)
+    if start == 0 and step == 1 and kept.layout is Layout.TILE and kept.padded_shape == source.type.padded_shape:
+        shapes = {"logical_shape": kept.shape, "padded_shape": kept.padded_shape}
+        return context.emit(reshape, {"input_tensor": source}, **shapes)
     # A slice past the end is written as the end that it has.
     end = start + step * (node.result.type.shape[dim] - 1) + 1
     whole = range(len(shape))

@@ -24,6 +24,7 @@ class ComposeLinears:
         linear(x, W V) + row i of (T W^T + W b + c)                                                            (2)
 
     Takes the end of the decoder's prenet, where positions are added between two linears: their table takes the bias.
+    Several rows may be looked up and the first of them taken.
     Refuses what is between and read elsewhere, weights and tables that are no constants, a product of matrices that
     is larger than both, and a sum whose operands are broadcast otherwise.
     """
@@ -43,17 +44,16 @@ class ComposeLinears:
         row = None
         if before is not None and is_op(before, ops.add.Tensor):  # (2)
             chain.append(before)
-            row = graph.producers.get(before.operands[-1])
+            lookup = looked_up(graph, before.operands[-1])
             before = graph.producers.get(before["self"])
-            if row is None or not is_op(row, ops.embedding.default):
+            if not lookup:
                 return None
-            chain.append(row)
+            chain += lookup
+            row = lookup[-1]
         if before is None or not is_op(before, ops.linear.default):
             return None
         chain.append(before)
-        if any(not graph.only_used_by(n.result, node) for n in chain[1:2]) or any(
-            not graph.only_used_by(n.result, chain[1]) for n in chain[2:]
-        ):
+        if any(n.result in graph.returned or len(graph.users[n.result]) > 1 for n in chain[1:]):
             return Rejected("what is between is read elsewhere")
         if row is not None and (chain[1].attribute("alpha", 1) != 1 or chain[1].result.type != before.result.type):
             return Rejected("the sum is scaled or broadcast")
@@ -80,5 +80,21 @@ class ComposeLinears:
             return (emit(builder, ops.linear.default, match["input"], weight, bias, origins=origins),)
         table = emit(builder, ops.linear.default, match["table"], outer, bias, origins=origins)
         row = emit(builder, ops.embedding.default, table, match["indices"], origins=origins)
+        cut = next((n for n in match.nodes if is_op(n, ops.slice.Tensor)), None)
+        if cut is not None:
+            row = emit(builder, ops.slice.Tensor, row, 0, 0, cut.result.type.shape[0], origins=origins)
         product = emit(builder, ops.linear.default, match["input"], weight, origins=origins)
         return (emit(builder, ops.add.Tensor, product, row, origins=origins),)
+
+
+def looked_up(graph: Graph, value: Value) -> list[Node]:
+    """The lookup that makes a value, after the slice that takes its leading rows where there is one."""
+    node = graph.producers.get(value)
+    if node is None or is_op(node, ops.embedding.default):
+        return [] if node is None else [node]
+    if not is_op(node, ops.slice.Tensor) or node.attribute("dim", 0) != 0 or node.attribute("step", 1) != 1:
+        return []
+    before = graph.producers.get(node["self"])
+    if node.attribute("start", 0) or before is None or not is_op(before, ops.embedding.default):
+        return []
+    return [node, before]

@@ -23,6 +23,8 @@ _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""
 STAND_INS = "components.py:"
 """Where nodes come from that no line of transformers made: the stand-ins for what its modules and loop keep."""
+BY_POSITION = ("ttnn.embedding", "ttnn.typecast", "ttnn.plus_one")
+"""Ops with which a step looks rows up by its position, and counts it: a host would hand it the rows."""
 
 
 def describe(executor: TtnnExecutor, report: Callable[[str], None]) -> dict[str, Any]:
@@ -153,7 +155,7 @@ class _Walk:
     def _count(self, node: Node, dispatched: list[str]) -> None:
         self.programs[node.op.name] += len(dispatched)
         self.device_operations.update(dispatched)
-        if node.origins and all(origin.line.startswith(STAND_INS) for origin in node.origins):
+        if node.op.name in BY_POSITION or all(origin.line.startswith(STAND_INS) for origin in node.origins):
             self.state_programs += len(dispatched)
 
     def _complain(self, node: Node, why: str) -> None:

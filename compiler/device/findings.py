@@ -31,8 +31,8 @@ class GraphCheck:
 
     ``ops`` were asked, ``accepted`` of them taken, and ``equal`` of those made results of the inferred types.
     ``programs`` are the device programs of one run on one device, by op in ``programs_by_op`` and by ttnn's name for
-    what they do in ``device_operations``; ``state_programs`` of them come from nothing in the model, but from the
-    stand-ins for what the loop around it keeps. ``compiled_again`` of them had to be compiled when the graph ran
+    what they do in ``device_operations``; ``state_programs`` of them are for the loop around a step: what it
+    keeps, and rows that are looked up by position. ``compiled_again`` of them had to be compiled when the graph ran
     again, where every one should come from the cache. ``l1_bytes`` is the most that was in use on a core, of
     ``l1_limit``; ``dram_bytes`` what the device held after a run: weights, inputs and outputs of this and earlier
     graphs.

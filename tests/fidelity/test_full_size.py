@@ -17,8 +17,11 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 
 import compiler
 from compiler import speecht5
+from compiler.aten import ops
+from compiler.components import dropout_row, frame_width
 from compiler.dropout import DropoutMasks
 from compiler.graph import Builder, Value
+from passes.base import is_op
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale
 from passes.rewrite import Match
@@ -110,7 +113,8 @@ class ForgetsScale(FoldScale):
     """Drops the factor that it should fold."""
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, linear = match.nodes
+        node, before = match.nodes
+        linear = node if is_op(node, ops.linear.default) else before
         return builder.emit(linear.op, match.values, dict(linear.attributes), [node.result.type], match.origins)
 
 
@@ -155,18 +159,18 @@ def test_decoder_step_in_bfloat16(reference: Reference, bfloat16: compiler.Compi
     model, config, count = reference.model, reference.model.config, 24
     frames = torch.randn(count, 1, 1, config.num_mel_bins, generator=torch.Generator().manual_seed(3))
     masks = DropoutMasks(2, config.speech_decoder_prenet_units, 0.5, torch.Generator().manual_seed(4))
-    drawn = [masks.draw(step) for step in range(1, count + 1)]
+    kept = [masks.draw(step) for step in range(1, count + 1)]
     with torch.no_grad():
         hidden = model.speecht5.encoder(reference.ids, torch.ones_like(reference.ids))[0]
-    want = hugging_face_steps(model, frames, drawn, hidden, reference.speaker)
-    got = graph_steps(bfloat16, frames, drawn, hidden, reference.speaker)
+    want = hugging_face_steps(model, frames, kept, hidden, reference.speaker)
+    got = graph_steps(bfloat16, model, frames, kept, hidden, reference.speaker)
     assert pcc(got, want) >= BFLOAT16_BAR
 
 
 def hugging_face_steps(
     model: SpeechT5ForTextToSpeech,
     frames: torch.Tensor,
-    drawn: list[torch.Tensor],
+    kept: list[torch.Tensor],
     hidden: torch.Tensor,
     voice: torch.Tensor,
 ) -> torch.Tensor:
@@ -175,10 +179,10 @@ def hugging_face_steps(
     cache = EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
     spectra = []
     with torch.no_grad():
-        for step in range(len(drawn)):
+        for step in range(len(kept)):
             x = frames[step]
-            for layer, mask in zip(prenet.layers, drawn[step].chunk(2), strict=True):
-                x = torch.relu(layer(x)) * mask
+            for layer, mask in zip(prenet.layers, kept[step].chunk(2), strict=True):
+                x = torch.relu(layer(x)) * mask / (1 - config.speech_decoder_prenet_dropout)
             row = prenet.encode_positions.pe[:, step : step + 1]
             x = prenet.final_layer(x) + prenet.encode_positions.alpha * row
             unit = torch.nn.functional.normalize(voice)[:, None]
@@ -197,8 +201,9 @@ def hugging_face_steps(
 
 def graph_steps(
     compiled: compiler.CompiledSpeechT5,
+    model: SpeechT5ForTextToSpeech,
     frames: torch.Tensor,
-    drawn: list[torch.Tensor],
+    kept: list[torch.Tensor],
     hidden: torch.Tensor,
     voice: torch.Tensor,
 ) -> torch.Tensor:
@@ -210,18 +215,18 @@ def graph_steps(
     padded = torch.nn.functional.pad(hidden, (0, 0, 0, bucket - length))
     made = once.run({"encoder_hidden_states": padded, "attention_mask": mask, "speaker_embeddings": voice})
     caches = {p.name: torch.zeros(p.value.type.shape) for p in step_graph.graph.inputs if p.name.endswith("_cache")}
-    masks = torch.zeros(step_graph.graph.input("dropout_masks").type.shape)
-    masks[: len(drawn)] = torch.stack(drawn)
+    rows = torch.zeros(step_graph.graph.input("dropout_rows").type.shape)
+    rows[: len(kept)] = torch.stack([dropout_row(model, units) for units in kept])
     mels, reduction = compiled.config.num_mel_bins, compiled.config.reduction_factor
-    width = step_graph.graph.input("frames").type.shape[-1]
+    width = frame_width(compiled.config)
     spectra = []
-    for step in range(len(drawn)):
-        left = (reduction - 1) * mels  # the step reads the last of the frames that the one before made
-        row = torch.nn.functional.pad(frames[step], (left, width - left - mels))
-        own = {"frames": row, "position": torch.tensor([step]), "dropout_masks": masks}
+    for step in range(len(kept)):
+        # The step reads the last of the frames that the one before made.
+        row = torch.nn.functional.pad(frames[step], ((reduction - 1) * width, width - mels))
+        own = {"frames": row, "position": torch.full((32,), step), "dropout_rows": rows}
         out = step_graph.run({**own, **made, **caches})
         caches = {name: out[name] for name in caches}
-        spectra.append(out["frames"][..., : reduction * mels])
+        spectra.append(out["frames"].unflatten(-1, (reduction, width))[..., :mels].flatten(-2))
     return torch.stack(spectra)
 
 
@@ -234,10 +239,11 @@ def test_postnet_in_bfloat16(reference: Reference, bfloat16: compiler.CompiledSp
     _, _, rows, width = graph.graph.input("spectrogram").type.shape
     bucket = rows * config.reduction_factor
     cache = torch.randn(1, 1, rows, width, generator=torch.Generator().manual_seed(6))
-    cache[:, 0, :steps, : config.reduction_factor * config.num_mel_bins] = spectrogram.view(1, steps, -1)
+    by_frame = cache.view(1, 1, rows, config.reduction_factor, frame_width(config))
+    by_frame[:, 0, :steps, :, : config.num_mel_bins] = spectrogram.view(1, steps, config.reduction_factor, -1)
     inputs = {
         "spectrogram": cache,
-        "frame_mask": (torch.arange(bucket) < count).float()[None],
+        "frame_mask": (torch.arange(bucket) < count).float()[None, :, None],
     }
     got = graph.run(inputs)["refined_spectrogram"][:, :count]
     with torch.no_grad():

@@ -277,6 +277,16 @@ def next_row(s: Sketch) -> Value:
     return s(ops.embedding.default, s.w(20, 8), s(ops.add.Tensor, position(s, 11), 1))
 
 
+def in_a_sum(s: Sketch) -> Value:
+    """A row of the sum of a table and a vector."""
+    return s(ops.embedding.default, s(ops.add.Tensor, s.w(20, 64), s.x(1, 64)), position(s, 3))
+
+
+def first_rows(s: Sketch) -> Value:
+    """Cut off within the last tile, as a position that stands there for each row of a tile is looked up."""
+    return s(ops.slice.Tensor, s(ops.embedding.default, s.w(20, 64), indices(s, 20, 32)), 0, 0, 1)
+
+
 def gather(s: Sketch, width: int, *shape: int) -> Value:
     """Elements of rows of ``width``, at indices of ``shape``."""
     index = s.weight(torch.randint(width, shape, generator=s.random))
@@ -292,6 +302,8 @@ LINEAR = (
     moved("embedding of the last position", lambda s: s(ops.embedding.default, s.w(20, 8), position(s, 19))),
     moved("embedding in a table that is an input", lambda s: s(ops.embedding.default, s.x(6, 64), position(s, 4))),
     moved("embedding of the next position", next_row),
+    rounded("embedding in a table that is computed", in_a_sum),
+    moved("the first rows of those looked up", first_rows),
     summed("linear", lambda s: s(ops.linear.default, s.x(5, 48), s.w(24, 48), s.w(24))),
     summed("linear of one row", lambda s: s(ops.linear.default, s.x(1, 1, 40), s.w(33, 40), s.w(33))),
     summed("linear of a batch", lambda s: s(ops.linear.default, s.x(2, 7, 32), s.w(20, 32), s.w(20))),
@@ -540,10 +552,17 @@ ATTENTION = (
 
 
 def cached(
-    s: Sketch, batch: int, steps: int, at: int, layers: int = 1, heads: int = 2, head: int = 32
+    s: Sketch,
+    batch: int,
+    steps: int,
+    at: int,
+    layers: int = 1,
+    heads: int = 2,
+    head: int = 32,
+    index: Value | None = None,
 ) -> dict[str, Value]:
     """One step's keys and values written into each layer's caches, outputs under the inputs' names."""
-    index = position(s, at)
+    index = position(s, at) if index is None else index
     caches = {}
     for layer in range(layers):
         for kind in ("key", "value"):
@@ -563,7 +582,13 @@ def decoded(s: Sketch, batch: int, steps: int, at: int) -> Results:
     return {**written, "attended": s(ops.scaled_dot_product_attention.default, *operands, scale=1.0)}
 
 
+def at_the_first(s: Sketch, *indices: int) -> dict[str, Value]:
+    """Caches written at the first of several indices."""
+    return cached(s, 1, 32, 0, index=s(ops.slice.Tensor, s.input(torch.tensor(indices), "position"), 0, 0, 1))
+
+
 CACHES = (
+    moved("cache at the first of several positions", lambda s: at_the_first(s, 5, 9, 2)),
     moved("cache at the first step", lambda s: cached(s, 1, 32, 0)),
     moved("cache at the second step", lambda s: cached(s, 1, 32, 1)),
     moved("cache in the middle", lambda s: cached(s, 1, 64, 33)),

@@ -138,8 +138,9 @@ def difference(use: Use, reference: Callable[..., Any]) -> float:
 
 @pytest.mark.parametrize("name", [name for name in table.OPS if name not in NO_GOLDEN])
 def test_reference_semantics_agree_with_the_golden_function(name: str) -> None:
-    assert uses()[name]
-    for use in uses()[name]:
+    compared = [use for use in uses()[name] if "logical_shape" not in use.arguments()]  # ttnn's pads nothing
+    assert compared
+    for use in compared:
         assert difference(use, use.node.op.reference) <= ORDER, use.case
 
 
@@ -147,7 +148,8 @@ def test_reference_semantics_that_differ_are_seen() -> None:
     for use in uses()["ttnn.rsub"]:
         assert difference(use, lambda _, input_tensor_a, input_b: input_tensor_a - input_b) > ORDER
     for use in uses()["ttnn.reshape"]:
-        assert difference(use, lambda _, input_tensor, shape: input_tensor.flatten().repeat(2)) > ORDER
+        if "shape" in use.arguments():
+            assert difference(use, lambda _, input_tensor, shape: input_tensor.flatten().repeat(2)) > ORDER
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -27,10 +27,10 @@ def _case(component: Any) -> Case:
     inputs = {port.name: torch.randn(port.value.type.shape, generator=random) for port in graph.inputs}
     for name, tensor in inputs.items():
         if name.endswith("mask"):
-            inputs[name] = (torch.arange(tensor.shape[1]) < torch.tensor([[tensor.shape[1]], [3]])).float()
+            mask = (torch.arange(tensor.shape[1]) < torch.tensor([[tensor.shape[1]], [3]])).float()
+            inputs[name] = mask.view(tensor.shape)
     if "input_ids" in inputs:
         inputs["input_ids"] = torch.randint(4, 20, inputs["input_ids"].shape, generator=random)
     if "position" in inputs:
-        inputs["position"] = torch.tensor([4])
-        inputs["dropout_masks"] = (inputs["dropout_masks"] > 0).float()
+        inputs["position"] = torch.full((32,), 4)
     return Case(graph, traced.parameters, inputs)

@@ -63,6 +63,14 @@ def test_a_row_between_takes_the_bias(inner: bool, outer: bool) -> None:
     assert graph.nodes[1].operand("bias") is None
 
 
+def test_the_row_may_be_the_first_of_those_looked_up() -> None:
+    s = Sketch()
+    at = s.op(ops.slice.Tensor, row(s, rows=3), 0, 0, 1)
+    total = s.op(ops.add.Tensor, linear(s, s.input("x", 2, 3), "inner", 4), at)
+    graph = FoldConstants().run(fused(COMPOSE, s.case(linear(s, total, "outer", 5))))
+    assert ops_of(graph) == ["embedding", "slice", "linear", "add"]
+
+
 def test_three_linears() -> None:
     s = Sketch()
     x = linear(s, linear(s, linear(s, s.input("x", 2, 3), "a", 3), "b", 3), "c", 3)
