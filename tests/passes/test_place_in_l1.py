@@ -136,7 +136,7 @@ def peaks(graph: Graph, cores: int) -> list[tuple[int, int]]:
     for node in graph.nodes:
         for result in node.results:
             source = node.operands[0] if node.op is reshape else None
-            if source in buffer and source.type.memory is result.type.memory and _same_rows(source.type, result.type):
+            if source in buffer and source.type.memory is result.type.memory and _stays(node):
                 buffer[result] = buffer[source]
             elif result.type.memory in (L1, Memory.L1_HEIGHT_SHARDED) and not node.op.writes:
                 buffer[result] = len(sizes)
@@ -151,8 +151,11 @@ def peaks(graph: Graph, cores: int) -> list[tuple[int, int]]:
     return used
 
 
-def _same_rows(before: TensorType, after: TensorType) -> bool:
+def _stays(node: Node) -> bool:
     """Whether a reshape leaves all where it is."""
+    before, after = node.operands[0].type, node.result.type
+    if node.attribute("padded_shape") is not None:
+        return True
     if before.shape[-1] != after.shape[-1]:
         return False
     a, b = ((1, *t.shape)[-2] for t in (before, after))
