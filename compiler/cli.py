@@ -6,8 +6,10 @@ Nothing heavy is imported before a command runs, so that ``--help`` and wrong us
 from __future__ import annotations
 
 import json
+import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +17,7 @@ from compiler.errors import InvalidArgument
 from compiler.terminal import progress_bar, quiet, refusals, tables
 
 if TYPE_CHECKING:
+    from compiler.device.executor import TtnnExecutor
     from compiler.speecht5 import CompiledSpeechT5
 
 app = typer.Typer(
@@ -24,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+READ_EVERY = 8
+"""Steps between two looks at a device's probabilities to stop: a quarter of a second of the published checkpoint's."""
 
 ModelOption = Annotated[
     str | None,
@@ -58,8 +64,13 @@ def speak(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the pre-net's dropout.")] = 0,
-    precision: PrecisionOption = "float32",
+    precision: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="float32, or bfloat16, the only one on a device.")
+    ] = None,
     board: BoardOption = "n150",
+    device: Annotated[
+        bool, typer.Option("--device", help="Run on the card or simulator that ttnn finds, not on the CPU.")
+    ] = False,
     threshold: Annotated[float, typer.Option(metavar="P", help="Probability to stop at which speech ends.")] = 0.5,
     min_len_ratio: Annotated[float, typer.Option(metavar="R", help="Least frames a token.")] = 0.0,
     max_len_ratio: Annotated[float, typer.Option(metavar="R", help="Most frames a token.")] = 20.0,
@@ -71,8 +82,12 @@ def speak(
         from compiler.sound import check_target, write_wav  # noqa: PLC0415
 
         check_target(output)
+        if device and precision == "float32":
+            raise InvalidArgument("--device takes no --precision float32: ttnn refuses it in attention and caches")
+        precision = precision or ("bfloat16" if device else "float32")
         CompileOptions(precision=precision, board=board)
         from compiler import checkpoint, speaking  # noqa: PLC0415
+        from compiler.device import session  # noqa: PLC0415
 
         speaking.check_text(text)
         speaking.check_numbers(seed, threshold, min_len_ratio, max_len_ratio)
@@ -80,19 +95,25 @@ def speak(
             stage("loading the voice")
             voice = checkpoint.load_voice(model or str(checkpoint.SMALL_VOICE), vocoder)
             speaking.prepare(voice, text, speaker)  # what cannot be said is refused before the seconds of compiling
+            if device:
+                stage("looking for a device")
+                session.probe()
             stage("compiling")
             compiled = compile_speecht5(voice.model, precision=precision, board=board)
-            speech = speaking.speak(
-                voice,
-                compiled,
-                text,
-                speaker,
-                seed,
-                lambda step, most: stage("speaking", step, most),
-                threshold=threshold,
-                minlenratio=min_len_ratio,
-                maxlenratio=max_len_ratio,
-            )
+            with _device() if device else nullcontext() as executor:
+                speech = speaking.speak(
+                    voice,
+                    compiled,
+                    text,
+                    speaker,
+                    seed,
+                    lambda step, most: stage("speaking", step, most),
+                    threshold=threshold,
+                    minlenratio=min_len_ratio,
+                    maxlenratio=max_len_ratio,
+                    executor=executor,
+                    read_every=READ_EVERY if device else 1,
+                )
             write_wav(output, speech.sound, speech.sample_rate)
     typer.echo(
         f"{speech.duration:.2f} s of sound in {speech.steps} steps, "
@@ -183,9 +204,15 @@ def check(
         bool, typer.Option("--device", help="Take the card or simulator that ttnn finds, and compare its numbers.")
     ] = False,
     time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for one op.")] = 600.0,
+    budgets: Annotated[
+        bool, typer.Option("--budgets", help="Compare the plan of --full-size on the n150 with its budgets instead.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
+    if budgets:
+        _check_budgets(as_json)
+        return
     with refusals():
         from compiler.options import BOARDS  # noqa: PLC0415
 
@@ -212,6 +239,23 @@ def check(
         for line in checking.complaints(found):
             typer.echo(line, err=True)
     if not all(made.passed for made in found):
+        raise typer.Exit(1)
+
+
+def _check_budgets(as_json: bool) -> None:
+    with refusals():
+        from compiler import budgets, checking  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            found, rows = budgets.reckon(_full_size(), stage)
+        if as_json:
+            typer.echo(json.dumps({"check": found.as_dict(), "budgets": budgets.as_dicts(rows)}, indent=2))
+        else:
+            tables(checking.table([found]), budgets.table(rows))
+        for line in checking.complaints([found]):
+            typer.echo(line, err=True)
+    if not (found.passed and all(row.met for row in rows)):
         raise typer.Exit(1)
 
 
@@ -267,8 +311,8 @@ def bench(
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
-        from compiler import cost_report  # noqa: PLC0415
-        from compiler.benchmark import budgets, contenders, page  # noqa: PLC0415
+        from compiler import budgets, cost_report  # noqa: PLC0415
+        from compiler.benchmark import contenders, page  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
 
         groups = [name.strip() for name in only.split(",") if name.strip()]
@@ -276,12 +320,13 @@ def bench(
         about = page.machine()
         with quiet(), progress_bar() as stage:
             rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
-            stage("reckoning the plan")
-            figures, costs = budgets.plan(contenders.model())
+            stage("checking the plan")
+            _, figures = budgets.reckon(contenders.model(), stage)
+            costs = cost_report.plan_costs(contenders.model())
         if as_json:
             typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
         else:
-            tables(page.table(rows), page.budget_table(figures), cost_report.time_table(costs))
+            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs))
             typer.echo(cost_report.input_text())
             if page.warning(about):
                 typer.echo(page.warning(about), err=True)
@@ -303,6 +348,14 @@ def ops(
         tables(numerics.to_table())
 
 
+def _device() -> AbstractContextManager[TtnnExecutor]:
+    """The device that ttnn finds, open in this process, without ttnn's logs."""
+    from compiler.device import mock, opening  # noqa: PLC0415
+
+    os.environ.update(mock.QUIET | os.environ)
+    return opening.open_device()
+
+
 def _compiled(
     model: str | None, precision: str, board: str, batch_size: int, full_size: bool = False
 ) -> CompiledSpeechT5:
@@ -314,10 +367,12 @@ def _compiled(
 
     with quiet(), progress_bar() as stage:
         stage("loading the model")
-        if full_size:
-            from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
-
-            loaded = SpeechT5ForTextToSpeech(SpeechT5Config())
-        else:
-            loaded = checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+        loaded = _full_size() if full_size else checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
     return CompiledSpeechT5(loaded, options)
+
+
+def _full_size() -> Any:
+    """A model of transformers' default configuration."""
+    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+    return SpeechT5ForTextToSpeech(SpeechT5Config())

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 from compiler.graph import Graph, Node, Value
 from compiler.types import TILE, Memory, TensorType
+from compiler.verify import written
+from lowering.shape import is_view
 from lowering.table import HIFI4, TtnnOp
 
 ON_CHIP = (Memory.L1, Memory.L1_HEIGHT_SHARDED)
@@ -128,7 +130,8 @@ def graph_time(graph: Graph, board: Board) -> Time:
 class GraphWork:
     """What one run of a graph asks of a device.
 
-    ``needed`` are the bytes that must be read: of each input and constant what any one node reads of it, once.
+    ``needed`` are the bytes that must be read: of each input and constant what any one node reads of it, once, be it
+    in another shape or after a row of it was written.
     """
 
     programs: int
@@ -146,12 +149,14 @@ class GraphWork:
 def graph_work(graph: Graph) -> GraphWork:
     """What one run of a TTNN graph asks of a device."""
     asked = [work(node) for node in graph.nodes]
-    given = {port.value for port in graph.inputs} | set(graph.expressions)
+    stored = {value: value for value in [*(port.value for port in graph.inputs), *graph.expressions]}
     needed: dict[Value, int] = {}
     for node, one in zip(graph.nodes, asked, strict=True):
         for place, value in enumerate(node.operands):
-            if value in given and one.programs:
-                needed[value] = max(needed.get(value, 0), read_bytes(node, place))
+            if value in stored and one.programs:
+                needed[stored[value]] = max(needed.get(stored[value], 0), read_bytes(node, place))
+        shared = [node.operands[0]] if is_view(node) else [value for _, value in written(node)]
+        stored |= {result: stored[v] for result, v in zip(node.results, shared, strict=False) if v in stored}
     return GraphWork(
         sum(one.programs for one in asked),
         sum(one.flops for one in asked),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.table import Table
 
 from compiler.boards import BOARDS, DISPATCH, MATRIX, VECTOR, Board, Number
 from compiler.cost import GraphWork, Time, Work, graph_time, graph_work, time_of, total, work
 from compiler.graph import Graph
+from compiler.options import CompileOptions
 from compiler.report import short
+from compiler.speecht5 import CompiledSpeechT5
 
+PLANS = {"decoder_step": (64, 256), "encoder": (64, 1), "postnet": (1, 500), "utterance": (64, 1)}
+"""Tokens of text and decoder steps for which each graph is reckoned where nobody says which."""
 MODELLED = "modelled, not measured"
 """In every title: no figure here comes from a device."""
 
@@ -28,6 +33,12 @@ class GraphCost:
 def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.values())) -> GraphCost:
     """The modelled cost of one run of a TTNN graph."""
     return GraphCost(name, graph_work(graph), {board.name: graph_time(graph, board) for board in boards})
+
+
+def plan_costs(loaded: Any) -> list[GraphCost]:
+    """The modelled cost of a model's graphs in bfloat16, one row each, for ``PLANS``."""
+    compiled = CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16"))
+    return [graph_cost(n, compiled.graph(n, text=text, steps=steps).graph) for n, (text, steps) in PLANS.items()]
 
 
 def work_table(costs: Sequence[GraphCost], title: str) -> Table:

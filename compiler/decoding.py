@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from compiler.speecht5 import Limits
 
 TOKEN_DTYPES = (torch.int64, torch.int32, torch.int16, torch.uint8)
+MASKS_AHEAD = 8
+"""Steps for which masks are drawn and sent together, where the stop is not read less often than that."""
 GraphFor = Callable[..., Executable]
 """Gives the graph of a name for a text and a number of steps."""
 
@@ -145,8 +147,9 @@ def decode(
 ) -> Decoded:
     """Run the loop. Loop limits come from the caller's lengths, never from a bucket's.
 
-    All state stays where the graphs run. The host sends what dropout drops and reads the probabilities to stop, both
-    once for ``loop.read_every`` steps; steps made past the end are not in the result, and their random numbers go back.
+    All state stays where the graphs run. The host sends what dropout drops, for ``MASKS_AHEAD`` steps at a time or
+    more, and reads the probabilities to stop every ``loop.read_every`` steps. Steps made past the end are not in the
+    result, and random numbers drawn for them go back.
     """
     config = model.config
     batch, length = request.ids.shape
@@ -165,7 +168,8 @@ def decode(
     )
     attentions: list[Tensor] = []
     ends: dict[int, int] = {}
-    done = bucket = 0
+    states: list[Tensor] = []
+    done = bucket = sent = 0
     with ExitStack() as ready:
         while len(ends) < batch:
             if done == limits.steps:
@@ -183,11 +187,13 @@ def decode(
                 stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
                 state = ready.enter_context(closing(stepping)).state
             count = min(loop.read_every, bucket - done, limits.steps - done)
-            drawn: list[Tensor] = []
-            for step in range(done, done + count):
-                table[step] = dropout_row(model, masks.draw(step + 1))
-                drawn.append(masks.state)
-            executor.overwrite(state["dropout_rows"], table, executable.graph.input("dropout_rows").type)
+            if sent < done + count:
+                until = min(max(done + count, sent + MASKS_AHEAD), bucket, limits.steps)
+                for step in range(sent, until):
+                    table[step] = dropout_row(model, masks.draw(step + 1))
+                    states.append(masks.state)
+                executor.overwrite(state["dropout_rows"], table, executable.graph.input("dropout_rows").type)
+                sent = until
             for step in range(done + 1, done + count + 1):
                 out = stepping.step()
                 if loop.output_cross_attentions:
@@ -202,8 +208,8 @@ def decode(
                         ends.setdefault(row, step + 1)
             done += count
     last = max(ends.values())
-    if last < done:
-        masks.rewind(drawn[last - done - 1])
+    if last < sent:
+        masks.rewind(states[last - 1])
     lengths = [ends[row] * config.reduction_factor for row in range(batch)]
     refined = _refine(graph, options, limits, executor, state["spectrogram_cache"], lengths, bucket)
     return Decoded(refined, torch.cat(attentions[:last], 2) if attentions else None, last)

@@ -12,7 +12,7 @@ import torch
 from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
 from compiler.graph import Constant, Graph, Node, Value
-from compiler.types import DType, TensorType
+from compiler.types import DType, Layout, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
@@ -30,11 +30,12 @@ VIEWS = (
 class Call:
     """One node, its values replaced by places in a list: those it reads and writes, and those that are free after it.
 
-    ``copies`` are places that it updates in place though torch will read what was there; ``rounded`` says whether
-    its results are rounded.
+    ``run`` is the op's reference with the node's attributes. ``copies`` are places that it updates in place though
+    torch will read what was there; ``rounded`` says whether its results are rounded.
     """
 
     node: Node
+    run: Callable[..., Any]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     frees: tuple[int, ...]
@@ -110,11 +111,8 @@ class Executable:
         numerics = Numerics(self._dtype)
         with torch.no_grad():
             for call in self.calls:
-                op = call.node.op
-                assert isinstance(op, TtnnOp)
-                operands = [memory[i].clone() if i in call.copies else memory[i] for i in call.reads]
-                made = op.apply(numerics, call.node.names, operands, call.node.attributes)
-                results = made if isinstance(made, list | tuple) else (made,)
+                made = call.run(*[memory[i].clone() if i in call.copies else memory[i] for i in call.reads])
+                results = made if isinstance(made, (list, tuple)) else (made,)
                 if call.rounded:
                     results = tuple(map(numerics.round, results))
                 if watch is not None:
@@ -188,6 +186,7 @@ class Executable:
     @cached_property
     def calls(self) -> list[Call]:
         """The nodes in order, each with the values that are read for the last time there."""
+        numerics = Numerics(self._dtype)
         places, constants = self.places, len(self.graph.constants)
         last: dict[int, int] = {}
         for i, node in enumerate(self.graph.nodes):
@@ -203,6 +202,7 @@ class Executable:
         return [
             Call(
                 node,
+                _bound(node, numerics),
                 tuple(places[v] for v in node.operands),
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
@@ -213,6 +213,11 @@ class Executable:
             )
             for i, node in enumerate(self.graph.nodes)
         ]
+
+
+def _bound(node: Node, numerics: Numerics) -> Callable[..., Any]:
+    assert isinstance(node.op, TtnnOp)
+    return node.op.bound(numerics, node.names, node.attributes)
 
 
 def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
@@ -228,8 +233,13 @@ def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
 
 
 def bind(weights: Weights, expression: Expression, type: TensorType) -> torch.Tensor:
-    """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``."""
+    """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``.
+
+    Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
+    """
     key = (expression, type.dtype)
     if key not in weights.bound:
-        weights.bound[key] = to_device(weights[expression], type)
+        made = to_device(weights[expression], type)
+        is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
+        weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
     return weights.bound[key]

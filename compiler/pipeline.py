@@ -22,6 +22,7 @@ from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
+from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.fold_padding import FoldPadding
@@ -33,6 +34,7 @@ from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.mask_by_index import MaskByIndex
+from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
@@ -52,6 +54,9 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
     FoldConstants(),  # what folds wrote down over weights
+    DropKeyBias(),  # softmax does
+    FoldValueBias(),  # out of attention, into what follows
+    FoldConstants(),  # what they wrote down
     CarryRow(),  # what dropout drops in two layers is looked up and added once
     ComposeLinears(),  # the end of the prenet is one product
     FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
@@ -69,6 +74,7 @@ TTNN_PASSES: tuple[Pass, ...] = (
     MaskByIndex(),  # padding is masked once for all of the encoder's layers
     EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
     ShardConvolutions(),  # what passes between convolutions stays where they leave it
+    PlaceInL1(),  # and what passes between other ops stays on the chip where it fits
 )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from compiler import speakers
 from compiler.checkpoint import Voice
 from compiler.errors import CompilerError, InvalidArgument
+from compiler.execution import Executor
 from compiler.speecht5 import CompiledSpeechT5
 
 MOST_SEED = 2**63 - 1
@@ -76,6 +77,8 @@ def speak(
     threshold: float = 0.5,
     minlenratio: float = 0.0,
     maxlenratio: float = 20.0,
+    executor: Executor | None = None,
+    read_every: int = 1,
 ) -> Speech:
     """Say ``text`` with ``compiled``, which was compiled from ``voice.model``. Equal arguments give equal sound.
 
@@ -95,6 +98,8 @@ def speak(
             maxlenratio=maxlenratio,
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
+            executor=executor,
+            read_every=read_every,
         )
         sound: Tensor = voice.vocoder(spectrogram)
     seconds = time.perf_counter() - begin

@@ -12,6 +12,9 @@ import torch
 TILE = 32
 """Rows and columns of a Tenstorrent tile: tensors in tile layout are stored in blocks of 32 x 32 elements."""
 
+L1_ALIGNMENT = 16
+"""Bytes to which a page in L1 is rounded up."""
+
 
 class DType(Enum):
     """Element types: torch's that the trace brings in, and ttnn's that lowering produces; valued by printed name."""
@@ -116,6 +119,20 @@ class TensorType:
     def shard_rows(self, cores: int) -> int:
         """Rows in each core's run when they are dealt out evenly to at most ``cores`` cores, in whole tiles."""
         return round_up(-(-self.padded_rows // cores), TILE)
+
+    def bytes_per_core(self, cores: int) -> int:
+        """Bytes of L1 that this takes in each of ``cores`` cores, at most.
+
+        By its shards, or else page by page: a page is a tile, or a row rounded up to L1's 16 bytes.
+        """
+        if self.memory is Memory.L1_HEIGHT_SHARDED:
+            return self.shard_rows(cores) * self.padded_shape[-1] * self.dtype.bytes
+        if self.layout is Layout.TILE:
+            page, pages = TILE * TILE * self.dtype.bytes, math.prod(self.padded_shape) // (TILE * TILE)
+        else:
+            row = self.shape[-1:] or (1,)
+            page, pages = round_up(row[0] * self.dtype.bytes, L1_ALIGNMENT), math.prod(self.shape[:-1])
+        return -(-pages // cores) * page
 
     def with_(self, **changes: object) -> Self:
         """This type with some of its fields replaced."""

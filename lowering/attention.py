@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
+from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
@@ -28,6 +29,7 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
     left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
     flops=_attention_flops,
     matrix=True,
+    in_dram=("attn_mask",),
 )
 def attention(
     numerics: Numerics,
@@ -43,15 +45,27 @@ def attention(
 
     With ``output_concat_heads`` the heads are laid side by side: [b, 1, s, h * d].
     """
-    scores = numerics.round(input_tensor_q @ input_tensor_k.mT)
+    if numerics.dtype is DType.FLOAT32:  # nothing is rounded in between
+        heads = functional.scaled_dot_product_attention(
+            input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale=scale
+        )
+    else:
+        heads = _in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale)
+    return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
+
+
+def _in_stages(
+    numerics: Numerics, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
+) -> Tensor:
+    """Attention, each stage rounded."""
+    scores = numerics.round(queries @ keys.mT)
     if scale != 1.0:
         scores = numerics.round(scores * scale)
-    if attn_mask is not None:
-        scores = numerics.round(scores + attn_mask)
+    if mask is not None:
+        scores = numerics.round(scores + mask)
     weights = numerics.round((scores - scores.amax(-1, keepdim=True)).exp())
     total = numerics.round(weights.sum(-1, keepdim=True))
-    heads = numerics.round(weights @ input_tensor_v) / total
-    return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
+    return numerics.round(weights @ values) / total
 
 
 @lowers(ops.scaled_dot_product_attention.default)
@@ -96,6 +110,7 @@ def _check_shapes(node: Node) -> None:
     moves_only=True,
     flops=lambda *_: 0,
     writes=("cache_tensor1", "cache_tensor2"),
+    alike=(("cache_tensor1", "cache_tensor2"), ("input_tensor1", "input_tensor2")),
 )
 def update_caches(
     _: Numerics,

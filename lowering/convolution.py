@@ -40,6 +40,7 @@ def _programs(node: Node) -> int:
     programs=_programs,
     matrix=True,
     shards=True,
+    in_dram=("input_tensor",),
 )
 def conv1d(
     _: Numerics,

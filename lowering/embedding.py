@@ -66,7 +66,7 @@ def lower_gather(context: Context, node: Node) -> Value:
     source, index = node["self"], node["index"]
     rank = len(source.type.shape)
     dim = int(str(node.attribute("dim"))) % max(rank, 1)
-    if not rank or source.type.shape[:dim] != index.type.shape[:dim] or dim != rank - 1:
+    if rank < 2 or source.type.shape[:dim] != index.type.shape[:dim] or dim != rank - 1:
         raise Unsupported(f"indices {list(index.type.shape)} into {list(source.type.shape)}: one row each is expected")
     if source.type.shape[dim] > MOST_GATHERED:
         raise Unsupported(f"rows of {source.type.shape[dim]} elements are more than an index of 16 bits tells apart")

@@ -10,18 +10,34 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout
+from compiler.types import Layout, Memory
 from lowering.rules import Context, lowers
 from lowering.shape import expand
 from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
+_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``rows`` [..., k] times ``matrix`` [k, n], plus ``bias`` [n].
+
+    By oneDNN where torch has it: torch gives float32 to MKL, which multiplies a single row on one thread only.
+    """
+    if not _HAS_ONEDNN or rows.is_meta or rows.dtype is not torch.float32:
+        return functional.linear(rows, matrix.mT, bias)
+    made: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, matrix.mT, bias, "none", [], "")
+    return made
 
 
 def _linear_programs(node: Node) -> int:
-    """With an activation and no cores given, ttnn dispatches the product, the bias and the activation by themselves."""
-    return 3 if node.attribute("activation") is not None and node.attribute("core_grid") is None else 1
+    """With no cores given, an activation is a program of its own, and so is a bias where data or result is in L1."""
+    if node.attribute("core_grid") is not None:
+        return 1
+    activation = node.attribute("activation") is not None
+    on_chip = Memory.L1 in (node["input_tensor_a"].type.memory, node.result.type.memory)
+    return 1 + activation + (on_chip and node.operand("bias") is not None)
 
 
 @ttnn_op(
@@ -40,7 +56,7 @@ def linear(
     activation: str | None = None,
 ) -> Tensor:
     """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
-    out = functional.linear(input_tensor_a, input_tensor_b.mT, None if bias is None else bias[0])
+    out = _product(input_tensor_a, input_tensor_b, None if bias is None else bias.view(-1))
     return out if activation is None else ACTIVATIONS[activation](out)
 
 
@@ -57,7 +73,7 @@ def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tenso
         # One matrix for all heads: where a weight was split into heads this is a view of it, and half the time.
         heads, inner, head = input_tensor_b.shape[1:]
         columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
-        made = functional.linear(input_tensor_a[0], columns.mT)
+        made = _product(input_tensor_a[0], columns)
         return made.reshape(1, -1, heads, head).transpose(1, 2)
     return input_tensor_a @ input_tensor_b
 

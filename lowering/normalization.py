@@ -32,7 +32,7 @@ def layer_norm(
 ) -> Tensor:
     """Over the last dimension, of the sum where there is a residual; ``weight`` and ``bias`` [1, n]."""
     total = input_tensor if residual_input_tensor is None else input_tensor + residual_input_tensor
-    return functional.layer_norm(total, total.shape[-1:], weight[0], bias[0], epsilon)
+    return functional.layer_norm(total, total.shape[-1:], weight.view(-1), bias.view(-1), epsilon)
 
 
 @ttnn_op(

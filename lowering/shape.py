@@ -24,11 +24,11 @@ def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
 
 
 def _reshape_programs(node: Node) -> int:
-    """None where memory stays as it is: rows keep their length, and tiles their rows."""
+    """None where memory stays as it is: rows keep their length, and tiles their rows, and all their place."""
     if node.attribute("padded_shape") is not None:
         return 0
     source, result = node["input_tensor"].type, node.result.type
-    if source.shape[-1:] != result.shape[-1:]:
+    if source.shape[-1:] != result.shape[-1:] or source.memory is not result.memory:
         return 1
     before, after = ((1, *type.shape)[-2] for type in (source, result))
     return 0 if result.layout is not Layout.TILE or before == after or before % TILE == after % TILE == 0 else 1
@@ -87,6 +87,11 @@ def slice_(
 @ttnn_op("ttnn.concat", rounding="nothing", moves_only=True, flops=_no_flops, lists=("tensors",))
 def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return torch.cat(list(tensors), dim)
+
+
+def is_view(node: Node) -> bool:
+    """Whether the result of a node shares the memory of what it reads."""
+    return node.op is reshape and _reshape_programs(node) == 0
 
 
 @lowers(ops.view.default)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -39,8 +39,9 @@ class TtnnOp:
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
-    ``programs`` estimates how many programs the device dispatches for a node. ``matrix``: the flops are products that
-    are summed, the matrix engine's work.
+    ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
+    and not from two. ``programs`` estimates how many programs the device dispatches for a node. ``matrix``: the flops
+    are products that are summed, the matrix engine's work.
     """
 
     name: str
@@ -52,6 +53,8 @@ class TtnnOp:
     left_out: str
     moves_only: bool
     shards: bool
+    in_dram: tuple[str, ...]
+    alike: tuple[tuple[str, str], ...]
     programs: Callable[[Node], int]
     matrix: bool
 
@@ -70,13 +73,26 @@ class TtnnOp:
         attributes: Sequence[tuple[str, Attribute]],
     ) -> Any:
         """Run the reference semantics."""
-        arguments: dict[str, Any] = {name: value for name, value in attributes if name not in PLACEMENT}
+        return self.bound(numerics, names, attributes)(*tensors)
+
+    def bound(
+        self, numerics: Numerics, names: Sequence[str], attributes: Sequence[tuple[str, Attribute]]
+    ) -> Callable[..., Any]:
+        """The reference semantics with all but the tensors filled in: it takes these in the order of ``names``."""
+        given = {name: value for name, value in attributes if name not in PLACEMENT}
+        reference = partial(self.reference, numerics, **given)
+        if self.lists:
+            return lambda *tensors: reference(**self._grouped(names, tensors))
+        return lambda *tensors: reference(**dict(zip(names, tensors, strict=True)))
+
+    def _grouped(self, names: Sequence[str], tensors: Sequence[torch.Tensor]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
         for name, tensor in zip(names, tensors, strict=True):
             if name in self.lists:
                 arguments.setdefault(name, []).append(tensor)
             else:
                 arguments[name] = tensor
-        return self.reference(numerics, **arguments)
+        return arguments
 
 
 PLACEMENT = (
@@ -113,6 +129,8 @@ def ttnn_op(
     writes: tuple[str, ...] = (),
     moves_only: bool = False,
     shards: bool = False,
+    in_dram: tuple[str, ...] = (),
+    alike: tuple[tuple[str, str], ...] = (),
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
@@ -126,7 +144,19 @@ def ttnn_op(
         if name in OPS:
             raise ValueError(f"{name} is in the table already")
         OPS[name] = TtnnOp(
-            name, reference, flops, lists, writes, rounding, left_out, moves_only, shards, programs, matrix
+            name,
+            reference,
+            flops,
+            lists,
+            writes,
+            rounding,
+            left_out,
+            moves_only,
+            shards,
+            in_dram,
+            alike,
+            programs,
+            matrix,
         )
         return OPS[name]
 
@@ -150,7 +180,8 @@ def infer_types(
 
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
     there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is, or an operand
-    is sharded. Raises ``ValueError`` for sharded operands of an op that takes none.
+    is sharded, or it is updated in place. Raises ``ValueError`` for operands in a memory that the op does not take, and
+    where one is in L1 and it is not said where the result goes: ttnn's ops do not agree on that.
     """
     return _infer(op, names, types, Exact(attributes))
 
@@ -166,12 +197,27 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     first = next((t for t in types if t.dtype.is_float), types[0])
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout
-    sharded = any(t.memory is Memory.L1_HEIGHT_SHARDED for t in types)
-    if sharded and not op.shards:
-        raise ValueError(f"{op.name} is not known to take sharded operands")
-    memory = Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))
+    memory = _memory(op, dict(zip(names, types, strict=True)), given)
     results = made if isinstance(made, list | tuple) else (made,)
     return tuple(TensorType(tuple(r.shape), dtype, layout, memory) for r in results)
+
+
+def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> Memory:
+    """Where the results of an op are; of operands that come as a list the last one counts."""
+    sharded = any(t.memory is Memory.L1_HEIGHT_SHARDED for t in operands.values())
+    if sharded and not op.shards:
+        raise ValueError(f"{op.name} is not known to take sharded operands")
+    in_l1 = [name for name, type in operands.items() if type.memory is Memory.L1]
+    if wrong := [name for name in in_l1 if name in op.in_dram]:
+        raise ValueError(f"{op.name} is not known to take {', '.join(wrong)} from L1")
+    for one, other in op.alike:
+        if {one, other} <= operands.keys() and operands[one].memory is not operands[other].memory:
+            raise ValueError(f"{op.name} takes {one} and {other} from one memory, not from two")
+    if op.writes:
+        return operands[op.writes[0]].memory or Memory.DRAM
+    if in_l1 and "memory_config" not in given:
+        raise ValueError(f"{op.name} reads {', '.join(in_l1)} in L1, and does not say where its result goes")
+    return Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))
 
 
 def emit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,32 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_the_readmes_python_runs_as_printed(snippet: str) -> None:
     run = subprocess.run([sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+SESSION = re.compile(r"(?<=```console\n)(.*?)(?=```)", re.DOTALL)
+"""Commands with what they print, as a terminal shows them."""
+
+
+def replayed(session: str) -> str:
+    """A session with each command run again. What runs tests is left as it is: it has its own place in the suite."""
+    shown = []
+    for command in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]:
+        line, said = command.split("\n", 1)
+        if "pytest" not in session:
+            here = line.replace(".venv/bin/python", shlex.quote(sys.executable))
+            run = subprocess.run(["bash", "-c", here], cwd=ROOT, capture_output=True, text=True, check=False)
+            said = run.stdout or run.stderr
+        shown.append(f"$ {line}\n{said}")
+    return "".join(shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["architecture.md"])
+def test_what_a_page_shows_of_a_terminal_is_what_a_terminal_shows(page: str, request: pytest.FixtureRequest) -> None:
+    path = ROOT / "docs" / page
+    text = path.read_text()
+    again = SESSION.sub(lambda found: replayed(found.group(1)), text)
+    if request.config.getoption("--update-golden"):
+        path.write_text(again)
+    else:
+        assert again.splitlines() == text.splitlines()

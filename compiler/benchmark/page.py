@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.table import Table
 
-from compiler.benchmark.budgets import PLANS, Budget
 from compiler.benchmark.rows import Row
 from compiler.benchmark.tasks import THREADS
-from compiler.cost_report import MODELLED, GraphCost, as_dict, inputs
+from compiler.budgets import COLUMNS as BUDGET_COLUMNS
+from compiler.budgets import Budget, as_dicts
+from compiler.cost_report import MODELLED, PLANS, GraphCost, as_dict, inputs
 
 COLUMNS = ("what", "against", "ours", "theirs", "ratio (lowest to highest)", "target", "met")
-BUDGET_COLUMNS = ("reckoned", "hand-written", "ours", "to reach", "met")
 
 
 def machine() -> dict[str, str]:
@@ -65,15 +65,6 @@ def cells(row: Row) -> tuple[str, ...]:
     return row.name, row.against, ours, theirs, f"{r.median:.2f}{spread}", target, "yes" if row.met else "no"
 
 
-def budget_cells(budget: Budget) -> tuple[str, ...]:
-    """A budget as text, in the order of ``BUDGET_COLUMNS``."""
-    by_hand = "" if budget.hand_written is None else str(budget.hand_written)
-    ours, target = (
-        f"{value:.2f}" if isinstance(value, float) else str(value) for value in (budget.ours, budget.target)
-    )
-    return budget.name, by_hand, ours, f"≤ {target}", "yes" if budget.met else "no"
-
-
 def table(rows: Sequence[Row]) -> Table:
     """The measured rows for a terminal."""
     shown = Table(title="measured: medians over rounds, reference executor in float32", show_lines=True)
@@ -84,14 +75,6 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def budget_table(budgets: Sequence[Budget]) -> Table:
-    """The budgets for a terminal."""
-    shown = Table(*BUDGET_COLUMNS, title=f"plan in bfloat16, batch 1 ({MODELLED})")
-    for budget in budgets:
-        shown.add_row(*budget_cells(budget))
-    return shown
-
-
 def as_json(
     about: Mapping[str, str], rows: Sequence[Row], budgets: Sequence[Budget], costs: Sequence[GraphCost]
 ) -> dict[str, Any]:
@@ -99,7 +82,7 @@ def as_json(
     return {
         "machine": dict(about),
         "measured": [{**asdict(row), "met": row.met} for row in rows],
-        "budgets": [{**asdict(budget), "met": budget.met} for budget in budgets],
+        "budgets": as_dicts(budgets),
         "modelled": [as_dict(cost) for cost in costs],
     }
 
@@ -119,11 +102,12 @@ def markdown(
         _table(COLUMNS, [cells(row) for row in rows]),
         "![ratios and targets](benchmarks.svg)",
         _CONDITIONS,
-        f"## The plan for a device ({MODELLED})",
-        "Programs are the estimates of the table of ops. [Architecture](architecture.md#what-a-device-would-need) "
-        "describes the model.",
-        _table(BUDGET_COLUMNS, [budget_cells(budget) for budget in budgets]),
-        f"Microseconds of one run and what bounds it ({MODELLED}), for {lengths}:",
+        "## The plan for a device",
+        "Programs are those that ttnn dispatched on its mock device, which accepts and counts and computes nothing; "
+        "`python -m compiler check --budgets` prints them by themselves. The hand-written port's were counted so too.",
+        _table(BUDGET_COLUMNS, [budget.cells for budget in budgets]),
+        f"Microseconds of one run and what bounds it ({MODELLED}; "
+        f"[architecture](architecture.md#what-a-device-would-need) describes the model), for {lengths}:",
         _table(("graph", *costs[0].times), [_times(cost) for cost in costs]),
         _table(("the model reckons with", "value", "source"), inputs()),
     ]

@@ -62,7 +62,7 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
         case "layout":
             return name, LAYOUTS[Layout(value)]
         case "memory_config":
-            return name, memory_config(node.result.type.with_(memory=Memory(value)), device)
+            return name, memory_config(node.results[0].type.with_(memory=Memory(value)), device)
         case _:
             return name, list(value) if isinstance(value, tuple) else value
 

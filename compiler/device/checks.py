@@ -21,6 +21,10 @@ from compiler.types import TensorType
 
 _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""
+STAND_INS = "components.py:"
+"""Where nodes come from that no line of transformers made: the stand-ins for what its modules and loop keep."""
+BY_POSITION = ("ttnn.embedding", "ttnn.typecast", "ttnn.plus_one")
+"""Ops with which a step looks rows up by its position, and counts it: a host would hand it the rows."""
 
 
 def describe(executor: TtnnExecutor, report: Callable[[str], None]) -> dict[str, Any]:
@@ -50,6 +54,8 @@ def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> 
         equal=walk.equal,
         programs=sum(walk.programs.values()),
         programs_by_op=dict(sorted(walk.programs.items())),
+        device_operations=dict(sorted(walk.device_operations.items())),
+        state_programs=walk.state_programs,
         compiled_again=again,
         l1_bytes=walk.l1_bytes,
         l1_limit=l1.total_bytes_per_bank,
@@ -95,8 +101,9 @@ class _Walk:
         self, executor: TtnnExecutor, executable: Executable, name: str, report: Callable[[str], None]
     ) -> None:
         self._executor, self._executable, self._name, self._report = executor, executable, name, report
-        self.accepted = self.equal = self.l1_bytes = 0
+        self.accepted = self.equal = self.l1_bytes = self.state_programs = 0
         self.programs: Counter[str] = Counter()
+        self.device_operations: Counter[str] = Counter()
         self.complaints: list[Complaint] = []
 
     def run(self, inputs: Mapping[str, Any]) -> None:
@@ -130,9 +137,7 @@ class _Walk:
             self._complain(node, reason(refused))
             return [] if is_out_of_memory(refused) else [self._zeros(result.type) for result in node.results]
         self.accepted += 1
-        self.programs[node.op.name] += (
-            sum(entry["node_type"] == _DISPATCHED for entry in record) // self._executor.replicas
-        )
+        self._count(node, _dispatched(record)[:: self._executor.replicas])
         # The record of a mesh adds up the cores of its devices, which all do the same.
         used = ttnn.graph.extract_resource_usage_per_core(record).peak_total // self._executor.replicas
         self.l1_bytes = max(self.l1_bytes, before + used)
@@ -147,12 +152,30 @@ class _Walk:
         self.equal += 1
         return list(made)
 
+    def _count(self, node: Node, dispatched: list[str]) -> None:
+        self.programs[node.op.name] += len(dispatched)
+        self.device_operations.update(dispatched)
+        if node.op.name in BY_POSITION or all(origin.line.startswith(STAND_INS) for origin in node.origins):
+            self.state_programs += len(dispatched)
+
     def _complain(self, node: Node, why: str) -> None:
         operands = ", ".join(f"{name}={value.type}" for name, value in zip(node.names, node.operands, strict=True))
         self.complaints.append(Complaint(f"{node.op.name}({operands})", _origin(node), why))
 
     def _zeros(self, type: Any) -> Any:
         return self._executor.load(torch.zeros(type.shape), type)
+
+
+def _dispatched(record: list[dict[str, Any]]) -> list[str]:
+    """The programs in a record of a run, by the device operation that dispatched each."""
+    names, operation = [], "unknown"
+    for entry in record:
+        name = str((entry["params"] or {}).get("name", ""))
+        if entry["node_type"] == "function_start" and name.endswith("DeviceOperation"):
+            operation = name.removesuffix("DeviceOperation")
+        elif entry["node_type"] == _DISPATCHED:
+            names.append(operation)
+    return names
 
 
 def _origin(node: Node) -> str:

@@ -12,6 +12,9 @@ from compiler.constants import Parameter, Weights
 from compiler.executor import Executable
 from compiler.graph import Constant, Graph
 
+_CONVERSIONS = ("Tilize", "Untilize", "InterleavedToSharded", "ShardedToInterleaved", "Reshard")
+"""What ttnn's names of such device operations begin with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -27,10 +30,12 @@ class GraphCheck:
     """What a device made of one graph.
 
     ``ops`` were asked, ``accepted`` of them taken, and ``equal`` of those made results of the inferred types.
-    ``programs`` are the device programs of one run on one device, by op in ``programs_by_op``; ``compiled_again`` of
-    them had to be compiled when the graph ran again, where every one should come from the cache. ``l1_bytes`` is the
-    most that was in use on a core, of ``l1_limit``; ``dram_bytes`` what the device held after a run, weights, inputs
-    and outputs of this and earlier graphs.
+    ``programs`` are the device programs of one run on one device, by op in ``programs_by_op`` and by ttnn's name for
+    what they do in ``device_operations``; ``state_programs`` of them are for the loop around a step: what it
+    keeps, and rows that are looked up by position. ``compiled_again`` of them had to be compiled when the graph ran
+    again, where every one should come from the cache. ``l1_bytes`` is the most that was in use on a core, of
+    ``l1_limit``; ``dram_bytes`` what the device held after a run: weights, inputs and outputs of this and earlier
+    graphs.
     """
 
     graph: str
@@ -39,11 +44,18 @@ class GraphCheck:
     equal: int
     programs: int
     programs_by_op: Mapping[str, int]
+    device_operations: Mapping[str, int]
+    state_programs: int
     compiled_again: int
     l1_bytes: int
     l1_limit: int
     dram_bytes: int
     complaints: tuple[Complaint, ...]
+
+    @property
+    def conversions(self) -> int:
+        """Programs that only change a layout, or deal a tensor out to other banks."""
+        return sum(count for name, count in self.device_operations.items() if name.startswith(_CONVERSIONS))
 
     @property
     def passed(self) -> bool:

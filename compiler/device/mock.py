@@ -36,6 +36,8 @@ from compiler.versions import require
 
 CACHE_VARIABLE: Final = "SPEECHT5_TTNN_CACHE"
 """The environment variable that names the cache folder."""
+QUIET: Final = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}
+"""Variables that keep ttnn's logs off the terminal."""
 SYSTEM_SFPI = Path("/opt/tenstorrent/sfpi")
 """Where Tenstorrent's packages install the real compiler, and ttnn looks for it after its own ``runtime/sfpi``."""
 
@@ -72,7 +74,6 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_OWN) or name.startswith(_KEPT)
     }
-    quiet = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}
     leading = {
         "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(_BOARDS / f"{board}.yaml"),
         "TT_METAL_RUNTIME_ROOT": str(folder / "root"),
@@ -83,7 +84,7 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
         # ttnn starts Open MPI, which leaves shared memory behind unless it is told to talk to its own process alone.
         "OMPI_MCA_btl": "self",
     }
-    return quiet | inherited | leading
+    return QUIET | inherited | leading
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from compiler.device.executor import TtnnExecutor
 from compiler.device.reasons import reason
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
 
+if TYPE_CHECKING:
+    from compiler.device.executor import TtnnExecutor
+
 MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
 """The variable that names a mock's board."""
+SLOW_DISPATCH: Final = "TT_METAL_SLOW_DISPATCH_MODE"
+"""The variable with which ttnn sends programs from the host, as its simulator may want it; nothing can be replayed."""
 TRACE_REGION: Final = 64 * 1024 * 1024
 """Bytes of DRAM kept for captured steps; ttnn reserves them when the device is opened."""
 
@@ -23,6 +27,15 @@ def is_mock() -> bool:
     return MOCK in os.environ
 
 
+def _untraceable() -> str | None:
+    """What stands in the way of capturing a trace, if anything."""
+    if is_mock():
+        return "ttnn's mock device cannot capture a trace"
+    if SLOW_DISPATCH in os.environ:
+        return f"with {SLOW_DISPATCH} ttnn cannot capture a trace"
+    return None
+
+
 @contextmanager
 def open_device(devices: int | None = None, *, trace: bool | None = None) -> Iterator[TtnnExecutor]:
     """Open a device, and close it again however the block ends.
@@ -30,20 +43,23 @@ def open_device(devices: int | None = None, *, trace: bool | None = None) -> Ite
     Args:
         devices: How many devices form the mesh, each of which takes a share of a batch's rows; by default one of a
             card's, and all of a mock's.
-        trace: Whether decoder steps are captured and replayed; by default wherever it is possible, which is on
-            everything but a mock.
+        trace: Whether decoder steps are captured and replayed; by default wherever that is possible, which is not on
+            a mock, nor with slow dispatch.
 
     Raises:
         DeviceError: There is no device, or it cannot be opened; another process may hold it.
-        InvalidArgument: ``trace`` on a mock, which crashes when a trace is captured.
+        InvalidArgument: ``trace`` where no trace can be captured; a mock would crash.
     """
     require("ttnn")
-    mock = is_mock()
-    if trace and mock:
-        raise InvalidArgument("trace=True: ttnn's mock device cannot capture a trace; leave it out, or take a card")
+    obstacle = _untraceable()
+    if trace and obstacle:
+        raise InvalidArgument(f"trace=True: {obstacle}; leave it out, or take a card")
     import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
 
-    traced = not mock if trace is None else trace
+    from compiler.device.executor import TtnnExecutor  # noqa: PLC0415, needs ttnn
+
+    mock = is_mock()
+    traced = obstacle is None if trace is None else trace
     settings = {"trace_region_size": TRACE_REGION} if traced else {}
     try:
         found = ttnn.get_num_devices()

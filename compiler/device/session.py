@@ -70,6 +70,15 @@ class Session:
             raise
 
 
+def probe() -> None:
+    """Raise ``DeviceError`` unless ttnn finds a device that opens.
+
+    Where another process holds it, ttnn waits for ever in native code, in which Ctrl-C is not heard.
+    """
+    with Session(None) as session:
+        session.call("compiler.device.checks:describe")
+
+
 class _Worker:
     """The other process. It is its own group, so that Ctrl-C comes here alone, and here it is decided what to do."""
 

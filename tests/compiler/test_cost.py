@@ -39,8 +39,10 @@ def sliced(rows: int, start: int) -> Node:
     return node("slice", {"input_tensor": tensor(rows, 64)}, **ends)
 
 
-def linear(rows: int = 1, source: Value | None = None, **attributes: Any) -> Node:
+def linear(rows: int = 1, source: Value | None = None, bias: bool = False, **attributes: Any) -> Node:
     operands = {"input_tensor_a": source or tensor(rows, 64), "input_tensor_b": tensor(64, 96)}
+    if bias:
+        operands["bias"] = tensor(1, 96)
     return node("linear", operands, **attributes)
 
 
@@ -90,11 +92,19 @@ def test_an_update_in_place_moves_a_row() -> None:
         (1, node("reshape", {"input_tensor": tensor(1, 64, 768)}, shape=(1, 64, 12, 64))),
         (0, node("reshape", {"input_tensor": indices(1)}, shape=(1, 1))),
         (1, node("reshape", {"input_tensor": indices(2, 32)}, shape=(1, 64))),
+        (0, node("reshape", {"input_tensor": tensor(2, 64, memory=Memory.L1)}, shape=(1, 2, 64), memory_config="l1")),
+        (1, node("reshape", {"input_tensor": tensor(2, 64, memory=Memory.L1)}, shape=(1, 2, 64), memory_config="dram")),
         (1, sliced(64, 32)),
         (3, sliced(2, 1)),
         (1, linear()),
-        (3, linear(activation="gelu")),
+        (2, linear(activation="gelu")),
         (1, linear(activation="gelu", core_grid="device")),
+        (1, linear(bias=True)),
+        (2, linear(bias=True, activation="gelu")),
+        (2, linear(bias=True, memory_config="l1")),
+        (2, linear(bias=True, source=tensor(1, 64, memory=Memory.L1), memory_config="dram")),
+        (3, linear(bias=True, memory_config="l1", activation="gelu")),
+        (1, linear(bias=True, memory_config="l1", activation="gelu", core_grid="device")),
     ],
 )
 def test_programs(programs: int, made: Node) -> None:
@@ -113,7 +123,7 @@ def test_what_dispatches_nothing_moves_nothing() -> None:
     assert (asked.read, asked.written) == (0, 0) and time_of(asked, BOARDS["n150"]).seconds == 0
 
 
-ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9)))
+ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 1e6)))
 """Ten cores at 1 MHz, 1 GB/s: a gap of 4,000 cycles is 4 ms."""
 
 
@@ -160,9 +170,28 @@ def test_a_graph_is_the_sum_of_its_nodes_and_what_is_read_twice_is_needed_once()
     assert graph_time(graph, ROUND) == total(time_of(work(n), ROUND) for n in graph.nodes)
 
 
+def cache_step() -> Graph:
+    """A row of two caches is written, and one of them read, in another shape."""
+    caches, rows = [tensor(1, 2, 64, 32) for _ in range(2)], [tensor(1, 2, 1, 32) for _ in range(2)]
+    index = tensor(1, 1, dtype=DType.INT32, layout=Layout.ROW_MAJOR)
+    names = ("cache_tensor1", "input_tensor1", "cache_tensor2", "input_tensor2", "physical_update_idxs_tensor")
+    operands = dict(zip(names, (caches[0], rows[0], caches[1], rows[1], index), strict=True))
+    update = node("experimental.indexed_fused_update_cache", operands)
+    view = node("reshape", {"input_tensor": update.results[0]}, shape=(2, 64, 32))
+    reader = node("relu", {"input_tensor": view.result})
+    inputs = tuple(Port(f"i{i}", value) for i, value in enumerate(operands.values()))
+    outputs = tuple(Port(f"o{i}", value) for i, value in enumerate((*update.results, reader.result)))
+    return Graph("step", inputs, (), (update, view, reader), outputs)
+
+
+def test_a_cache_that_is_written_and_read_must_be_read() -> None:
+    asked = graph_work(cache_step())
+    assert asked.read == asked.needed == (2 * 2 + 4) * TILE_BYTES + 4
+
+
 def test_boards_are_those_of_the_options_and_name_their_sources() -> None:
     assert tuple(BOARDS) == OPTIONS
     for board in BOARDS.values():
-        assert all("." in number.source for number in (board.cores, board.clock, board.dram))
+        assert all("." in number.source for number in (board.cores, board.clock, board.dram, board.l1))
     cores = {name: board.cores.value for name, board in BOARDS.items()}
     assert cores == {"n150": 64, "n300": 56, "p150": 130, "p100": 110}

@@ -145,9 +145,9 @@ def test_mixed_floats() -> None:
 
 def caches() -> Sketch:
     s = Sketch()
-    for name, steps in (("key", 4), ("value", 4), ("new_key", 1), ("new_value", 1)):
+    for name, steps in (("key", 32), ("value", 32), ("new_key", 1), ("new_value", 1)):
         s.input(name, 1, 2, steps, 32)
-    s.input("position", 1, below=4)
+    s.input("position", 1, below=32)
     return s
 
 

@@ -91,7 +91,7 @@ def speak_with_a_tape(executor: Any, report: Report, steps: int, stop_at: int | 
     tape: list[str] = []
     saved = {name: getattr(ttnn, name) for name in TRACING}
     for name in TRACING:
-        setattr(ttnn, name, lambda *_, name=name, **__: tape.append(name))
+        setattr(ttnn, name, lambda *_, name=name, **__: tape.append(name) or name)
     executor.traced = True
 
     def heard(step: int, _: int) -> None:

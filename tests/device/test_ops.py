@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-import compiler.pipeline  # noqa: F401, registers the rules
 from compiler.constants import Weights
 from compiler.executor import Executable
 from compiler.types import DType
-from lowering import rules
 from tests.device.conftest import Check
 from tests.lowering.cases import CASES, Case
 
 
 def lowered(case: Case) -> tuple[Executable, dict[str, torch.Tensor]]:
     drawn = case.sketch()
-    return Executable(rules.lower(drawn.graph, DType.BFLOAT16), Weights(drawn.weights)), dict(drawn.inputs)
+    return Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights)), dict(drawn.inputs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -298,7 +298,7 @@ LINEAR = (
     moved("embedding of one text with padding", lambda s: s(ops.embedding.default, s.w(9, 33), indices(s, 9, 1, 7), 1)),
     moved("embedding of a vector", lambda s: s(ops.embedding.default, s.w(20, 8), indices(s, 20, 6))),
     moved("gather of each row", lambda s: gather(s, 7, 2, 3, 5)),
-    moved("gather of a vector", lambda s: gather(s, 40, 33)),
+    moved("gather of one row", lambda s: gather(s, 40, 1, 33)),
     moved("embedding of the last position", lambda s: s(ops.embedding.default, s.w(20, 8), position(s, 19))),
     moved("embedding in a table that is an input", lambda s: s(ops.embedding.default, s.x(6, 64), position(s, 4))),
     moved("embedding of the next position", next_row),

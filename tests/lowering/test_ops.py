@@ -152,6 +152,8 @@ def test_attention_rounds_what_its_kernel_keeps_in_bfloat16() -> None:
     rounded: list[tuple[int, ...]] = []
 
     class Recording:
+        dtype = DType.BFLOAT16
+
         def round(self, tensor: Tensor) -> Tensor:
             rounded.append(tuple(tensor.shape))
             return tensor
@@ -353,6 +355,10 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda s: s(ops.linear.default, s.x(2, 4), s.x(3, 4)),
         "it needs a weight that is known at compile time",
     ),
+    "a gather from a vector": (
+        lambda s: s(ops.gather.default, s.x(4), 0, s.weight(torch.zeros(2, dtype=torch.int64))),
+        "indices [2] into [4]: one row each is expected",
+    ),
     "a gather by one row for all": (
         lambda s: s(ops.gather.default, s.x(3, 4, 8), 2, s.weight(torch.zeros(1, 4, 2, dtype=torch.int64))),
         "indices [1, 4, 2] into [3, 4, 8]: one row each is expected",
@@ -366,7 +372,7 @@ REFUSED: dict[str, tuple[Build, str]] = {
         "rows of 65537 elements are more than an index of 16 bits tells apart",
     ),
     "a gather by an input": (
-        lambda s: s(ops.gather.default, s.x(4), 0, s.input(torch.zeros(2, dtype=torch.int64))),
+        lambda s: s(ops.gather.default, s.x(1, 4), 1, s.input(torch.zeros(1, 2, dtype=torch.int64))),
         "it needs a weight that is known at compile time",
     ),
     "a convolution whose weight is computed": (

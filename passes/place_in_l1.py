@@ -1,0 +1,203 @@
+"""What stays inside a graph is written to L1, as far as it fits, and need not be read from DRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
+
+from compiler.graph import Builder, Graph, Node, Value
+from compiler.types import Memory
+from lowering.convolution import conv1d, l1_bytes
+from lowering.linear import linear
+from lowering.shape import is_view
+from lowering.table import DEVICE_GRID, TtnnOp, infer
+from passes.base import Property
+from passes.rewrite import Match, Rejected
+from passes.shard_convolutions import CORES, L1_BYTES
+
+RESERVE = L1_BYTES // 2
+"""Bytes of a core's L1 that are left to the circular buffers of whatever program runs; a convolution's are counted by
+``l1_bytes``. ``check`` prints what a core has in use at most, tensors and buffers together."""
+ON_CHIP = (Memory.L1, Memory.L1_HEIGHT_SHARDED)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceInL1:
+    """Write results that nothing outside reads to L1, interleaved over its banks.
+
+    ::
+
+        x -> linear -> reshape -> layer_norm -> linear -> out                                      all in DRAM
+          ->
+        x -> linear(memory_config="l1") -> reshape(memory_config="l1") -> layer_norm(memory_config="l1")
+          -> linear(memory_config="dram") -> out
+
+    A result and its views, which share its memory, live from the node that computes it to the last that reads one of
+    them. Nodes are asked in order. A node's results go to L1 where, at each node of their life, what is in L1 already
+    and they fit into a core beside the reserve: ``l1_bytes`` less the half that is left to programs, or less what a
+    convolution takes. An early result that fits is not taken out again for a later one.
+
+    Cases: results go to L1 (1), and views of them (2); a node that reads from there and writes to DRAM says so, as
+    some ops would follow their operands (3); a linear with data in L1 names its cores, as ttnn would add its bias by a
+    program of its own (4).
+    Refuses what an op does not take from L1, as attention its mask; one of two operands that an op wants in one memory,
+    such as the new rows of two caches, unless one node makes both; what is updated in place; what does not fit.
+    Outputs are in DRAM, and convolutions write shards or to DRAM.
+    """
+
+    cores: int = CORES
+    l1_bytes: int = L1_BYTES
+    reserve: int = RESERVE
+
+    name: ClassVar[str] = "place-in-l1"
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
+
+    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
+        """Whether the results of a node go to L1, as the plan for the whole graph has it."""
+        return self.plan(graph).get(node)
+
+    def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
+        """For each node whose results could be in L1, whether they go there, or why not."""
+        lives = Lives(graph)
+        used = [0] * len(graph.nodes)
+        for value, life in lives.spans.items():
+            if value.type.memory in ON_CHIP:
+                self._take(used, life, value)
+        found: dict[Node, Match | Rejected] = {}
+        for node in graph.nodes:
+            if not _is_free(node) or lives.leaves(node):
+                continue
+            reason = next(lives.refusals(node), None) or self._crowded(graph, lives, used, node)
+            if reason is not None:
+                found[node] = Rejected(reason)
+                continue
+            found[node] = Match((node,))
+            for result in node.results:
+                self._take(used, lives.spans[result], result)
+        return found
+
+    def run(self, graph: Graph) -> Graph:
+        placed = {node for node, found in self.plan(graph).items() if isinstance(found, Match)}
+        if not placed:
+            return graph
+        builder = Builder()
+        builder.keep_constants(graph.constants)
+        for node in graph.nodes:
+            current = node.with_operands(builder.mapping)
+            if node not in placed and current is node:
+                builder.nodes.append(node)
+                continue
+            where = _where(node, current, node in placed)
+            if where is not None:
+                attributes = {**dict(node.attributes), "memory_config": where.value}
+                if node.op is linear:
+                    attributes["core_grid"] = DEVICE_GRID
+                current = replace(current, attributes=tuple(sorted(attributes.items())))
+            made = tuple(Value(type) for type in infer(current))
+            builder.nodes.append(replace(current, results=made))
+            builder.mapping.update(zip(node.results, made, strict=True))
+        return builder.graph(graph.name, graph.inputs, graph.outputs)
+
+    def _take(self, used: list[int], life: range, value: Value) -> None:
+        for i in life:
+            used[i] += value.type.bytes_per_core(self.cores)
+
+    def _crowded(self, graph: Graph, lives: Lives, used: list[int], node: Node) -> str | None:
+        """Why the results of a node do not fit, if they do not."""
+        asked = [0] * len(used)
+        for result in node.results:
+            self._take(asked, lives.spans[result], result)
+        for i, needed in enumerate(asked):
+            free = self._room(graph.nodes[i]) - used[i]
+            if needed > free:
+                at = "" if graph.nodes[i] is node else f" at {graph.nodes[i].op.name}"
+                return f"it takes {needed} bytes of L1 in a core, and {max(free, 0)} are free{at}"
+        return None
+
+    def _room(self, node: Node) -> int:
+        """Bytes of a core's L1 for tensors while a node runs."""
+        buffers = l1_bytes(node, self.cores) if node.op is conv1d else 0
+        return self.l1_bytes - max(buffers, self.reserve)
+
+
+def _is_free(node: Node) -> bool:
+    """Whether it can be chosen where a node's results go."""
+    assert isinstance(node.op, TtnnOp)
+    in_dram = all(result.type.memory is Memory.DRAM for result in node.results)
+    return in_dram and not node.op.writes and node.op is not conv1d and not is_view(node)
+
+
+def _where(node: Node, current: Node, placed: bool) -> Memory | None:
+    """What a node has to say of where its results go; ``None`` where that is clear."""
+    assert isinstance(node.op, TtnnOp)
+    if placed:
+        return Memory.L1
+    if all(value.type.memory is not Memory.L1 for value in current.operands) or node.op.writes:
+        return None
+    if is_view(node):
+        return Memory.L1
+    return Memory.DRAM if node.attribute("memory_config") is None else None
+
+
+@dataclass(frozen=True)
+class Lives:
+    """From where to where in a graph results live, under all their names, and who reads them."""
+
+    graph: Graph
+
+    @cached_property
+    def roots(self) -> Mapping[Value, Value]:
+        """For each view, the result whose memory it shares."""
+        roots: dict[Value, Value] = {}
+        for node in self.graph.nodes:
+            if is_view(node):
+                roots[node.result] = roots.get(node.operands[0], node.operands[0])
+        return roots
+
+    @cached_property
+    def readers(self) -> Mapping[Value, list[tuple[str, Node]]]:
+        """For each value that is no view, the nodes that read it or a view of it, and as which operand."""
+        readers: dict[Value, list[tuple[str, Node]]] = {}
+        for node in self.graph.nodes:
+            for name, value in zip(node.names, node.operands, strict=True):
+                readers.setdefault(self.roots.get(value, value), []).append((name, node))
+        return readers
+
+    @cached_property
+    def spans(self) -> Mapping[Value, range]:
+        """For each result that is no view, the places of the nodes during which it is needed, its own included."""
+        place = {node: i for i, node in enumerate(self.graph.nodes)}
+        spans: dict[Value, range] = {}
+        for node, i in place.items():
+            for result in node.results:
+                if result not in self.roots:
+                    last = max((place[reader] for _, reader in self.readers.get(result, ())), default=i)
+                    spans[result] = range(i, (len(place) if self._returned(result) else last + 1))
+        return spans
+
+    def leaves(self, node: Node) -> bool:
+        """Whether a result of a node is an output of the graph."""
+        return any(map(self._returned, node.results))
+
+    def refusals(self, node: Node) -> Iterator[str]:
+        """Why readers of a node's results would not take them from L1."""
+        for name, reader in (one for result in node.results for one in self.readers.get(result, ())):
+            assert isinstance(reader.op, TtnnOp)
+            if name in reader.op.in_dram:
+                yield f"{reader.op.name} is not known to take {name} from L1"
+            if name in reader.op.writes:
+                yield f"{reader.op.name} updates it in place"
+            for pair in reader.op.alike:
+                partner = reader.operand(pair[pair[0] == name]) if name in pair else None
+                if partner is not None and self.roots.get(partner, partner) not in node.results:
+                    yield f"{reader.op.name} takes {' and '.join(pair)} from one memory, and another node makes one"
+
+    @cached_property
+    def _leaving(self) -> frozenset[Value]:
+        return frozenset(self.roots.get(value, value) for value in self.graph.returned)
+
+    def _returned(self, value: Value) -> bool:
+        return value in self._leaving

@@ -1,0 +1,179 @@
+"""``python -m compiler check``, and ``speak --device``: what they print, what they refuse, and how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compiler
+from compiler import CompiledSpeechT5, CompileOptions
+from compiler.executor import Executable
+from compiler.speecht5 import GRAPHS
+from tests.fidelity.test_generate_speech import small
+from tests.models import lively
+
+
+@pytest.fixture(scope="module")
+def tiny() -> CompiledSpeechT5:
+    model = lively(small(encoder_layers=1, decoder_layers=1))
+    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))
+
+
+@pytest.fixture
+def run_tiny(run: Callable[..., Any], tiny: CompiledSpeechT5, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setattr(compiler, "CompiledSpeechT5", lambda model, options: tiny, raising=False)
+    return run
+
+
+@pytest.fixture
+def doctored(tiny: CompiledSpeechT5, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan, in the place of all graphs, that states a wrong type for its last result."""
+    graph = tiny.graph("postnet").graph
+    *others, last = graph.nodes
+    wrong = replace(last, results=(replace(last.results[0], type=last.results[0].type.with_(shape=(1, 8, 20))),))
+    outputs = tuple(replace(port, value=wrong.results[0]) for port in graph.outputs)
+    broken = Executable(replace(graph, nodes=(*others, wrong), outputs=outputs), tiny.graph("postnet")._weights)
+    monkeypatch.setattr(tiny, "graph", lambda name, **lengths: broken)
+
+
+COLUMNS = ("board", "graph", "ops", "types", "programs", "compiled", "L1", "DRAM")
+
+
+@pytest.mark.slow
+def test_a_row_for_each_graph(run_tiny: Callable[..., Any]) -> None:
+    result = run_tiny("check", "--board", "n150")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "ttnn's mock devices: accepted, not measured; up to 32 tokens, 64 decoder steps, batch 1" in result.stdout
+    assert all(column in result.stdout for column in COLUMNS)
+    assert all(f" {graph} " in result.stdout for graph in GRAPHS)
+    assert "n150 8x8" in result.stdout
+
+
+@pytest.mark.slow
+def test_json_says_it_all(run_tiny: Callable[..., Any]) -> None:
+    result = run_tiny("check", "--board", "n150", "--board", "p100", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, second = json.loads(result.stdout)
+    assert set(first) == {
+        "board",
+        "arch",
+        "grid",
+        "devices",
+        "rows",
+        "text_tokens",
+        "decoder_steps",
+        "graphs",
+        "pcc",
+        "passed",
+    }
+    assert (first["board"], first["grid"], first["passed"], first["pcc"]) == ("n150", [8, 8], True, {})
+    assert (second["board"], second["grid"], second["arch"]) == ("p100", [11, 10], "BLACKHOLE")
+    assert [graph["graph"] for graph in first["graphs"]] == list(GRAPHS)
+    for graph in first["graphs"]:
+        assert set(graph) == {
+            "graph",
+            "ops",
+            "accepted",
+            "equal",
+            "programs",
+            "programs_by_op",
+            "compiled_again",
+            "l1_bytes",
+            "l1_limit",
+            "dram_bytes",
+            "complaints",
+        }
+        assert graph["ops"] == graph["accepted"] == graph["equal"]
+        assert graph["complaints"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_wrong_is_said_and_the_status_is_one(
+    run_tiny: Callable[..., Any], doctored: None, as_json: bool
+) -> None:
+    result = run_tiny("check", "--board", "n150", *["--json"] * as_json)
+    assert result.exit_code == 1
+    line = result.stderr.splitlines()[0]
+    assert re.fullmatch(
+        r"n150, encoder: ttnn\.add\(input_tensor_a=bf16\[1,128,20\] tile dram, .*\), "
+        r"from \(root\) \(components\.py:\d+\): "
+        r"shape: \[1, 8, 20\] was inferred, ttnn made \[1, 128, 20\]; padded shape: .*",
+        line,
+    )
+    assert "backtrace" not in result.output
+    if as_json:
+        (board,) = json.loads(result.stdout)
+        assert not board["passed"]
+        (complaint,) = board["graphs"][0]["complaints"]
+        assert set(complaint) == {"node", "origin", "reason"}
+        assert line == f"n150, encoder: {complaint['node']}, from {complaint['origin']}: {complaint['reason']}"
+
+
+def test_help_names_the_options(run: Callable[..., Any]) -> None:
+    result = run("check", "--help")
+    assert result.exit_code == 0
+    for option in ("--model", "--full-size", "--board", "--precision", "--batch-size", "--text", "--steps", "--device"):
+        assert option in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--board", "n151"], "boards=n151: choose from n150, n300, p150, p100"),
+        (["--precision", "float32"], "precision='float32' runs on the reference executor only, as ttnn refuses it"),
+        (["--precision", "int8"], "precision='int8' is not known"),
+        (["--full-size", "--model", "x"], "--full-size takes no --model: it checks transformers' default"),
+        (["--text", "10000"], "text=10000: the model was compiled for 1 to"),
+    ],
+)
+def test_refusals(
+    refused: Callable[..., str], voice: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr(compiler, "CompiledSpeechT5", CompiledSpeechT5, raising=False)
+    assert refused("check", *arguments).startswith(message)
+
+
+# --- speak --device -------------------------------------------------------------------------------------------------
+
+
+def test_a_device_takes_no_float32(refused: Callable[..., str]) -> None:
+    assert refused("speak", "four", "--device", "--precision", "float32") == (
+        "--device takes no --precision float32: ttnn refuses it in attention and caches"
+    )
+
+
+def test_speech_comes_from_the_device(
+    run: Callable[..., Any], compiled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The reference executor stands in for a device, of which nothing else is used."""
+    from compiler.device import opening, session
+    from compiler.execution import ReferenceExecutor
+
+    seen: list[Any] = []
+
+    @contextmanager
+    def opened() -> Iterator[ReferenceExecutor]:
+        seen.append("opened")
+        yield ReferenceExecutor()
+        seen.append("closed")
+
+    def compiled_as(model: Any, **options: Any) -> Any:
+        seen.append(options["precision"])
+        return compiled
+
+    monkeypatch.setattr(session, "probe", lambda: seen.append("found"))
+    monkeypatch.setattr(opening, "open_device", opened)
+    monkeypatch.setattr(compiler, "compile_speecht5", compiled_as, raising=False)
+    result = run("speak", "four", "--device", "-o", "device.wav")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert seen == ["found", "bfloat16", "opened", "closed"]
+    assert run("speak", "four", "-o", "cpu.wav").exit_code == 0
+    assert Path("device.wav").read_bytes() == Path("cpu.wav").read_bytes()

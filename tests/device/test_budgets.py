@@ -1,0 +1,46 @@
+"""What a check says of the budgets of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from compiler import budgets
+from compiler.checking import BoardCheck
+from compiler.device.findings import GraphCheck
+from compiler.graph import Graph
+
+NONE = GraphCheck("", 0, 0, 0, 0, {}, {}, 0, 0, 0, 0, 0, ())
+EMPTY = Graph("decoder_step", (), (), (), ())
+
+
+def found(**step: Any) -> BoardCheck:
+    graphs = (
+        replace(NONE, graph="encoder", programs=100),
+        replace(NONE, graph="decoder_step", **step),
+        replace(NONE, graph="postnet", programs=17),
+    )
+    return BoardCheck("n150", "wormhole_b0", (8, 8), 1, 1, 64, 512, graphs, {})
+
+
+def test_programs_of_the_loops_state_are_told_apart() -> None:
+    rows = budgets.budgets(found(programs=90, state_programs=8), EMPTY)
+    assert [(row.ours, row.met) for row in rows[:4]] == [(82, True), (90, False), (100, True), (17, True)]
+
+
+def test_conversions_are_told_by_the_names_of_device_operations() -> None:
+    operations = {"Matmul": 3, "TilizeWithValPadding": 1, "Untilize": 2, "InterleavedToSharded": 4}
+    row = budgets.budgets(found(device_operations=operations), EMPTY)[4]
+    assert (row.name, row.ours, row.met) == ("layout conversions inside a step", 7, False)
+
+
+@pytest.mark.slow
+def test_the_default_configuration_against_its_budgets() -> None:
+    """The figures that docs/benchmarks.md states; what is over its budget there is over it here."""
+    from compiler.benchmark.contenders import model
+
+    checked, rows = budgets.reckon(model())
+    assert checked.passed
+    assert {row.name: row.ours for row in rows if not row.met} == {}

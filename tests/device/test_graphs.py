@@ -1,0 +1,114 @@
+"""All graphs of models on ttnn's mock boards, with ``compiler.check``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
+
+import compiler
+from compiler import CompiledSpeechT5, CompileOptions
+from compiler.checking import BoardCheck, complaints
+from compiler.errors import InvalidArgument
+from compiler.speecht5 import GRAPHS
+from tests.fidelity.test_generate_speech import small
+from tests.models import lively
+
+BOARDS = {"n150": (8, 8), "n300": (8, 7), "p150": (13, 10), "p100": (11, 10)}
+
+
+def passed(compiled: CompiledSpeechT5, *boards: str, **sizes: Any) -> list[BoardCheck]:
+    found = compiler.check(compiled, boards, **sizes)
+    assert complaints(found) == []
+    assert all(board.passed for board in found)
+    for board in found:
+        assert board.grid == BOARDS[board.board]
+        assert board.devices == (2 if board.board == "n300" else 1)
+        for graph in board.graphs:
+            assert graph.ops == graph.accepted == graph.equal > 0
+            assert graph.programs == sum(graph.programs_by_op.values()) > 0
+            assert 0 < graph.l1_bytes <= graph.l1_limit
+            assert graph.dram_bytes > 0
+    return found
+
+
+def tiny(batch: int, **changes: Any) -> CompiledSpeechT5:
+    model = lively(small(encoder_layers=1, decoder_layers=1, **changes))
+    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=batch))
+
+
+@pytest.fixture(scope="module")
+def default_size() -> SpeechT5ForTextToSpeech:
+    """transformers' default configuration; types alone matter, so nobody trained it."""
+    return SpeechT5ForTextToSpeech(SpeechT5Config())
+
+
+def test_the_graphs_of_a_step(tiny_bfloat16: CompiledSpeechT5) -> None:
+    (board,) = passed(tiny_bfloat16, "n150", graphs=("utterance", "decoder_step"))
+    assert [graph.graph for graph in board.graphs] == ["utterance", "decoder_step"]
+    assert (board.rows, board.text_tokens, board.decoder_steps) == (1, 32, 64)
+
+
+@pytest.fixture(scope="module")
+def tiny_bfloat16() -> CompiledSpeechT5:
+    return tiny(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 4])
+def test_all_graphs_on_all_boards(batch: int) -> None:
+    found = passed(tiny(batch), *BOARDS)
+    assert [board.board for board in found] == list(BOARDS)
+    assert all([graph.graph for graph in board.graphs] == list(GRAPHS) for board in found)
+    assert {board.rows for board in found} == {batch}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder_attention_heads": 4, "decoder_attention_heads": 4},  # heads of 16
+        {"hidden_size": 72, "encoder_attention_heads": 3, "decoder_attention_heads": 3},  # heads of 24
+        {"reduction_factor": 3, "hidden_act": "silu"},
+        {"speech_decoder_postnet_kernel": 3, "speech_decoder_prenet_layers": 3},
+    ],
+)
+def test_configurations_of_the_family(changes: dict[str, Any]) -> None:
+    passed(tiny(2, **changes), "n150")
+
+
+@pytest.mark.slow
+def test_the_small_voice() -> None:
+    from compiler import checkpoint
+
+    model = checkpoint.load_model(str(checkpoint.SMALL_VOICE))
+    compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=4))
+    passed(compiled, "n150", "p100", text=compiled.limits.text, steps=500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("board", "batch", "text"),
+    [("n150", 1, 32), ("n150", 4, 450), ("n300", 4, 32), ("p150", 4, 450), ("p100", 1, 450)],
+)
+def test_the_default_configuration(default_size: Any, board: str, batch: int, text: int) -> None:
+    """Every board, batch and end of the lengths in one combination at least; docs/devices.md has all of them."""
+    compiled = CompiledSpeechT5(default_size, CompileOptions(precision="bfloat16", batch_size=batch))
+    (found,) = passed(compiled, board, text=text, steps=500)
+    assert (found.text_tokens, found.decoder_steps) == (32 if text == 32 else 480, 512)
+
+
+@pytest.mark.parametrize(
+    ("boards", "message"),
+    [("n151", "boards=n151: choose from n150, n300, p150, p100"), ((), "boards=none: choose from")],
+)
+def test_boards_that_there_are_not(tiny_bfloat16: CompiledSpeechT5, boards: Any, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        compiler.check(tiny_bfloat16, boards)
+
+
+def test_float32_is_for_the_reference_executor() -> None:
+    compiled = CompiledSpeechT5(lively(small()), CompileOptions())
+    with pytest.raises(InvalidArgument, match="precision='float32' runs on the reference executor only"):
+        compiler.check(compiled, "n150")
