@@ -154,7 +154,7 @@ def peaks(graph: Graph, cores: int) -> list[tuple[int, int]]:
 def _stays(node: Node) -> bool:
     """Whether a reshape leaves all where it is."""
     before, after = node.operands[0].type, node.result.type
-    if node.attribute("padded_shape") is not None:
+    if node.attribute("logical_shape") is not None:
         return True
     if before.shape[-1] != after.shape[-1]:
         return False
