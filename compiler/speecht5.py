@@ -213,7 +213,7 @@ class CompiledSpeechT5:
             graph = recorder.timed(
                 "hoist-invariants", lambda: hoist_invariants(graph, components.INVARIANT, "utterance")[half]
             )
-        lowered = lower(graph, self.options.dtype, recorder)
+        lowered = lower(graph, self.options.dtype, recorder, self.options.weights)
         return Executable(lowered, self._weights), recorder
 
 
