@@ -38,6 +38,9 @@ ModelOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
+WeightsOption = Annotated[
+    str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: matrices of a bfloat16 plan.")
+]
 BoardOption = Annotated[
     str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: checked only, plans do not depend on it yet.")
 ]
@@ -67,6 +70,7 @@ def speak(
     precision: Annotated[
         str | None, typer.Option(metavar="TYPE", help="float32, or bfloat16, the only one on a device.")
     ] = None,
+    weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     device: Annotated[
         bool, typer.Option("--device", help="Run on the card or simulator that ttnn finds, not on the CPU.")
@@ -85,7 +89,7 @@ def speak(
         if device and precision == "float32":
             raise InvalidArgument("--device takes no --precision float32: ttnn refuses it in attention and caches")
         precision = precision or ("bfloat16" if device else "float32")
-        CompileOptions(precision=precision, board=board)
+        CompileOptions(precision=precision, weights=weights, board=board)
         from compiler import checkpoint, speaking  # noqa: PLC0415
         from compiler.device import session  # noqa: PLC0415
 
@@ -99,7 +103,7 @@ def speak(
                 stage("looking for a device")
                 session.probe()
             stage("compiling")
-            compiled = compile_speecht5(voice.model, precision=precision, board=board)
+            compiled = compile_speecht5(voice.model, precision=precision, weights=weights, board=board)
             with _device() if device else nullcontext() as executor:
                 speech = speaking.speak(
                     voice,
@@ -125,6 +129,7 @@ def speak(
 def compile_(
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
+    weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
     text: TextOption = 1,
@@ -133,7 +138,7 @@ def compile_(
 ) -> None:
     """Compile all graphs; show their sizes and what the time went into."""
     with refusals():
-        compiled = _compiled(model, precision, board, batch_size)
+        compiled = _compiled(model, precision, board, batch_size, weights=weights)
         from compiler import report  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
@@ -141,7 +146,7 @@ def compile_(
             measured = report.reports(compiled, text=text, steps=steps)
         sizes = report.lengths(compiled, text=text, steps=steps)
         if as_json:
-            options = {"precision": precision, "board": board, "batch_size": batch_size}
+            options = {"precision": precision, "weights": weights, "board": board, "batch_size": batch_size}
             typer.echo(json.dumps({**options, **sizes, "graphs": report.as_dicts(measured)}, indent=2))
         else:
             tables(report.graph_table(measured, sizes), report.time_table(measured))
@@ -164,6 +169,7 @@ def inspect(
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
+    weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
     text: TextOption = 1,
@@ -171,7 +177,7 @@ def inspect(
 ) -> None:
     """Print GRAPH as text at any stage of its compilation."""
     with refusals():
-        compiled = _compiled(model, precision, board, batch_size)
+        compiled = _compiled(model, precision, board, batch_size, weights=weights)
         from compiler import printer, report  # noqa: PLC0415
 
         with quiet():
@@ -197,6 +203,7 @@ def check(
         list[str] | None, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100; may be repeated. All, if none.")
     ] = None,
     precision: PrecisionOption = "bfloat16",
+    weights: WeightsOption = "bfloat16",
     batch_size: BatchOption = 1,
     text: TextOption = 1,
     steps: StepsOption = 1,
@@ -218,7 +225,7 @@ def check(
 
         if full_size and model is not None:
             raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
-        compiled = _compiled(model, precision, BOARDS[0], batch_size, full_size)
+        compiled = _compiled(model, precision, BOARDS[0], batch_size, full_size, weights)
         from compiler import checking  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
@@ -266,6 +273,7 @@ def cost(
     ] = None,
     model: ModelOption = None,
     precision: PrecisionOption = "bfloat16",
+    weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
     text: TextOption = 1,
@@ -274,7 +282,7 @@ def cost(
 ) -> None:
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
     with refusals():
-        compiled = _compiled(model, precision, board, batch_size)
+        compiled = _compiled(model, precision, board, batch_size, weights=weights)
         from compiler import cost_report, report  # noqa: PLC0415
         from compiler.boards import BOARDS  # noqa: PLC0415
         from compiler.speecht5 import GRAPHS  # noqa: PLC0415
@@ -288,9 +296,10 @@ def cost(
         if as_json:
             inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
             modelled = [cost_report.as_dict(one) for one in costs]
-            typer.echo(json.dumps({"precision": precision, **sizes, "inputs": inputs, "graphs": modelled}, indent=2))
+            about = {"precision": precision, "weights": weights, **sizes}
+            typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled}, indent=2))
             return
-        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}"
+        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}, weights {weights}"
         detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
         tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
         typer.echo(cost_report.input_text())
@@ -357,12 +366,17 @@ def _device() -> AbstractContextManager[TtnnExecutor]:
 
 
 def _compiled(
-    model: str | None, precision: str, board: str, batch_size: int, full_size: bool = False
+    model: str | None,
+    precision: str,
+    board: str,
+    batch_size: int,
+    full_size: bool = False,
+    weights: str = "bfloat16",
 ) -> CompiledSpeechT5:
     """A model of which no graph is compiled yet; of full size, one whose weights nobody trained."""
     from compiler.options import CompileOptions  # noqa: PLC0415
 
-    options = CompileOptions(precision=precision, board=board, batch_size=batch_size)
+    options = CompileOptions(precision=precision, weights=weights, board=board, batch_size=batch_size)
     from compiler import CompiledSpeechT5, checkpoint  # noqa: PLC0415
 
     with quiet(), progress_bar() as stage:

@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
 from compiler.graph import Constant, Graph, Node, Value
-from compiler.types import DType, Layout, TensorType
+from compiler.types import BLOCK, DType, Layout, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
 
@@ -173,7 +174,8 @@ class Executable:
     @cached_property
     def _dtype(self) -> DType:
         values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
-        return next((v.type.dtype for v in values if v.type.dtype.is_float), DType.FLOAT32)
+        floats = (v.type.dtype for v in values if v.type.dtype.is_float)
+        return next((dtype for dtype in floats if dtype is not DType.BFLOAT8_B), DType.FLOAT32)
 
     @cached_property
     def _constants(self) -> list[torch.Tensor]:
@@ -227,9 +229,29 @@ def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
     tensor = tensor.to(torch.float32)
     if type.dtype is DType.FLOAT32:
         return tensor
+    if type.dtype is DType.BFLOAT8_B:
+        return in_blocks(tensor)
     # Hugging Face masks with float32's lowest number, which would round to minus infinity, and infinities to NaN.
     limits = torch.finfo(type.dtype.on_host)
     return Numerics(type.dtype).round(tensor.clamp(limits.min, limits.max))
+
+
+def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
+    """A float32 tensor as bfloat8_b holds it: 16 elements of a row share the exponent of the largest.
+
+    Each keeps a sign and 7 bits, to nearest even and no further than 127. What is below float32's normal numbers,
+    before or after, is zero, as in ttnn.
+    """
+    least = torch.finfo(torch.float32).tiny
+    padded = functional.pad(tensor, (0, -tensor.shape[-1] % BLOCK)).double()
+    rows = padded.reshape(*padded.shape[:-1], -1, BLOCK)
+    rows = torch.where(rows.abs() < least, 0.0, rows)
+    # frexp's mantissas lie between a half and one, so its exponent is one more than that of 1.m.
+    exponent = torch.frexp(rows.abs().amax(-1, keepdim=True)).exponent - 1
+    scaled = torch.ldexp(rows, 6 - exponent).round().clamp(-127, 127)
+    held = torch.ldexp(scaled, exponent - 6)
+    held = torch.where(held.abs() < least, 0.0, held)
+    return held.flatten(-2)[..., : tensor.shape[-1]].to(torch.float32)
 
 
 def bind(weights: Weights, expression: Expression, type: TensorType) -> torch.Tensor:

@@ -12,19 +12,24 @@ BOARDS = ("n150", "n300", "p150", "p100")
 PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 """Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
+WEIGHTS = ("bfloat16", "bfloat8_b", "mixed")
+"""How a bfloat16 plan stores the matrices of its products. bfloat8_b takes 17 bytes where bfloat16 takes 32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
     ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; checked only, plans do not depend on it yet.
-    ``precision``: ``float32`` or ``bfloat16``.
+    ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for the matrices of all
+    products, or ``mixed``, which keeps those at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
     and speech, by default what the model's tables of positions hold. Raises ``InvalidArgument`` for anything else.
     """
 
     board: str = "n150"
     precision: str = "float32"
+    weights: str = "bfloat16"
     batch_size: int = 1
     max_text_tokens: int | None = None
     max_decoder_steps: int | None = None
@@ -32,6 +37,12 @@ class CompileOptions:
     def __post_init__(self) -> None:
         _one_of("board", self.board, BOARDS)
         _one_of("precision", self.precision, tuple(PRECISIONS))
+        _one_of("weights", self.weights, WEIGHTS)
+        if self.weights != "bfloat16" and self.precision != "bfloat16":
+            raise InvalidArgument(
+                f"weights={self.weights!r} with precision={self.precision!r}: only a plan in bfloat16 has weights in "
+                "fewer bits, so ask for precision='bfloat16'"
+            )
         _positive("batch_size", self.batch_size)
         for name in ("max_text_tokens", "max_decoder_steps"):
             if getattr(self, name) is not None:

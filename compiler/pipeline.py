@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
@@ -34,6 +34,7 @@ from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.mask_by_index import MaskByIndex
+from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_concat import SplitConcat
@@ -126,16 +127,30 @@ def check_order(passes: Sequence[Pass]) -> None:
         ensured.update(step.ensures)
 
 
-def lower(graph: Graph, dtype: DType, recorder: Recorder | None = None, tables: Collection[str] = frozenset()) -> Graph:
+WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
+    "bfloat16": (),
+    "bfloat8_b": (NarrowWeights(edges=True),),
+    "mixed": (NarrowWeights(),),
+}
+"""What follows the passes on TTNN graphs, by the option ``weights``."""
+
+
+def lower(
+    graph: Graph,
+    dtype: DType,
+    recorder: Recorder | None = None,
+    tables: Collection[str] = frozenset(),
+    weights: str = "bfloat16",
+) -> Graph:
     """From an ATen graph with its passes run to a TTNN graph with its passes run. Raises ``UnsupportedOperation``.
 
-    ``tables`` names the outputs that another graph looks rows up in.
+    ``tables`` names the outputs that another graph looks rows up in; ``weights`` is one of ``WEIGHT_PASSES``.
     """
     recorder = recorder or Recorder()
     _check(graph, (FOLDED,), "the ATen passes")
     lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
     verify(lowered, Stage.TTNN, after="lower")
-    return run_passes(lowered, TTNN_PASSES, Stage.TTNN, recorder)
+    return run_passes(lowered, (*TTNN_PASSES, *WEIGHT_PASSES[weights]), Stage.TTNN, recorder)
 
 
 def _check(graph: Graph, properties: Sequence[Property], after: str) -> None:

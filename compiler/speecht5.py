@@ -221,7 +221,7 @@ class CompiledSpeechT5:
             graph = recorder.timed("hoist-invariants", hoisted)
         # What the step looks rows up in is handed to it row after row.
         tables = table_inputs(halves[1]) if halves else frozenset()
-        lowered = lower(graph, self.options.dtype, recorder, tables)
+        lowered = lower(graph, self.options.dtype, recorder, tables, self.options.weights)
         return Executable(lowered, self._weights), recorder
 
 

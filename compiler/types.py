@@ -12,6 +12,8 @@ import torch
 TILE = 32
 """Rows and columns of a Tenstorrent tile: tensors in tile layout are stored in blocks of 32 x 32 elements."""
 
+BLOCK = 16
+"""Elements of a row that share an exponent in bfloat8_b: one row of a face, a quarter of a tile."""
 L1_ALIGNMENT = 16
 """Bytes to which a page in L1 is rounded up."""
 
@@ -21,6 +23,7 @@ class DType(Enum):
 
     FLOAT32 = "f32"
     BFLOAT16 = "bf16"
+    BFLOAT8_B = "bfp8"
     INT64 = "i64"
     INT32 = "i32"
     UINT32 = "u32"
@@ -29,16 +32,16 @@ class DType(Enum):
 
     @property
     def is_float(self) -> bool:
-        return self in (DType.FLOAT32, DType.BFLOAT16)
+        return self in (DType.FLOAT32, DType.BFLOAT16, DType.BFLOAT8_B)
 
     @property
     def bytes(self) -> int:
-        """Bytes of one element."""
-        return {DType.BOOL: 1, DType.BFLOAT16: 2, DType.UINT16: 2, DType.INT64: 8}.get(self, 4)
+        """Bytes of one element; in bfloat8_b without the exponents, which :meth:`TensorType.bytes` counts."""
+        return {DType.BOOL: 1, DType.BFLOAT8_B: 1, DType.BFLOAT16: 2, DType.UINT16: 2, DType.INT64: 8}.get(self, 4)
 
     @property
     def on_host(self) -> torch.dtype:
-        """The torch dtype that holds such elements on the host (unsigned ones widened to int64)."""
+        """The torch dtype that holds such elements on the host (unsigned ones are widened to int64)."""
         return _TORCH[self]
 
     @classmethod
@@ -57,6 +60,7 @@ _FROM_TORCH = {
 _TORCH = {dtype: source for source, dtype in _FROM_TORCH.items()} | {
     DType.UINT32: torch.int64,
     DType.UINT16: torch.int64,
+    DType.BFLOAT8_B: torch.float32,
 }
 
 
@@ -109,7 +113,9 @@ class TensorType:
     @property
     def bytes(self) -> int:
         """Bytes as stored, padding included."""
-        return math.prod(self.padded_shape) * self.dtype.bytes
+        elements = math.prod(self.padded_shape)
+        exponents = elements // BLOCK if self.dtype is DType.BFLOAT8_B else 0
+        return elements * self.dtype.bytes + exponents
 
     @property
     def padded_rows(self) -> int:

@@ -89,13 +89,17 @@ def _types(graph: Graph) -> Iterator[str]:
 
 
 def _device_types(graph: Graph) -> Iterator[str]:
-    """On the device every value has a layout and a memory, and floats are of one type."""
+    """On the device every value has a layout and a memory, and floats are of one type, but for weights in blocks."""
     values = [*(p.value for p in graph.inputs), *(c.value for c in graph.constants)]
     values += [r for node in graph.nodes for r in node.results]
     for value in values:
         if value.type.layout is None or value.type.memory is None or value.type.dtype in (DType.INT64, DType.BOOL):
             yield f"a value of type {value.type} has no place on a device"
     floats = {value.type.dtype for value in values if value.type.dtype.is_float}
+    if any(v.type.dtype is DType.BFLOAT8_B and v not in graph.expressions for v in values):
+        yield "a value that is no constant is of bfloat8_b"
+    if DType.BFLOAT8_B in floats and DType.FLOAT32 not in floats:
+        floats.discard(DType.BFLOAT8_B)
     if len(floats) > 1:
         yield f"float types are mixed: {sorted(d.value for d in floats)}"
 

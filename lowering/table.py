@@ -40,8 +40,8 @@ class TtnnOp:
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
-    and not from two. ``programs`` estimates how many programs the device dispatches for a node. ``matrix``: the flops
-    are products that are summed, the matrix engine's work.
+    and not from two. ``blocks`` are operands that may be of bfloat8_b. ``programs`` estimates how many programs the
+    device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work.
     """
 
     name: str
@@ -55,6 +55,7 @@ class TtnnOp:
     shards: bool
     in_dram: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
+    blocks: tuple[str, ...]
     programs: Callable[[Node], int]
     matrix: bool
 
@@ -131,6 +132,7 @@ def ttnn_op(
     shards: bool = False,
     in_dram: tuple[str, ...] = (),
     alike: tuple[tuple[str, str], ...] = (),
+    blocks: tuple[str, ...] = (),
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
@@ -155,6 +157,7 @@ def ttnn_op(
             shards,
             in_dram,
             alike,
+            blocks,
             programs,
             matrix,
         )
@@ -194,6 +197,9 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     with torch.no_grad():
         made = op.apply(Numerics(DType.FLOAT32), names, tensors, exact.attributes)
     given: dict[str, Any] = dict(exact.attributes)
+    for name, type in zip(names, types, strict=True):
+        if type.dtype is DType.BFLOAT8_B and name not in op.blocks:
+            raise ValueError(f"{op.name} is not known to take {name} in bfloat8_b")
     first = next((t for t in types if t.dtype.is_float), types[0])
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout

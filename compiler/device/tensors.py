@@ -12,6 +12,7 @@ from compiler.types import DType, Layout, Memory, TensorType
 
 DTYPES = {
     DType.BFLOAT16: ttnn.bfloat16,
+    DType.BFLOAT8_B: ttnn.bfloat8_b,
     DType.FLOAT32: ttnn.float32,
     DType.UINT32: ttnn.uint32,
     DType.UINT16: ttnn.uint16,

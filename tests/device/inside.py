@@ -38,3 +38,11 @@ def double(executor: Any, report: Report, tensor: torch.Tensor) -> torch.Tensor:
 def device_of(executor: Any, report: Report) -> Any:
     """What cannot leave its process."""
     return executor.device
+
+
+def kept_in_blocks(executor: Any, report: Report, tensor: torch.Tensor) -> torch.Tensor:
+    """What ttnn's conversion to bfloat8_b keeps of a tensor."""
+    import ttnn
+
+    held = ttnn.from_torch(tensor, dtype=ttnn.bfloat8_b, layout=ttnn.TILE_LAYOUT)
+    return ttnn.to_torch(held).float()

@@ -1,0 +1,87 @@
+"""NarrowWeights, on TTNN graphs: which weights are retyped, and which stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from compiler.aten import ops
+from compiler.errors import InvalidArgument, InvalidGraph
+from compiler.graph import Graph
+from compiler.options import CompileOptions
+from compiler.printer import to_text
+from compiler.types import DType, Layout, Memory, TensorType
+from compiler.verify import Stage, verify
+from lowering.rules import lower
+from passes.narrow_weights import NarrowWeights
+from passes.rewrite import near_misses
+from tests.passes.interpret import Case, Sketch, changed, fused
+
+
+def lowered(case: Case, dtype: DType = DType.BFLOAT16) -> Case:
+    return replace(case, graph=lower(case.graph, dtype))
+
+
+def three() -> Case:
+    """Three products in a row: the first reads the input, the last makes the output."""
+    s = Sketch()
+    hidden = s.input("x", 2, 32)
+    for name in ("first", "second", "third"):
+        product = s.op(ops.linear.default, hidden, s.weight(name, 32, 32), s.weight(f"{name}_bias", 32), module=name)
+        hidden = product if name == "third" else s.op(ops.relu.default, product)
+    return lowered(s.case(s.op(ops.view.default, hidden, (1, 2, 32))))
+
+
+def types(graph: Graph) -> list[DType]:
+    return [c.value.type.dtype for c in graph.constants if c.value.type.shape == (32, 32)]
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    golden("narrow_weights", to_text(fused(NarrowWeights(), three(), Stage.TTNN)))
+
+
+def test_all_of_them() -> None:
+    assert types(changed(NarrowWeights(edges=True), three(), Stage.TTNN)) == [DType.BFLOAT8_B] * 3
+
+
+def test_the_edges_of_a_graph_stay() -> None:
+    case = three()
+    narrow = DType.BFLOAT8_B
+    assert types(changed(NarrowWeights(), case, Stage.TTNN)) == [DType.BFLOAT16, narrow, DType.BFLOAT16]
+    reasons = [reason for _, reason in near_misses(NarrowWeights(), case.graph)]
+    assert reasons == ["it reads the graph's input x", "it makes an output of the graph"]
+
+
+def test_a_weight_that_something_else_reads() -> None:
+    s = Sketch()
+    weight = s.weight("w", 32, 32)
+    product = s.op(ops.matmul.default, s.input("x", 2, 32), weight)
+    case = lowered(s.case(s.op(ops.relu.default, product), s.op(ops.relu.default, weight)))
+    assert changed(NarrowWeights(edges=True), case, Stage.TTNN) is case.graph
+    assert [reason for _, reason in near_misses(NarrowWeights(edges=True), case.graph)] == [
+        "something else reads its weight"
+    ]
+
+
+def test_float32_plans_are_left_alone() -> None:
+    s = Sketch()
+    case = lowered(s.case(s.op(ops.matmul.default, s.input("x", 2, 32), s.weight("w", 32, 32))), DType.FLOAT32)
+    assert changed(NarrowWeights(edges=True), case, Stage.TTNN) is case.graph
+    assert near_misses(NarrowWeights(edges=True), case.graph) == []
+    with pytest.raises(InvalidArgument, match=r"weights='mixed' with precision='float32': only a plan in bfloat16"):
+        CompileOptions(weights="mixed")
+
+
+def test_verify_refuses_other_operands_in_blocks() -> None:
+    graph = NarrowWeights(edges=True).run(three().graph)
+    node = next(node for node in graph.nodes if node.op.name == "ttnn.linear")
+    weight = node["input_tensor_b"]
+    wrong = tuple(n.with_operands({n.operands[0]: weight}) if n.op.name == "ttnn.relu" else n for n in graph.nodes)
+    with pytest.raises(InvalidGraph, match=r"ttnn.relu is not known to take input_tensor in bfloat8_b"):
+        verify(replace(graph, nodes=wrong), Stage.TTNN)
+
+
+def test_bytes_count_the_exponents() -> None:
+    assert TensorType((33, 32), DType.BFLOAT8_B, Layout.TILE, Memory.DRAM).bytes == 2 * 1088
