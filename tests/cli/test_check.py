@@ -84,6 +84,8 @@ def test_json_says_it_all(run_tiny: Callable[..., Any]) -> None:
             "equal",
             "programs",
             "programs_by_op",
+            "device_operations",
+            "state_programs",
             "compiled_again",
             "l1_bytes",
             "l1_limit",
@@ -103,7 +105,7 @@ def test_what_is_wrong_is_said_and_the_status_is_one(
     assert result.exit_code == 1
     line = result.stderr.splitlines()[0]
     assert re.fullmatch(
-        r"n150, encoder: ttnn\.add\(input_tensor_a=bf16\[1,128,20\] tile dram, .*\), "
+        r"n150, encoder: ttnn\.add\(input_tensor_a=bf16\[1,128,20\] tile l1, .*\), "
         r"from \(root\) \(components\.py:\d+\): "
         r"shape: \[1, 8, 20\] was inferred, ttnn made \[1, 128, 20\]; padded shape: .*",
         line,

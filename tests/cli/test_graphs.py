@@ -40,6 +40,7 @@ def test_compile_as_json(run, compiled):
     assert [graph["graph"] for graph in made.pop("graphs")] == GRAPHS
     assert made == {
         "precision": "float32",
+        "weights": "bfloat16",
         "board": "n150",
         "batch_size": 1,
         "text_tokens": 32,
