@@ -54,7 +54,7 @@ def test_speak_hands_options_to_the_compiler_and_reports_steps(run, compiled, vo
     seen = {}
     monkeypatch.setattr(compiler, "compile_speecht5", lambda model, **options: seen.update(options) or compiled)
     assert run("speak", "one", "--precision", "bfloat16", "--board", "p150").exit_code == 0
-    assert seen == {"precision": "bfloat16", "board": "p150"}
+    assert seen == {"precision": "bfloat16", "board": "p150", "weights": "bfloat16"}
     assert os.listdir() == ["speech.wav"]
     steps = []
     speech = speaking.speak(voice, compiled, "one", progress=lambda step, most: steps.append((step, most)))
