@@ -42,7 +42,7 @@ WeightsOption = Annotated[
     str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: matrices of a bfloat16 plan.")
 ]
 BoardOption = Annotated[
-    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: checked only, plans do not depend on it yet.")
+    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: one plan serves all of them.")
 ]
 BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
 TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]

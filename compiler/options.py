@@ -8,7 +8,7 @@ from compiler.errors import InvalidArgument
 from compiler.types import DType
 
 BOARDS = ("n150", "n300", "p150", "p100")
-"""Tenstorrent boards. A plan does not depend on its board yet."""
+"""Tenstorrent boards. A plan is made for the smallest grid and L1 among them, so it serves all."""
 PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 """Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
@@ -20,7 +20,7 @@ WEIGHTS = ("bfloat16", "bfloat8_b", "mixed")
 class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
-    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; checked only, plans do not depend on it yet.
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; one plan serves all of them.
     ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for the matrices of all
     products, or ``mixed``, which keeps those at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
