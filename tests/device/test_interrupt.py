@@ -92,9 +92,9 @@ def test_ctrl_c_while_speaking_closes_the_device() -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_while_checking_ends_ttnns_process() -> None:
-    process = started("-m", "compiler", "check", "--board", "n150")
+    process = started("-m", "compiler", "check")  # four boards: one alone may be done when the signal comes
     workers = running_ttnn(process.pid)
-    time.sleep(2)  # by now it opens the device, or checks a graph
+    time.sleep(1)  # by now it opens the device, or checks a graph
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=180)
     assert (process.returncode, out, errors) == (130, "", "interrupted\n")
