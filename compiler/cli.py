@@ -217,14 +217,20 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
-    if budgets:
-        _check_budgets(as_json)
-        return
     with refusals():
         from compiler.options import BOARDS  # noqa: PLC0415
 
         if full_size and model is not None:
             raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
+        if device and board:
+            raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+        asked = (model, board, precision, weights, batch_size, text, steps, device)
+        if budgets and asked != (None, None, "bfloat16", "bfloat16", 1, 1, 1, False):
+            raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
+    if budgets:
+        _check_budgets(as_json)
+        return
+    with refusals():
         compiled = _compiled(model, precision, BOARDS[0], batch_size, full_size, weights)
         from compiler import checking  # noqa: PLC0415
 

@@ -115,11 +115,13 @@ class Weights:
     """The parameters of one model, and the constants that executors made of them.
 
     ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied. What is computed on the
-    way to a constant is not kept: memory holds each weight in the form that is used.
+    way to a constant is not kept: memory holds each weight in the form that is used. To one ``owner`` an expression
+    has one value; by default each ``Weights`` is its own, as two models give the same names to other numbers.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, torch.Tensor], owner: object = None) -> None:
         self._parameters = dict(parameters)
+        self.owner = self if owner is None else owner
         self.bound: dict[tuple[Expression, object], torch.Tensor] = {}
         """Constants as executors hold them, by expression and element type."""
 

@@ -7,7 +7,7 @@ passes handles from graph to graph and reads back only what it must see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.nn import functional
@@ -33,6 +33,7 @@ class Stepping(Protocol):
         ...
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs graphs on handles. Inputs must be of the graph's types; what a graph updates in place is updated."""
 

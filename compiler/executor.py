@@ -58,6 +58,11 @@ class Executable:
     def name(self) -> str:
         return self.graph.name
 
+    @property
+    def owner(self) -> object:
+        """Whose weights these are: graphs of one owner may share what they place on a device."""
+        return self._weights.owner
+
     def __str__(self) -> str:
         return str(self.graph)
 

@@ -160,7 +160,12 @@ class CompiledSpeechT5:
         """
         if vocoder is not None and not callable(vocoder):
             raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
-        executor = executor or ReferenceExecutor()
+        executor = ReferenceExecutor() if executor is None else executor
+        if not isinstance(executor, Executor):
+            raise InvalidArgument(
+                f"executor: what `with compiler.open_device() as executor` gives is expected, got "
+                f"{type(executor).__name__}"
+            )
         request = decoding.Request.checked(
             self.config,
             self.options,

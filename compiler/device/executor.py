@@ -40,7 +40,7 @@ class TtnnExecutor:
         """``traced``: capture a step once and replay it; a mock device cannot."""
         self.device, self.traced = device, traced
         self.replicas: int = device.get_num_devices()
-        self._weights: dict[tuple[Expression, TensorType], Any] = {}
+        self._weights: dict[tuple[object, Expression, TensorType], Any] = {}
         self._programs: dict[int, _Program] = {}
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
@@ -94,7 +94,7 @@ class TtnnExecutor:
 
     def _placed(self, executable: Executable, index: int) -> Any:
         constant = executable.graph.constants[index]
-        key = (constant.expression, constant.value.type)
+        key = (executable.owner, constant.expression, constant.value.type)
         if key not in self._weights:
             self._weights[key] = self.load(executable.weight(constant), constant.value.type)
         return self._weights[key]

@@ -12,6 +12,8 @@ from compiler.constants import Parameter, Weights
 from compiler.executor import Executable
 from compiler.graph import Constant, Graph
 
+PLANS = "plans"
+"""The owner of all plans' weights: their names tell what they are, whatever model they come from."""
 _CONVERSIONS = ("Tilize", "Untilize", "InterleavedToSharded", "ShardedToInterleaved", "Reshard")
 """What ttnn's names of such device operations begin with."""
 
@@ -106,9 +108,9 @@ class Plan:
     def executable(self) -> Executable:
         """The graph with its weights."""
         if self.weights is not None:
-            return Executable(self.graph, Weights(self.weights))
+            return Executable(self.graph, Weights(self.weights, PLANS))
         zeros = {str(c.expression): torch.zeros(c.value.type.shape) for c in self.graph.constants}
-        return Executable(self.graph, Weights(zeros))
+        return Executable(self.graph, Weights(zeros, PLANS))
 
 
 def _digest(content: bytes) -> str:

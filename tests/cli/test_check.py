@@ -133,6 +133,9 @@ def test_help_names_the_options(run: Callable[..., Any]) -> None:
         (["--precision", "float32"], "precision='float32' runs on the reference executor only, as ttnn refuses it"),
         (["--precision", "int8"], "precision='int8' is not known"),
         (["--full-size", "--model", "x"], "--full-size takes no --model: it checks transformers' default"),
+        (["--device", "--board", "p150"], "--device takes no --board: it takes the device that ttnn finds"),
+        (["--budgets", "--board", "p150"], "--budgets takes no model, board, plan or lengths"),
+        (["--budgets", "--batch-size", "4"], "--budgets takes no model, board, plan or lengths"),
         (["--text", "10000"], "text=10000: the model was compiled for 1 to"),
     ],
 )

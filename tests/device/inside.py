@@ -35,6 +35,24 @@ def double(executor: Any, report: Report, tensor: torch.Tensor) -> torch.Tensor:
     return 2 * tensor
 
 
+def places(executor: Any, report: Report, models: int) -> list[set[int]]:
+    """Where an executor puts the matrices of the encoders of so many models, which name them alike."""
+    from compiler import CompiledSpeechT5, CompileOptions
+    from tests.fidelity.test_generate_speech import small
+    from tests.models import lively
+
+    made = []
+    for seed in range(models):
+        model = lively(small(encoder_layers=1, decoder_layers=1), seed=seed)
+        compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))
+        placed = executor.program(compiled.encoder).constants
+        assert [t.buffer_address() for t in placed] == [
+            t.buffer_address() for t in executor.program(compiled.encoder).constants
+        ]
+        made.append({tensor.buffer_address() for tensor in placed})
+    return made
+
+
 def device_of(executor: Any, report: Report) -> Any:
     """What cannot leave its process."""
     return executor.device

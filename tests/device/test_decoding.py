@@ -9,7 +9,7 @@ import torch
 
 from compiler.checking import PCC_BAR, correlation
 from compiler.device.session import Session
-from tests.device import loops
+from tests.device import inside, loops
 from tests.device.loops import Utterance
 
 
@@ -45,6 +45,12 @@ def test_every_step_is_read(session: Session) -> None:
     first, second, third = said(session, 5, 1, utterances=3)
     assert first.programs == second.programs == third.programs, "an utterance like the first compiles nothing"
     assert first.dram == second.dram == third.dram, "an utterance leaves nothing on the device"
+
+
+def test_a_second_model_gets_weights_of_its_own(session: Session) -> None:
+    """Both call their parameters the same."""
+    first, second = session.call(inside.places, 2)
+    assert first and second and first.isdisjoint(second)
 
 
 def test_steps_are_read_by_eight(session: Session) -> None:

@@ -103,3 +103,9 @@ def test_speech_past_its_table_leaves_the_generator_as_hugging_face_does(
 def test_a_number_of_steps_that_makes_no_sense(model: Any, compiled: CompiledSpeechT5, read_every: Any) -> None:
     with pytest.raises(InvalidArgument, match=f"read_every={read_every!r}: a whole number of at least 1 is expected"):
         compiled.generate_speech(tokens(model.config, 20), speaker(model.config), read_every=read_every)
+
+
+def test_what_is_no_executor(model: Any, compiled: CompiledSpeechT5) -> None:
+    """Such as ``open_device()`` that nobody entered."""
+    with pytest.raises(InvalidArgument, match="what `with compiler.open_device.. as executor` gives is expected, got"):
+        compiled.generate_speech(tokens(model.config, 20), speaker(model.config), executor=compiler.open_device())
