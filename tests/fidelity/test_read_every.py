@@ -107,5 +107,7 @@ def test_a_number_of_steps_that_makes_no_sense(model: Any, compiled: CompiledSpe
 
 def test_what_is_no_executor(model: Any, compiled: CompiledSpeechT5) -> None:
     """Such as ``open_device()`` that nobody entered."""
-    with pytest.raises(InvalidArgument, match="what `with compiler.open_device.. as executor` gives is expected, got"):
+    with pytest.raises(
+        InvalidArgument, match=r"what `with compiler.open_device\(\) as executor` gives is expected, got"
+    ):
         compiled.generate_speech(tokens(model.config, 20), speaker(model.config), executor=compiler.open_device())
