@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.export.graph_signature import InputKind
 
-from compiler import aten
+from compiler import aten, components
 from compiler.aten import ops
 from compiler.constants import Literal, Parameter
 from compiler.errors import InvalidGraph, UnsupportedOperation
@@ -30,6 +30,8 @@ _CHECKS = {
     ops.sym_constrain_range_for_size.default,
 }
 """Ops that check the trace and compute nothing."""
+STAND_INS = PurePath(components.__file__).parent
+"""The folder of the stand-ins for what transformers' modules keep."""
 
 
 def import_program(traced: Traced, lengths: Mapping[str, int]) -> Graph:
@@ -203,5 +205,10 @@ def origin_of(node: torch.fx.Node) -> Origin:
     line = ""
     if frames:
         file, number = frames[-1].split('"')[1], frames[-1].split(", line ")[1].split(",")[0]
-        line = f"{PurePath(file).name}:{number}"
+        line = f"{_shown(PurePath(file))}:{number}"
     return Origin(path.removeprefix(MODEL.rstrip(".")).removeprefix("."), line)
+
+
+def _shown(file: PurePath) -> str:
+    """A source file as people know it: by its name, and what stands in for transformers' own with its folder."""
+    return f"{file.parent.name}/{file.name}" if file.parent == STAND_INS else file.name

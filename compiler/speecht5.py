@@ -22,6 +22,7 @@ from compiler.graph import Graph
 from compiler.importer import import_program
 from compiler.options import CompileOptions
 from compiler.pipeline import ATEN_PASSES, Recorder, lower, run_passes
+from compiler.request import Loop, Request
 from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
 from lowering.rules import table_inputs
@@ -166,7 +167,7 @@ class CompiledSpeechT5:
                 f"executor: what `with compiler.open_device() as executor` gives is expected, got "
                 f"{type(executor).__name__}"
             )
-        request = decoding.Request.checked(
+        request = Request.checked(
             self.config,
             self.options,
             self.limits,
@@ -175,7 +176,7 @@ class CompiledSpeechT5:
             attention_mask,
             executor.replicas,
         )
-        loop = decoding.Loop(
+        loop = Loop(
             executor,
             threshold,
             minlenratio,

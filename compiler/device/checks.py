@@ -21,7 +21,7 @@ from compiler.types import TensorType
 
 _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""
-STAND_INS = "components.py:"
+STAND_INS = "components/"
 """Where nodes come from that no line of transformers made: the stand-ins for what its modules and loop keep."""
 BY_POSITION = ("ttnn.embedding", "ttnn.typecast", "ttnn.plus_one")
 """Ops with which a step looks rows up by its position, and counts it: a host would hand it the rows."""

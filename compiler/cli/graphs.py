@@ -1,0 +1,101 @@
+"""The commands that show what is compiled: ``compile``, ``inspect`` and ``ops``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from compiler.cli.app import app
+from compiler.cli.options import (
+    BatchOption,
+    BoardOption,
+    ModelOption,
+    PrecisionOption,
+    StepsOption,
+    TextOption,
+    WeightsOption,
+    compiled_model,
+)
+from compiler.terminal import progress_bar, quiet, refusals, tables
+
+
+@app.command("compile")
+def compile_(
+    model: ModelOption = None,
+    precision: PrecisionOption = "float32",
+    weights: WeightsOption = "bfloat16",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Compile all graphs; show their sizes and what the time went into."""
+    with refusals():
+        compiled = compiled_model(model, precision, board, batch_size, weights=weights)
+        from compiler import report  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            measured = report.reports(compiled, text=text, steps=steps)
+        sizes = report.lengths(compiled, text=text, steps=steps)
+        if as_json:
+            options = {"precision": precision, "weights": weights, "board": board, "batch_size": batch_size}
+            typer.echo(json.dumps({**options, **sizes, "graphs": report.as_dicts(measured)}, indent=2))
+        else:
+            tables(report.graph_table(measured, sizes), report.time_table(measured))
+
+
+@app.command()
+def inspect(
+    graph: Annotated[
+        str,
+        typer.Argument(
+            metavar="GRAPH",
+            help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions.",
+        ),
+    ],
+    stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
+    list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List what each fusion nearly matched instead, and why it did not.")
+    ] = False,
+    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
+    model: ModelOption = None,
+    precision: PrecisionOption = "float32",
+    weights: WeightsOption = "bfloat16",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+) -> None:
+    """Print GRAPH as text at any stage of its compilation."""
+    with refusals():
+        compiled = compiled_model(model, precision, board, batch_size, weights=weights)
+        from compiler import printer, report  # noqa: PLC0415
+
+        with quiet():
+            recorder = compiled.stages(graph, text=text, steps=steps)
+        if list_stages:
+            tables(report.stage_table(recorder))
+        elif explain:
+            from compiler import explain as explaining  # noqa: PLC0415
+
+            typer.echo(explaining.to_text(recorder))
+        else:
+            typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
+
+
+@app.command()
+def ops(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/ops.md instead.")] = False,
+) -> None:
+    """List the TTNN ops that the compiler emits, with what each rounds where."""
+    from compiler import numerics  # noqa: PLC0415
+
+    if markdown:
+        typer.echo(numerics.to_markdown(), nl=False)
+    else:
+        tables(numerics.to_table())

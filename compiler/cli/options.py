@@ -1,0 +1,56 @@
+"""Options that several commands take, and the models that they speak of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.terminal import progress_bar, quiet
+
+if TYPE_CHECKING:
+    from compiler.speecht5 import CompiledSpeechT5
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|OWNER/NAME", help="Checkpoint: a folder, or a name on the hub. The small voice by default."
+    ),
+]
+PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
+WeightsOption = Annotated[
+    str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: matrices of a bfloat16 plan.")
+]
+BoardOption = Annotated[
+    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: one plan serves all of them.")
+]
+BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
+TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
+StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]
+
+
+def compiled_model(
+    model: str | None,
+    precision: str,
+    board: str,
+    batch_size: int,
+    full_size: bool = False,
+    weights: str = "bfloat16",
+) -> CompiledSpeechT5:
+    """A model of which no graph is compiled yet; of full size, one whose weights nobody trained."""
+    from compiler.options import CompileOptions  # noqa: PLC0415
+
+    options = CompileOptions(precision=precision, weights=weights, board=board, batch_size=batch_size)
+    from compiler import CompiledSpeechT5, checkpoint  # noqa: PLC0415
+
+    with quiet(), progress_bar() as stage:
+        stage("loading the model")
+        loaded = full_size_model() if full_size else checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+    return CompiledSpeechT5(loaded, options)
+
+
+def full_size_model() -> Any:
+    """A model of transformers' default configuration."""
+    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+    return SpeechT5ForTextToSpeech(SpeechT5Config())

@@ -1,0 +1,182 @@
+"""The commands that weigh a plan: ``check``, ``cost`` and ``bench``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler.cli.app import app
+from compiler.cli.options import (
+    BatchOption,
+    BoardOption,
+    ModelOption,
+    PrecisionOption,
+    StepsOption,
+    TextOption,
+    WeightsOption,
+    compiled_model,
+    full_size_model,
+)
+from compiler.errors import InvalidArgument
+from compiler.terminal import progress_bar, quiet, refusals, tables
+
+
+@app.command()
+def check(
+    model: ModelOption = None,
+    full_size: Annotated[
+        bool,
+        typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
+    ] = False,
+    board: Annotated[
+        list[str] | None, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100; may be repeated. All, if none.")
+    ] = None,
+    precision: PrecisionOption = "bfloat16",
+    weights: WeightsOption = "bfloat16",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    device: Annotated[
+        bool, typer.Option("--device", help="Take the card or simulator that ttnn finds, and compare its numbers.")
+    ] = False,
+    time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for one op.")] = 600.0,
+    budgets: Annotated[
+        bool, typer.Option("--budgets", help="Compare the plan of --full-size on the n150 with its budgets instead.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
+    with refusals():
+        from compiler.options import BOARDS  # noqa: PLC0415
+
+        if full_size and model is not None:
+            raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
+        if device and board:
+            raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+        asked = (model, board, precision, weights, batch_size, text, steps, device)
+        if budgets and asked != (None, None, "bfloat16", "bfloat16", 1, 1, 1, False):
+            raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
+    if budgets:
+        _check_budgets(as_json)
+        return
+    with refusals():
+        compiled = compiled_model(model, precision, BOARDS[0], batch_size, full_size, weights)
+        from compiler import checking  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            found = checking.check(
+                compiled,
+                board or BOARDS,
+                text=text,
+                steps=steps,
+                on_device=device,
+                time_limit=time_limit,
+                progress=stage,
+            )
+        if as_json:
+            typer.echo(json.dumps([made.as_dict() for made in found], indent=2))
+        else:
+            tables(checking.table(found))
+        for line in checking.complaints(found):
+            typer.echo(line, err=True)
+    if not all(made.passed for made in found):
+        raise typer.Exit(1)
+
+
+def _check_budgets(as_json: bool) -> None:
+    with refusals():
+        from compiler import budgets, checking  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            found, rows = budgets.reckon(full_size_model(), stage)
+        if as_json:
+            typer.echo(json.dumps({"check": found.as_dict(), "budgets": budgets.as_dicts(rows)}, indent=2))
+        else:
+            tables(checking.table([found]), budgets.table(rows))
+        for line in checking.complaints([found]):
+            typer.echo(line, err=True)
+    if not (found.passed and all(row.met for row in rows)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    graph: Annotated[
+        str | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
+    ] = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "bfloat16",
+    weights: WeightsOption = "bfloat16",
+    board: BoardOption = "n150",
+    batch_size: BatchOption = 1,
+    text: TextOption = 1,
+    steps: StepsOption = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
+    with refusals():
+        compiled = compiled_model(model, precision, board, batch_size, weights=weights)
+        from compiler import cost_report, report  # noqa: PLC0415
+        from compiler.boards import BOARDS  # noqa: PLC0415
+        from compiler.speecht5 import GRAPHS  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            stage("compiling")
+            names = [graph] if graph else GRAPHS
+            made = {name: compiled.graph(name, text=text, steps=steps).graph for name in names}
+        sizes = report.lengths(compiled, text=text, steps=steps)
+        costs = [cost_report.graph_cost(name, one) for name, one in made.items()]
+        if as_json:
+            inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
+            modelled = [cost_report.as_dict(one) for one in costs]
+            about = {"precision": precision, "weights": weights, **sizes}
+            typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled}, indent=2))
+            return
+        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}, weights {weights}"
+        detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
+        tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
+        typer.echo(cost_report.input_text())
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        str, typer.Option(metavar="GROUP,...", help="Of step, speech, compiling, layers, memory. By default all.")
+    ] = "",
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds of each group; few are quick.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    pages: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write benchmarks.md and benchmarks.svg there.")
+    ] = None,
+) -> None:
+    """Measure speed beside Hugging Face and torch.compile, and reckon the plan's budgets: some ten minutes."""
+    with refusals():
+        if pages is not None and not pages.is_dir():
+            raise InvalidArgument(f"--pages {pages} is no folder: make it first")
+        from compiler import budgets, cost_report  # noqa: PLC0415
+        from compiler.benchmark import contenders, page  # noqa: PLC0415
+        from compiler.benchmark import rows as benchmark  # noqa: PLC0415
+
+        groups = [name.strip() for name in only.split(",") if name.strip()]
+        benchmark.check(groups, rounds)
+        about = page.machine()
+        with quiet(), progress_bar() as stage:
+            rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
+            stage("checking the plan")
+            _, figures = budgets.reckon(contenders.model(), stage)
+            costs = cost_report.plan_costs(contenders.model())
+        if as_json:
+            typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
+        else:
+            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs))
+            typer.echo(cost_report.input_text())
+            if page.warning(about):
+                typer.echo(page.warning(about), err=True)
+        if pages is not None:
+            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
+            page.plot(rows, pages / "benchmarks.svg")

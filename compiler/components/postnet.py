@@ -1,0 +1,49 @@
+"""The post-net."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import SpeechT5ForTextToSpeech
+
+from compiler.components.component import Component, share
+from compiler.components.rows import cache_shapes, frame_width
+from compiler.components.stand_ins import Slot
+
+
+class Postnet(nn.Module):
+    """The convolutions that refine a finished spectrogram, and the residual around them."""
+
+    def __init__(self, model: SpeechT5ForTextToSpeech) -> None:
+        super().__init__()
+        self.model = share(model)
+        self._mask = Slot()
+        for layer in self.model.speech_decoder_postnet.layers:
+            layer.register_forward_pre_hook(self._silence)
+
+    def _silence(self, _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        """Zero on padding before each layer, as past the end of a spectrogram: a convolution must not see the rest."""
+        return (inputs[0] * self._mask.tensor,)
+
+    def forward(self, spectrogram: Tensor, frame_mask: Tensor) -> tuple[Tensor]:
+        """The frames of all steps, refined.
+
+        ``spectrogram`` float [batch, 1, steps, row width], the cache that the steps filled; ``frame_mask`` float
+        [batch, frames, 1], one on sound.
+        """
+        self._mask.tensor = frame_mask.transpose(1, 2)
+        config = self.model.config
+        frames = spectrogram.reshape(spectrogram.shape[0], -1, frame_width(config))[..., : config.num_mel_bins]
+        return (self.model.speech_decoder_postnet.postnet(frames),)
+
+
+def postnet(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
+    """The post-net, for a batch of ``batch`` rows."""
+    config = model.config
+    steps, frames = 2, 2 * config.reduction_factor
+    shape = cache_shapes(config, batch, steps)["spectrogram_cache"]
+    example = {"spectrogram": torch.zeros(shape), "frame_mask": torch.ones(batch, frames, 1)}
+    many = config.reduction_factor > 1
+    lengths = {"spectrogram": {2: "steps"}, "frame_mask": {1: "frames" if many else "steps"}}
+    multiples = {"frames": ("steps", config.reduction_factor)} if many else {}
+    return Component("postnet", Postnet(model), example, lengths, ("refined_spectrogram",), multiples=multiples)
