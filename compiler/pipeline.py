@@ -37,6 +37,7 @@ from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
+from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
 
@@ -45,6 +46,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     Canonicalize(),  # one spelling for each op, so that patterns need to know only one
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
+    SliceAfterView(),  # what is cut off the end of a cache is cut off where it costs nothing
     FoldScale(),  # the query's scale goes into its projection, dropout's into the next layer
     ConcatenateLinears(),  # frames and stops are one product
     FoldConstants(),  # its weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
 from lowering.rules import table_inputs
 from passes.hoist_invariants import hoist_invariants
+from passes.read_front import read_front
 
 GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
 """The graphs of a compiled model, in the order in which an utterance runs them.
@@ -45,9 +46,12 @@ _TRACED = {
     "decoder_step": (components.decoder_step, {}),
     "decoder_step_attentions": (components.decoder_step, {"output_cross_attentions": True}),
     "postnet": (components.postnet, {}),
+    "postnet_exact": (components.postnet, {"masked": False}),
 }
 SMALLEST_CACHE = 64
 """Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
+EXACT_LENGTHS = 8
+"""Post-nets of exact length that are kept compiled. On a device each has its weights there in a form of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class CompiledSpeechT5:
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
         self._traced = lru_cache(maxsize=None)(self._trace)
         self._compiled = lru_cache(maxsize=None)(self._compile)
+        self._exact = lru_cache(maxsize=EXACT_LENGTHS)(self._compile_exact)
 
     @property
     def encoder(self) -> Executable:
@@ -112,17 +117,18 @@ class CompiledSpeechT5:
         """A finished spectrogram to a refined one."""
         return self.graph("postnet")
 
-    def graph(self, name: str, *, text: int = 1, steps: int = 1) -> Executable:
+    def graph(self, name: str, *, text: int = 1, steps: int = 1, cache: int = 1) -> Executable:
         """The graph ``name``, one of ``GRAPHS``, for the smallest buckets that hold the lengths.
 
-        ``text`` counts tokens, ``steps`` decoder steps. Raises ``InvalidArgument`` for an unknown graph
-        and for lengths past what the model was compiled for.
+        ``text`` counts tokens, ``steps`` decoder steps. With ``postnet="exact"`` the post-net is the one for ``steps``
+        steps and no more, which it reads from the front of a cache for ``cache`` steps, or for ``steps`` where these
+        are more. Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
         """
-        return self._compiled(name, *self._lengths(name, text, steps))[0]
+        return self._found(name, text, steps, cache)[0]
 
     def stages(self, name: str, *, text: int = 1, steps: int = 1) -> Recorder:
         """The records of all stages that made the same graph, the imported graph first."""
-        return self._compiled(name, *self._lengths(name, text, steps))[1]
+        return self._found(name, text, steps, 1)[1]
 
     def generate_speech(
         self,
@@ -189,14 +195,18 @@ class CompiledSpeechT5:
         decoded = decoding.decode(self.graph, self._model, self.options, self.limits, request, loop)
         return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
 
-    def _lengths(self, name: str, text: int, steps: int) -> tuple[int, int]:
+    def _found(self, name: str, text: int, steps: int, cache: int) -> tuple[Executable, Recorder]:
         if name not in GRAPHS:
             raise InvalidArgument(f"there is no graph {name!r}: choose one of {', '.join(GRAPHS)}")
-        for what, size, longest in (("text", text, self.limits.text), ("steps", steps, self.limits.steps)):
-            if not 1 <= size <= longest:
-                raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest}")
+        longest = {"text": self.limits.text, "steps": self.limits.steps, "cache": self.limits.step_buckets[-1]}
+        for what, size in (("text", text), ("steps", steps), ("cache", cache)):
+            if not 1 <= size <= longest[what]:
+                raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest[what]}")
+        if name == "postnet" and self.options.postnet == "exact":
+            return self._exact(steps, bucket_for(max(steps, cache), self.limits.step_buckets))
         reads_text, reads_steps = name != "postnet", name == "postnet" or name.startswith("decoder_step")
-        return (
+        return self._compiled(
+            name,
             bucket_for(text, self.limits.text_buckets) if reads_text else 0,
             bucket_for(steps, self.limits.step_buckets) if reads_steps else 0,
         )
@@ -213,10 +223,7 @@ class CompiledSpeechT5:
             "steps": steps or self.limits.step_buckets[0],
             "frames": steps * self.config.reduction_factor,
         }
-        traced = self._traced(component)
-        graph = recorder.timed("import", lambda: import_program(traced, lengths))
-        verify(graph, Stage.ATEN, after="import")
-        graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
+        graph = run_passes(self._import(component, lengths, recorder), ATEN_PASSES, Stage.ATEN, recorder)
         halves: list[Graph] = []
         if half is not None:
 
@@ -229,6 +236,21 @@ class CompiledSpeechT5:
         tables = table_inputs(halves[1]) if halves else frozenset()
         lowered = lower(graph, self.options.dtype, recorder, tables, self.options.weights)
         return Executable(lowered, self._weights), recorder
+
+    def _compile_exact(self, steps: int, cache: int) -> tuple[Executable, Recorder]:
+        """The post-net for ``steps`` steps, which it takes out of a cache for ``cache`` steps."""
+        recorder = Recorder()
+        graph = self._import("postnet_exact", {"steps": steps}, recorder)
+        graph = recorder.timed("read-front", lambda: read_front(graph, "spectrogram", 2, cache))
+        graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
+        lowered = lower(graph, self.options.dtype, recorder, weights=self.options.weights)
+        return Executable(lowered, self._weights), recorder
+
+    def _import(self, component: str, lengths: Mapping[str, int], recorder: Recorder) -> Graph:
+        traced = self._traced(component)
+        graph = recorder.timed("import", lambda: import_program(traced, lengths))
+        verify(graph, Stage.ATEN, after="import")
+        return graph
 
 
 def _snapshot(model: Any) -> Any:
