@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import checkpoint, components, decoding
+from compiler import checkpoint, components, decoding, weight_norm
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
@@ -262,7 +262,10 @@ def _snapshot(model: Any) -> Any:
     """
     tensors = {id(t): _copied_on_write(t.detach()) for t in [*model.parameters(), *model.buffers()]}
     parameters = {id(p): torch.nn.Parameter(tensors[id(p)], requires_grad=False) for p in model.parameters()}
-    return _prepared(copy.deepcopy(model, tensors | parameters))
+    left = {id(t): t.detach() for t in weight_norm.computed(model)}
+    copied = copy.deepcopy(model, tensors | parameters | left)
+    weight_norm.as_parametrizations(copied)
+    return _prepared(copied)
 
 
 def _copied_on_write(tensor: Tensor) -> Tensor:

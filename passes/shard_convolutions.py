@@ -116,8 +116,7 @@ def _stays(graph: Graph, chosen: set[Node], value: Value) -> bool:
 def _feeds(graph: Graph, chosen: set[Node], value: Value) -> bool:
     """Whether a convolution reads a value, under whatever shape."""
     return any(
-        node in chosen or (_is_free(node) and _feeds(graph, chosen, node.result))
-        for node in graph.users.get(value, ())
+        node in chosen or (_is_free(node) and _feeds(graph, chosen, node.result)) for node in graph.users.get(value, ())
     )
 
 

@@ -23,8 +23,8 @@ class SliceAfterView:
           ->
         x [1,1,64,192] -> view [1,128,96] -> slice(dim=1, end=74)
 
-    On a device a slice of rows is a program, unless they end in the last tile, and so is a view that moves elements; but
-    a slice can write its rows to where the next op wants them, and nobody else needs to bring them there.
+    On a device a slice of rows is a program, unless they end in the last tile, and so is a view that moves elements;
+    but a slice can write its rows to where the next op wants them, and nobody else needs to bring them there.
 
     Takes a slice from the first element on, and a view in which what is before the sliced dimension stays before it
     and what is behind it stays behind. Where one row is kept there may be several such dimensions: the one is chosen
