@@ -40,7 +40,8 @@ class TtnnOp:
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
-    and not from two. ``blocks`` are operands that may be of bfloat8_b. ``programs`` estimates how many programs the
+    and not from two. ``blocks`` are operands that may be of bfloat8_b, each with the dimension along which elements
+    share an exponent: that of the device's rows, into which some ops bring a weight themselves. ``programs`` estimates how many programs the
     device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work.
     """
 
@@ -55,7 +56,7 @@ class TtnnOp:
     shards: bool
     in_dram: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
-    blocks: tuple[str, ...]
+    blocks: Mapping[str, int]
     programs: Callable[[Node], int]
     matrix: bool
 
@@ -132,7 +133,7 @@ def ttnn_op(
     shards: bool = False,
     in_dram: tuple[str, ...] = (),
     alike: tuple[tuple[str, str], ...] = (),
-    blocks: tuple[str, ...] = (),
+    blocks: Mapping[str, int] | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
@@ -157,7 +158,7 @@ def ttnn_op(
             shards,
             in_dram,
             alike,
-            blocks,
+            blocks or {},
             programs,
             matrix,
         )

@@ -58,9 +58,11 @@ def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
 def to_device(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
     """A ttnn tensor where its type says: on the device, or on the host until an op prepares it."""
     if type.memory is Memory.HOST:
-        # An op that prepares weights wants them as they are, and brings them to all devices itself.
+        # An op that prepares weights wants them as they are, and brings them to all devices itself. Blocks it makes
+        # itself too, of numbers that are such already: there are none but in tiles.
         carrier = _CARRIERS.get(type.dtype, torch.float32)
-        return ttnn.from_torch(tensor.to(carrier).contiguous(), dtype=DTYPES[type.dtype])
+        dtype = DType.FLOAT32 if type.dtype is DType.BFLOAT8_B else type.dtype
+        return ttnn.from_torch(tensor.to(carrier).contiguous(), dtype=DTYPES[dtype])
     return ttnn.to_device(to_host(tensor, type, device), device, memory_config=memory_config(type, device))
 
 
