@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from compiler import checkpoint, components, decoding, weight_norm
+from compiler.boards import BOARDS
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
@@ -21,7 +22,7 @@ from compiler.executor import Executable
 from compiler.graph import Graph
 from compiler.importer import import_program
 from compiler.options import CompileOptions
-from compiler.pipeline import ATEN_PASSES, Recorder, lower, run_passes
+from compiler.pipeline import Pipeline, Recorder
 from compiler.request import Loop, Request
 from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
@@ -88,14 +89,30 @@ class CompiledSpeechT5:
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
         self.options = options
+        self._pipeline = Pipeline.of(options)
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         self._model = _prepared(model) if owned else _snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
         self._traced = lru_cache(maxsize=None)(self._trace)
+        self._optimized = lru_cache(maxsize=None)(self._optimize)
         self._compiled = lru_cache(maxsize=None)(self._compile)
-        self._exact = lru_cache(maxsize=EXACT_LENGTHS)(self._compile_exact)
+        self._exact = lru_cache(maxsize=EXACT_LENGTHS)(self._compile)
+
+    def for_board(self, board: str) -> CompiledSpeechT5:
+        """The same model compiled for another board. What does not depend on the board is shared with this one.
+
+        Raises ``InvalidArgument`` for an unknown board.
+        """
+        if board == self.options.board:
+            return self
+        other = copy.copy(self)
+        other.options = replace(self.options, board=board)
+        other._pipeline = Pipeline.of(other.options)
+        other._compiled = lru_cache(maxsize=None)(other._compile)
+        other._exact = lru_cache(maxsize=EXACT_LENGTHS)(other._compile)
+        return other
 
     @property
     def encoder(self) -> Executable:
@@ -203,7 +220,7 @@ class CompiledSpeechT5:
             if not 1 <= size <= longest[what]:
                 raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest[what]}")
         if name == "postnet" and self.options.postnet == "exact":
-            return self._exact(steps, bucket_for(max(steps, cache), self.limits.step_buckets))
+            return self._exact("postnet_exact", 0, steps, bucket_for(max(steps, cache), self.limits.step_buckets))
         reads_text, reads_steps = name != "postnet", name == "postnet" or name.startswith("decoder_step")
         return self._compiled(
             name,
@@ -215,15 +232,26 @@ class CompiledSpeechT5:
         make, options = _TRACED[name]
         return trace(make(self._model, self.options.batch_size, **options))
 
-    def _compile(self, name: str, text: int, steps: int) -> tuple[Executable, Recorder]:
+    def _optimize(self, component: str, text: int, steps: int, cache: int = 0) -> tuple[Graph, Recorder]:
         recorder = Recorder()
-        component, half = _HALVES.get(name, (name, None))
         lengths = {
             "text": text,
             "steps": steps or self.limits.step_buckets[0],
             "frames": steps * self.config.reduction_factor,
         }
-        graph = run_passes(self._import(component, lengths, recorder), ATEN_PASSES, Stage.ATEN, recorder)
+        traced = self._traced(component)
+        graph = recorder.timed("import", lambda: import_program(traced, lengths))
+        verify(graph, Stage.ATEN, after="import")
+        if cache:
+            graph = recorder.timed("read-front", lambda: read_front(graph, "spectrogram", 2, cache))
+        return self._pipeline.optimize(graph, recorder), recorder
+
+    def _compile(self, name: str, text: int, steps: int, cache: int = 0) -> tuple[Executable, Recorder]:
+        """``cache``: steps in the cache of which the graph reads the front, where it does; such graphs are not kept."""
+        component, half = _HALVES.get(name, (name, None))
+        optimize = self._optimize if cache else self._optimized
+        graph, shared = optimize(component, text, steps, cache)
+        recorder = Recorder(list(shared.records))
         halves: list[Graph] = []
         if half is not None:
 
@@ -234,23 +262,8 @@ class CompiledSpeechT5:
             graph = recorder.timed("hoist-invariants", hoisted)
         # What the step looks rows up in is handed to it row after row.
         tables = table_inputs(halves[1]) if halves else frozenset()
-        lowered = lower(graph, self.options.dtype, recorder, tables, self.options.weights)
-        return Executable(lowered, self._weights), recorder
-
-    def _compile_exact(self, steps: int, cache: int) -> tuple[Executable, Recorder]:
-        """The post-net for ``steps`` steps, which it takes out of a cache for ``cache`` steps."""
-        recorder = Recorder()
-        graph = self._import("postnet_exact", {"steps": steps}, recorder)
-        graph = recorder.timed("read-front", lambda: read_front(graph, "spectrogram", 2, cache))
-        graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
-        lowered = lower(graph, self.options.dtype, recorder, weights=self.options.weights)
-        return Executable(lowered, self._weights), recorder
-
-    def _import(self, component: str, lengths: Mapping[str, int], recorder: Recorder) -> Graph:
-        traced = self._traced(component)
-        graph = recorder.timed("import", lambda: import_program(traced, lengths))
-        verify(graph, Stage.ATEN, after="import")
-        return graph
+        lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
+        return Executable(lowered, self._weights, int(BOARDS[self.options.board].cores.value)), recorder
 
 
 def _snapshot(model: Any) -> Any:

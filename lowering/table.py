@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.types import TILE, DType, Layout, Memory, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class TtnnOp:
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``blocks`` are operands that may be of bfloat8_b, each with the dimension along which elements
-    share an exponent: that of the device's rows, into which some ops bring a weight themselves. ``programs`` estimates how many programs the
-    device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work.
+    share an exponent: that of the device's rows, into which some ops bring a weight themselves. ``programs`` estimates
+    how many programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix
+    engine's work. ``cores``: over how many cores a node's kernel spreads at most.
     """
 
     name: str
@@ -59,6 +60,7 @@ class TtnnOp:
     blocks: Mapping[str, int]
     programs: Callable[[Node], int]
     matrix: bool
+    cores: Callable[[Node], int]
 
     def __repr__(self) -> str:
         return self.name
@@ -121,6 +123,11 @@ def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType])
     return sum(t.elements for t in results)
 
 
+def _tiles(node: Node) -> int:
+    """As many as the results have tiles, each of which one core makes."""
+    return max(1, sum(math.prod(value.type.padded_shape) // TILE**2 for value in node.results))
+
+
 def ttnn_op(
     name: str,
     *,
@@ -136,6 +143,7 @@ def ttnn_op(
     blocks: Mapping[str, int] | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
+    cores: Callable[[Node], int] = _tiles,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -161,6 +169,7 @@ def ttnn_op(
             blocks or {},
             programs,
             matrix,
+            cores,
         )
         return OPS[name]
 
