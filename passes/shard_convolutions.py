@@ -34,10 +34,10 @@ class ShardConvolutions:
     ttnn runs a convolution over interleaved memory as five programs: it shards the input, collects the edges that
     neighbours hold, moves the result, convolves, and gathers the shards. Two of them are left.
 
-    Cases: an elementwise op that feeds nothing but convolutions writes shards at no cost (1); so does a slice, where
-    nothing but convolutions and elementwise ops read it (2); any other input is sharded by an op of its own (3);
-    results that nothing but elementwise ops and convolutions read stay sharded (4); other results are gathered by the
-    convolution (5).
+    Cases: an elementwise op that feeds nothing but convolutions writes shards at no cost (1); so does the slice of a
+    front that nothing but convolutions and elementwise ops read (2); any other input is sharded by an op of its own
+    (3); results that nothing but elementwise ops and convolutions read stay sharded (4); other results are gathered by
+    the convolution (5).
     Refuses groups; a result of another length than its input, whose shards would not be those of its input; sequences
     in a batch that do not fill whole tiles, where a reshape would move data; more L1 than a core has. Rows are dealt
     out to ``cores``, in each of which programs and tensors share ``l1_bytes``.
@@ -92,7 +92,7 @@ def _placement(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Ma
     """What a node says of where it computes, besides what it says already; ``None`` where that is enough."""
     if node in chosen:
         return {**BLOCKED, "memory_config": SHARDED if _stays(graph, chosen, node.result) else DRAM}
-    if node.op is slice_ and _feeds(graph, chosen, node.result) and _stays(graph, chosen, node.result):
+    if _is_front(node) and _feeds(graph, chosen, node.result) and _stays(graph, chosen, node.result):
         return {"memory_config": SHARDED}
     if node.op not in ELEMENTWISE:
         return None
@@ -109,6 +109,15 @@ def _stays(graph: Graph, chosen: set[Node], value: Value) -> bool:
         node in chosen or node.op in ELEMENTWISE or (_is_free(node) and _stays(graph, chosen, node.result))
         for node in graph.users.get(value, ())
     )
+
+
+def _is_front(node: Node) -> bool:
+    """Whether a node cuts off what stands behind the first elements."""
+    if node.op is not slice_:
+        return False
+    starts, steps = node.attribute("slice_start"), node.attribute("slice_step")
+    assert isinstance(starts, tuple) and isinstance(steps, tuple)
+    return not any(starts) and all(step == 1 for step in steps)
 
 
 def _feeds(graph: Graph, chosen: set[Node], value: Value) -> bool:
