@@ -48,13 +48,13 @@ ATEN_PASSES: tuple[Pass, ...] = (
     Canonicalize(),  # one spelling for each op, so that patterns need to know only one
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
-    SliceAfterView(),  # what is cut off the end of a cache is cut off where it costs nothing
     FoldScale(),  # the query's scale goes into its projection, dropout's into the next layer
     ConcatenateLinears(),  # frames and stops are one product
     FoldConstants(),  # its weights
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
     SplitConcat(INVARIANT),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    SliceAfterView(),  # what stands behind speech in a cache is cut off on the way to them
     GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
