@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
-from compiler.components import INVARIANT
+from compiler.boards import BOARDS
+from compiler.components import GIVEN, INVARIANT
 from compiler.errors import InvalidGraph
 from compiler.graph import Graph
 from compiler.types import DType
@@ -33,6 +34,7 @@ from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
@@ -76,6 +78,7 @@ TTNN_PASSES: tuple[Pass, ...] = (
     EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
     ShardConvolutions(),  # what passes between convolutions stays where they leave it
     PlaceInL1(),  # and what passes between other ops stays on the chip where it fits
+    MakeOnHost(GIVEN, BOARDS["n150"].bytes_per_program),  # what depends on the host's inputs alone
 )
 
 
