@@ -49,8 +49,8 @@ class Time:
     compute: float
     dram: float
     dispatch: float
-    link: float
     seconds: float
+    link: float = 0.0
 
     @property
     def bound(self) -> str:
@@ -114,12 +114,12 @@ def time_of(asked: Work, board: Board) -> Time:
     """The modelled time of one node on a board."""
     if not asked.programs:
         link = asked.sent / board.link
-        return Time(0.0, 0.0, 0.0, link, link)
+        return Time(0.0, 0.0, 0.0, link, link=link)
     cores = min(asked.tiles, board.cores.value)
     compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
     dram = (asked.read + asked.written) / board.dram.value
     dispatch = asked.programs * DISPATCH.value / board.clock.value
-    return Time(compute, dram, dispatch, 0.0, dispatch + max(compute, dram))
+    return Time(compute, dram, dispatch, dispatch + max(compute, dram))
 
 
 def total(times: Iterable[Time]) -> Time:
