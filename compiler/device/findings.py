@@ -45,7 +45,6 @@ class GraphCheck:
     ops: int
     accepted: int
     equal: int
-    host_ops: int
     programs: int
     programs_by_op: Mapping[str, int]
     device_operations: Mapping[str, int]
@@ -55,6 +54,7 @@ class GraphCheck:
     l1_limit: int
     dram_bytes: int
     complaints: tuple[Complaint, ...]
+    host_ops: int = 0
 
     @property
     def conversions(self) -> int:
