@@ -8,7 +8,10 @@ _CARDS = "docs.tenstorrent.com/aibs"
 _REPORTS = "github.com/tenstorrent/tt-metal/tree/main/tech_reports"
 _ENGINE = f"{_REPORTS}/matrix_engine/matrix_engine.md"
 _GRID = "the compute grid that ttnn 0.81.1 opens on its mock device of the board"
-_L1 = "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core"
+_L1 = (
+    "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core, "
+    "down to where a program's buffers begin, a multiple of 64 bytes"
+)
 _WORMHOLE_DRAM = (
     f"288 GB/s a chip ({_CARDS}/wormhole/specifications.html), of which a reader a bank gets 267: "
     f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth.md"
@@ -97,8 +100,8 @@ _BLACKHOLE = f"up to, {_CARDS}/blackhole/"
 BOARDS = {
     board.name: board
     for board in (
-        _board("n150", 1, "8x8", 1.0, 267, 1_393_312, *_WORMHOLE),
-        _board("n300", 2, "8x7", 1.0, 267, 1_393_312, *_WORMHOLE),
+        _board("n150", 1, "8x8", 1.0, 267, 1_393_216, *_WORMHOLE),
+        _board("n300", 2, "8x7", 1.0, 267, 1_393_216, *_WORMHOLE),
         _board("p150", 1, "13x10", 1.35, 500, 1_461_120, _BLACKHOLE, f"512 GB/s {_BLACKHOLE_DRAM}"),
         _board("p100", 1, "11x10", 1.35, 437, 1_461_120, _BLACKHOLE, f"448 GB/s {_BLACKHOLE_DRAM}"),
     )

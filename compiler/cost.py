@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 from compiler.graph import Graph, Node, Value
-from compiler.types import TILE, Memory, TensorType
+from compiler.types import Memory, TensorType
 from compiler.verify import written
 from lowering.shape import is_view, to_device
 from lowering.table import HIFI4, TtnnOp, runs_on_host
@@ -29,14 +29,14 @@ class Work:
     """What one node asks of a device, whatever the board.
 
     ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
-    most ``tiles`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends.
+    most ``cores``. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends.
     """
 
     programs: int
     flops: int
     padded_flops: int
     per_cycle: float
-    tiles: int
+    cores: int
     read: int
     written: int
     sent: int = 0
@@ -73,7 +73,7 @@ def work(node: Node) -> Work:
         op.flops(operands, results),
         padded,
         MATRIX.value / _passes(node) if op.matrix else VECTOR.value,
-        max(1, sum(_padded(type).elements // TILE**2 for type in results)),
+        op.cores(node),
         sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
         _written_bytes(node) if programs else 0,
     )
@@ -115,7 +115,7 @@ def time_of(asked: Work, board: Board) -> Time:
     if not asked.programs:
         link = asked.sent / board.link
         return Time(0.0, 0.0, 0.0, link, link=link)
-    cores = min(asked.tiles, board.cores.value)
+    cores = min(asked.cores, board.cores.value)
     compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
     dram = (asked.read + asked.written) / board.dram.value
     dispatch = asked.programs * DISPATCH.value / board.clock.value

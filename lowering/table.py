@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.types import TILE, DType, Layout, Memory, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class TtnnOp:
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
     are operands that may be of bfloat8_b. ``programs`` estimates how many programs the device dispatches for a node.
     ``matrix``: the flops are products that are summed, the matrix engine's work.
+    ``cores``: over how many cores a node's kernel spreads at most.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TtnnOp:
     blocks: tuple[str, ...]
     programs: Callable[[Node], int]
     matrix: bool
+    cores: Callable[[Node], int]
 
     def __repr__(self) -> str:
         return self.name
@@ -122,6 +124,11 @@ def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType])
     return sum(t.elements for t in results)
 
 
+def _tiles(node: Node) -> int:
+    """As many as the results have tiles, each of which one core makes."""
+    return max(1, sum(math.prod(value.type.padded_shape) // TILE**2 for value in node.results))
+
+
 def ttnn_op(
     name: str,
     *,
@@ -138,6 +145,7 @@ def ttnn_op(
     blocks: tuple[str, ...] = (),
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
+    cores: Callable[[Node], int] = _tiles,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -164,6 +172,7 @@ def ttnn_op(
             blocks,
             programs,
             matrix,
+            cores,
         )
         return OPS[name]
 
