@@ -74,7 +74,7 @@ def op_table(graph: Graph, board: Board) -> Table:
         by_op.setdefault(node.op.name.removeprefix("ttnn."), []).append((asked, time_of(asked, board)))
     table = Table(title=f"{graph.name} on {board.name}, microseconds ({MODELLED})")
     table.add_column("op", overflow="fold")
-    for column in ("nodes", "programs", "FLOPs", "compute", "DRAM", "dispatch", "link", "time", "bound"):
+    for column in ("nodes", "programs", "FLOPs", "compute", "DRAM", "dispatch", "time", "bound"):
         table.add_column(column, justify="right")
     for name, nodes in sorted(by_op.items(), key=lambda item: -total(time for _, time in item[1]).seconds):
         table.add_row(name, *_cells(nodes))
@@ -86,7 +86,7 @@ def op_table(graph: Graph, board: Board) -> Table:
 def _cells(nodes: Sequence[tuple[Work, Time]]) -> tuple[str, ...]:
     programs = sum(asked.programs for asked, _ in nodes)
     time = total(time for _, time in nodes)
-    parts = (f"{part * 1e6:.1f}" for part in (time.compute, time.dram, time.dispatch, time.link, time.seconds))
+    parts = (f"{part * 1e6:.1f}" for part in (time.compute, time.dram, time.dispatch, time.seconds))
     flops = short(sum(asked.flops for asked, _ in nodes))
     return (str(len(nodes)), str(programs), flops, *parts, time.bound if time.seconds else "")
 
