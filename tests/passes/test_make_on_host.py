@@ -39,7 +39,7 @@ def masked(batch: int = 1, placed: bool = False) -> Case:
     """Relative positions of a few tokens whose padded keys point at a column of their own."""
     case = Layer(batch).case()
     graph = MaskByIndex().run(case.graph)
-    return replace(case, graph=PlaceInL1().run(graph) if placed else graph)
+    return replace(case, graph=PlaceInL1(cores=56, l1_bytes=1_000_000).run(graph) if placed else graph)
 
 
 def on_host(graph: Graph) -> list[str]:
