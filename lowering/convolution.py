@@ -41,6 +41,7 @@ def _programs(node: Node) -> int:
     matrix=True,
     shards=True,
     in_dram=("input_tensor",),
+    from_host=("weight_tensor", "bias_tensor"),
     blocks={"weight_tensor": 0, "bias_tensor": -1},
 )
 def conv1d(
