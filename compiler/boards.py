@@ -69,6 +69,7 @@ class Board:
     clock: Number
     dram: Number
     l1: Number
+    banks: Number
 
     @property
     def link(self) -> float:
@@ -78,11 +79,21 @@ class Board:
     @property
     def bytes_per_program(self) -> int:
         """Bytes that the host sends to a chip in the time between two programs."""
-        return int(self.link * DISPATCH.value / self.clock.value)
+        return int(self.link * self.gap)
+
+    @property
+    def moved_per_program(self) -> int:
+        """Bytes that the DRAM moves in the time between two programs."""
+        return int(self.dram.value * self.gap)
+
+    @property
+    def gap(self) -> float:
+        """Seconds between two programs."""
+        return DISPATCH.value / self.clock.value
 
 
 def _board(
-    name: str, chips: int, grid: str, ghz: float, dram: float, l1: int, clock_source: str, dram_source: str
+    name: str, chips: int, grid: str, ghz: float, dram: float, l1: int, banks: int, clock_source: str, dram_source: str
 ) -> Board:
     columns, rows = map(int, grid.split("x"))
     return Board(
@@ -92,6 +103,7 @@ def _board(
         Number(ghz * 1e9, "cycles/s", clock_source),
         Number(dram * 1e9, "bytes/s", dram_source),
         Number(l1, "bytes", _L1),
+        Number(banks, "banks", "num_banks of ttnn.get_memory_view of DRAM, on the same mock device"),
     )
 
 
@@ -100,10 +112,10 @@ _BLACKHOLE = f"up to, {_CARDS}/blackhole/"
 BOARDS = {
     board.name: board
     for board in (
-        _board("n150", 1, "8x8", 1.0, 267, 1_393_216, *_WORMHOLE),
-        _board("n300", 2, "8x7", 1.0, 267, 1_393_216, *_WORMHOLE),
-        _board("p150", 1, "13x10", 1.35, 500, 1_461_120, _BLACKHOLE, f"512 GB/s {_BLACKHOLE_DRAM}"),
-        _board("p100", 1, "11x10", 1.35, 437, 1_461_120, _BLACKHOLE, f"448 GB/s {_BLACKHOLE_DRAM}"),
+        _board("n150", 1, "8x8", 1.0, 267, 1_393_216, 12, *_WORMHOLE),
+        _board("n300", 2, "8x7", 1.0, 267, 1_393_216, 12, *_WORMHOLE),
+        _board("p150", 1, "13x10", 1.35, 500, 1_461_120, 8, _BLACKHOLE, f"512 GB/s {_BLACKHOLE_DRAM}"),
+        _board("p100", 1, "11x10", 1.35, 437, 1_461_120, 7, _BLACKHOLE, f"448 GB/s {_BLACKHOLE_DRAM}"),
     )
 }
 """The boards by name."""

@@ -42,6 +42,8 @@ from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
+from passes.stack_heads import StackHeads
+from passes.widen_parts import WidenParts
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -73,15 +75,18 @@ ATEN_PASSES: tuple[Pass, ...] = (
 def ttnn_passes(board: Board) -> tuple[Pass, ...]:
     """The passes on TTNN graphs, with the cores and the memory of a board."""
     room = {"cores": int(board.cores.value), "l1_bytes": int(board.l1.value)}
+    banks = int(board.banks.value)
     return (
         CancelPermutes(),  # convolutions hand on channels as the device wants them
         FuseBias(),  # a position's row comes in as a bias
         FuseActivation(),  # one device program instead of two
         FuseResidual(),  # a norm adds its residual itself
+        StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
         ConcatHeads(),  # attention lays its heads side by side itself
         MaskByIndex(),  # padding is masked once for all of the encoder's layers
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
+        WidenParts(banks),  # and what is done to the keys of each
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
         MakeOnHost(GIVEN, board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
