@@ -35,10 +35,10 @@ class StackHeads:
     Takes the keys and values that the layers of a decoder make of the encoder's states. What is read by the same ops
     stands together, the keys before the values, so that what comes next can take it as one.
 
-    A part is a view of the whole where it begins at the memory's first bank, at a multiple of ``banks`` tiles. Where the
-    heads of a layer do not end there, heads of zeros fill up: as many as end there with one tile a row, too, which is
-    what scores of one query are. Their weights are read and their results are written, at most ``bytes_per_program`` for
-    each program that is saved: what the DRAM moves in the time between two programs.
+    A part is a view of the whole where it begins at the memory's first bank, at a multiple of ``banks`` tiles. Where
+    the heads of a layer do not end there, heads of zeros fill up: as many as end there with one tile a row, too, which
+    is what scores of one query are. Their weights are read and their results are written, at most ``bytes_per_program``
+    for each program that is saved: what the DRAM moves in the time between two programs.
 
     Cases: layers whose heads end at the last bank (1), and others (2).
     Refuses what has a bias, several batch rows (ttnn takes a matrix a head for one row), an input of which one linear

@@ -152,14 +152,17 @@ def _whole(graph: Graph, builder: Builder, first: Node, group: Sequence[Node]) -
     cut = _part(graph, group[0])
     starts = [_start(_part(graph, node)) for node in group]
     stride, count = starts[1] - starts[0], group[0].result.type.shape[1]
-    origins = [origin for node in group for origin in (*_part(graph, node).origins, *node.origins)]
+    source = graph.producers.get(cut["input_tensor"])
+    known = source.origins if source is not None else ()
+    views = [origin for node in group for origin in _part(graph, node).origins if origin not in known]
+    origins = [*views, *(origin for node in group for origin in node.origins)]
     operands: dict[str, Value] = {}
     for i, (name, value) in enumerate(zip(first.names, group[0].operands, strict=True)):
         if value is cut.result:
-            source = builder.mapping.get(cut["input_tensor"], cut["input_tensor"])
+            of = builder.mapping.get(cut["input_tensor"], cut["input_tensor"])
             place = {"dim": 1, "start": starts[0], "length": len(group) * stride}
-            covered = starts[0] == 0 and place["length"] == source.type.shape[1]
-            operands[name] = source if covered else emit(builder, narrow, {"input_tensor": source}, place, cut.origins)
+            covered = starts[0] == 0 and place["length"] == of.type.shape[1]
+            operands[name] = of if covered else emit(builder, narrow, {"input_tensor": of}, place, views)
         elif value in graph.expressions:
             operands[name] = _stacked(graph, builder, [node.operands[i] for node in group], stride)
         else:
