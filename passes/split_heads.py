@@ -37,7 +37,7 @@ class SplitHeads:
          permute     permute      permute              q       k       v
 
     Cases: three linears of one input that make heads alike, whatever reads them (1): queries, keys and values of
-    self-attention, and any three of the keys and values that all layers make of the encoder's states. Where some have
+    self-attention, and any three of the keys and values that all layers make of several texts' states. Where some have
     a bias, the others get one of zeros (2). One or two that are left over, or alone: the op makes one matrix of heads
     and two empty ones (3). One without a bias, of one batch row, as the queries of cross-attention: one product a head,
     ``matmul(x [1, 1, s, k], W [1, h, k, d])``, and nothing to split; more batch rows ttnn does not take (4).
