@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 from compiler.graph import Graph, Node, Value
-from compiler.types import TILE, Memory, TensorType
+from compiler.types import Memory, TensorType
 from compiler.verify import written
 from lowering.shape import is_view
 from lowering.table import HIFI4, TtnnOp
@@ -28,14 +28,14 @@ class Work:
     """What one node asks of a device, whatever the board.
 
     ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
-    most ``tiles`` cores. ``read`` and ``written`` are bytes of DRAM.
+    most ``cores``. ``read`` and ``written`` are bytes of DRAM.
     """
 
     programs: int
     flops: int
     padded_flops: int
     per_cycle: float
-    tiles: int
+    cores: int
     read: int
     written: int
 
@@ -67,7 +67,7 @@ def work(node: Node) -> Work:
         op.flops(operands, results),
         padded,
         MATRIX.value / _passes(node) if op.matrix else VECTOR.value,
-        max(1, sum(_padded(type).elements // TILE**2 for type in results)),
+        op.cores(node),
         sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
         _written_bytes(node) if programs else 0,
     )
@@ -108,7 +108,7 @@ def time_of(asked: Work, board: Board) -> Time:
     """The modelled time of one node on a board."""
     if not asked.programs:
         return Time(0.0, 0.0, 0.0, 0.0)
-    cores = min(asked.tiles, board.cores.value)
+    cores = min(asked.cores, board.cores.value)
     compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
     dram = (asked.read + asked.written) / board.dram.value
     dispatch = asked.programs * DISPATCH.value / board.clock.value

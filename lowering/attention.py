@@ -50,14 +50,14 @@ def attention(
             input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale=scale
         )
     else:
-        heads = _in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale)
+        heads = in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale)
     return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
 
 
-def _in_stages(
+def in_stages(
     numerics: Numerics, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
 ) -> Tensor:
-    """Attention, each stage rounded."""
+    """Attention, each stage rounded as the kernels do."""
     scores = numerics.round(queries @ keys.mT)
     if scale != 1.0:
         scores = numerics.round(scores * scale)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.types import TILE, DType, Layout, Memory, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class TtnnOp:
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``blocks`` are operands that may be of bfloat8_b. ``programs`` estimates how many programs the
     device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work.
+    ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the memory of the one operand, wherever that lies, under another shape.
     """
 
     name: str
@@ -58,6 +59,8 @@ class TtnnOp:
     blocks: tuple[str, ...]
     programs: Callable[[Node], int]
     matrix: bool
+    cores: Callable[[Node], int]
+    shares: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -104,6 +107,8 @@ PLACEMENT = (
     "core_grid",
     "act_block_h_override",
     "reallocate_halo_output",
+    "k_chunk_size",
+    "max_cores_per_head_batch",
 )
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
@@ -118,6 +123,11 @@ products of bfloat16 are exact, and accumulation in float32."""
 
 def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
     return sum(t.elements for t in results)
+
+
+def _tiles(node: Node) -> int:
+    """As many as the results have tiles, each of which one core makes."""
+    return max(1, sum(math.prod(value.type.padded_shape) // TILE**2 for value in node.results))
 
 
 def ttnn_op(
@@ -135,6 +145,8 @@ def ttnn_op(
     blocks: tuple[str, ...] = (),
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
+    cores: Callable[[Node], int] = _tiles,
+    shares: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -160,6 +172,8 @@ def ttnn_op(
             blocks,
             programs,
             matrix,
+            cores,
+            shares,
         )
         return OPS[name]
 
@@ -219,8 +233,9 @@ def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, 
     for one, other in op.alike:
         if {one, other} <= operands.keys() and operands[one].memory is not operands[other].memory:
             raise ValueError(f"{op.name} takes {one} and {other} from one memory, not from two")
-    if op.writes:
-        return operands[op.writes[0]].memory or Memory.DRAM
+    if op.shares or op.writes:
+        held = operands[op.writes[0]] if op.writes else next(iter(operands.values()))
+        return held.memory or Memory.DRAM
     if in_l1 and "memory_config" not in given:
         raise ValueError(f"{op.name} reads {', '.join(in_l1)} in L1, and does not say where its result goes")
     return Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))
