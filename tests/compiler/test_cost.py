@@ -53,7 +53,7 @@ def test_a_linear_computes_whole_tiles_and_reads_its_weight() -> None:
     asked = work(linear())
     assert (asked.flops, asked.padded_flops) == (2 * 1 * 64 * 96, 2 * 32 * 64 * 96)
     assert (asked.read, asked.written) == ((2 + 6) * TILE_BYTES, 3 * TILE_BYTES)
-    assert (asked.programs, asked.tiles) == (1, 3)
+    assert (asked.programs, asked.cores) == (1, 3)
     assert asked.per_cycle == 1024, "four passes over the mantissas"
     assert work(linear(33)).padded_flops == 2 * asked.padded_flops
 

@@ -25,11 +25,12 @@ from compiler.aten import Aten, ops
 from compiler.constants import Computed, Literal, Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
 from compiler.pipeline import run_passes
-from compiler.types import DType, TensorType
+from compiler.types import TILE, DType, TensorType
 from compiler.verify import Stage
 from lowering import rules
 from passes.base import Pass
 from passes.concat_heads import ConcatHeads
+from passes.flash_decode import FlashDecode
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
@@ -441,8 +442,8 @@ def attention(s: Sketch, batch: int, heads: int, queries: int, keys: int, head: 
     return s(ops.scaled_dot_product_attention.default, query, key, value, **given)
 
 
-def attended(name: str, build: Build) -> Case:
-    return Case(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED)
+def attended(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Case:
+    return Case(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED, passes)
 
 
 def padding(s: Sketch, lengths: tuple[int, ...], keys: int) -> Value:
@@ -582,11 +583,25 @@ def decoded(s: Sketch, batch: int, steps: int, at: int) -> Results:
     return {**written, "attended": s(ops.scaled_dot_product_attention.default, *operands, scale=1.0)}
 
 
+def dealt_out(s: Sketch, batch: int, steps: int, at: int) -> Results:
+    """The same with the mask looked up by the position, and heads side by side, as several cores take it."""
+    table = torch.full((steps, steps), LOWEST_BFLOAT16).triu(1)
+    at_all = s.input(torch.full((TILE,), at), "positions")
+    rows = s(ops.embedding.default, s.builder.constant(Literal(table), TensorType.of(table)), at_all)
+    mask = s(ops.view.default, s(ops.slice.Tensor, rows, 0, 0, 1), (1, 1, 1, steps))
+    query = s.x(batch, 2, 1, 32, std=32**-0.5)
+    written = cached(s, batch, steps, at, index=s(ops.slice.Tensor, at_all, 0, 0, 1))
+    operands = (query, written["0.key"], written["0.value"], mask)
+    turned = s(ops.permute.default, s(ops.scaled_dot_product_attention.default, *operands, scale=1.0), (0, 2, 1, 3))
+    return {**written, "attended": s(ops.view.default, turned, (batch, 1, 64))}
+
+
 def at_the_first(s: Sketch, *indices: int) -> dict[str, Value]:
     """Caches written at the first of several indices."""
     return cached(s, 1, 32, 0, index=s(ops.slice.Tensor, s.input(torch.tensor(indices), "position"), 0, 0, 1))
 
 
+DEALT = (ConcatHeads(), FlashDecode())
 CACHES = (
     moved("cache at the first of several positions", lambda s: at_the_first(s, 5, 9, 2)),
     moved("cache at the first step", lambda s: cached(s, 1, 32, 0)),
@@ -601,6 +616,9 @@ CACHES = (
     Case("attention over a cache at the first step", lambda s: decoded(s, 1, 32, 0), SAME, SAME, ALONE),
     attended("over a cache in the middle", lambda s: decoded(s, 1, 64, 17)),
     attended("over a full cache of a batch", lambda s: decoded(s, 2, 32, 31)),
+    attended("over a cache by several cores", lambda s: dealt_out(s, 1, 64, 40), DEALT),
+    attended("over a full cache by several cores", lambda s: dealt_out(s, 1, 128, 127), DEALT),
+    attended("over a cache of a batch by several cores", lambda s: dealt_out(s, 3, 256, 100), DEALT),
 )
 
 
