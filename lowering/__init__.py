@@ -20,6 +20,7 @@ from lowering import (
 __all__ = [
     "attention",
     "convolution",
+    "decoding",
     "elementwise",
     "embedding",
     "heads",

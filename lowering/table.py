@@ -42,7 +42,8 @@ class TtnnOp:
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``blocks`` are operands that may be of bfloat8_b. ``programs`` estimates how many programs the
     device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work.
-    ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the memory of the one operand, wherever that lies, under another shape.
+    ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the memory of the one
+    operand, wherever that lies, under another shape.
     """
 
     name: str

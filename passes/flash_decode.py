@@ -85,7 +85,7 @@ class FlashDecode:
         if batch * heads > min(POSITIONS, self.cores):
             return Rejected(f"{batch * heads} heads of all rows, and {min(POSITIONS, self.cores)} are possible")
         values = tuple((name, node[name]) for name in ("input_tensor_q", "input_tensor_k", "input_tensor_v"))
-        return Match((node, *_only_for(graph, node, mask)), (*values, ("position", position)))
+        return Match((node, *_only_for(graph, node)), (*values, ("position", position)))
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, origins = match.nodes[0], match.origins
@@ -125,12 +125,15 @@ def _looked_up(graph: Graph, mask: Value) -> Node | None:
     return node if node is not None and node.op is embedding else None
 
 
-def _only_for(graph: Graph, node: Node, mask: Value) -> Iterator[Node]:
-    """(2): What makes the mask, as far as only this node reads it, last one first."""
-    reader = node
-    while (maker := graph.producers.get(mask)) is not None and graph.only_used_by(mask, reader):
-        yield maker
-        reader, mask = maker, maker.operands[0 if maker.op is reshape else -1]
+def _only_for(graph: Graph, reader: Node) -> Iterator[Node]:
+    """(2): What looks the mask of a node up and shapes it, as far as nothing else reads it, last one first."""
+    made = reader["attn_mask"]
+    while graph.only_used_by(made, reader):
+        reader = graph.producers[made]
+        yield reader
+        if reader.op is embedding:
+            return
+        made = reader["input_tensor"]
 
 
 @lru_cache(maxsize=64)
