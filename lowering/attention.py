@@ -25,7 +25,7 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
 def _cores(node: Node) -> int:
     """A core takes a head of a batch row and a chunk of its queries, by default a tile of them, with all keys.
 
-    Rows, heads and chunks of queries are dealt out as one range: ``sdpa/device/kernels/dataflow/reader_interleaved.cpp``
+    They are dealt out as one range over all cores: ``sdpa/device/kernels/dataflow/reader_interleaved.cpp``
     in the wheel, and github.com/tenstorrent/tt-metal/pull/44614.
     """
     batch, heads, queries, _ = node["input_tensor_q"].type.padded_shape
