@@ -78,6 +78,20 @@ def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return input_tensor.reshape(shape)
 
 
+@ttnn_op(
+    "ttnn.narrow",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    in_dram=("input_tensor",),
+    shares=True,
+    programs=lambda _: 0,
+)
+def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A part of a tensor along its first dimension of more than one, where it lies: in DRAM, from the first bank on."""
+    return input_tensor.narrow(dim, start, length)
+
+
 @ttnn_op("ttnn.to_layout", rounding="nothing", moves_only=True, flops=_no_flops)
 def to_layout(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
@@ -112,7 +126,7 @@ def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
 
 def is_view(node: Node) -> bool:
     """Whether the result of a node shares the memory of what it reads."""
-    return node.op is view or (node.op is reshape and _reshape_programs(node) == 0)
+    return node.op in (view, narrow) or (node.op is reshape and _reshape_programs(node) == 0)
 
 
 @lowers(ops.view.default)
