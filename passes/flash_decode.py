@@ -19,7 +19,6 @@ from lowering.shape import reshape, view
 from lowering.table import emit
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
-from passes.shard_convolutions import CORES
 
 LOWEST = -3e38
 """A mask of this or less hides a key: the lowest number of float32 is a little less, and bfloat16 makes it -inf."""
@@ -58,7 +57,7 @@ class FlashDecode:
     up by a vector of 32, and more heads of all rows together than that vector has numbers or the device has cores.
     """
 
-    cores: int = CORES
+    cores: int
 
     name: ClassVar[str] = "flash-decode"
     requires: ClassVar[tuple[Property, ...]] = ()

@@ -37,6 +37,7 @@ from passes.fuse_residual import FuseResidual
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
+from tests.models import CORES, L1_BYTES
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -419,7 +420,7 @@ CONVOLUTIONS = (
         ORDER,
         ROUNDING,
         ONE,
-        (ShardConvolutions(),),
+        (ShardConvolutions(CORES, L1_BYTES),),
     ),
 )
 
@@ -601,7 +602,7 @@ def at_the_first(s: Sketch, *indices: int) -> dict[str, Value]:
     return cached(s, 1, 32, 0, index=s(ops.slice.Tensor, s.input(torch.tensor(indices), "position"), 0, 0, 1))
 
 
-DEALT = (ConcatHeads(), FlashDecode())
+DEALT = (ConcatHeads(), FlashDecode(64))
 CACHES = (
     moved("cache at the first of several positions", lambda s: at_the_first(s, 5, 9, 2)),
     moved("cache at the first step", lambda s: cached(s, 1, 32, 0)),

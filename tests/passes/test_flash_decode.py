@@ -74,19 +74,19 @@ def lowered(case: Case) -> Case:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("flash_decode", to_text(fused(FlashDecode(), Step().case(), Stage.TTNN)))
+    golden("flash_decode", to_text(fused(FlashDecode(64), Step().case(), Stage.TTNN)))
 
 
 @pytest.mark.parametrize("position", [0, 31, 32, KEYS - 1])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_keys_behind_the_position_are_not_seen(batch: int, position: int) -> None:
-    graph = fused(FlashDecode(), Step(batch, position=position).case(), Stage.TTNN)
+    graph = fused(FlashDecode(64), Step(batch, position=position).case(), Stage.TTNN)
     assert ops_of(graph)[-3:] == [decode_attention.name, "ttnn.experimental.view", "ttnn.reshape"]
     assert "ttnn.embedding" not in ops_of(graph)
 
 
 def test_layers_share_the_positions_and_need_no_mask() -> None:
-    graph = changed(FlashDecode(), Step(layers=2).case(), Stage.TTNN)
+    graph = changed(FlashDecode(64), Step(layers=2).case(), Stage.TTNN)
     assert ops_of(graph).count(decode_attention.name) == 2
     assert {"ttnn.embedding", attention.name}.isdisjoint(ops_of(graph))
 
@@ -95,7 +95,7 @@ def test_a_mask_that_is_read_elsewhere_is_still_looked_up() -> None:
     s, step = Sketch(), Step()
     mask = step.mask(s)
     case = lowered(s.case(step.columns(s, step.attended(s, mask)), s.op(ops.relu.default, mask)))
-    names = ops_of(changed(FlashDecode(), case, Stage.TTNN))
+    names = ops_of(changed(FlashDecode(64), case, Stage.TTNN))
     assert "ttnn.embedding" in names
     assert decode_attention.name in names
 
@@ -140,8 +140,8 @@ def misses() -> dict[str, tuple[Case, str]]:
 @pytest.mark.parametrize("name", misses())
 def test_near_miss(name: str) -> None:
     case, reason = misses()[name]
-    assert FlashDecode().run(case.graph) is case.graph
-    assert [why for _, why in near_misses(FlashDecode(), case.graph)] == [reason]
+    assert FlashDecode(64).run(case.graph) is case.graph
+    assert [why for _, why in near_misses(FlashDecode(64), case.graph)] == [reason]
 
 
 def test_fewer_cores_than_heads() -> None:
@@ -160,12 +160,12 @@ class SeesTheWholeCache(FlashDecode):
 def test_a_cache_that_is_seen_whole_shows() -> None:
     case = Step().case()
     with pytest.raises(AssertionError, match="is off by"):
-        assert_same_numbers(case.run(SeesTheWholeCache().run(case.graph)), case.run())
+        assert_same_numbers(case.run(SeesTheWholeCache(64).run(case.graph)), case.run())
 
 
 def test_one_key_more_or_less_shows() -> None:
     case = Step().case()
-    graph = FlashDecode().run(case.graph)
+    graph = FlashDecode(64).run(case.graph)
     for off in (-1, 1):
         moved = replace(case, inputs={**case.inputs, "position": case.inputs["position"] + off})
         with pytest.raises(AssertionError, match="is off by"):
