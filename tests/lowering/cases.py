@@ -12,6 +12,7 @@ the additions that are not in the same place.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from compiler import aten
 from compiler.aten import Aten, ops
+from compiler.boards import BOARDS
 from compiler.constants import Computed, Literal, Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
 from compiler.pipeline import run_passes
@@ -34,6 +36,7 @@ from passes.flash_decode import FlashDecode
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
+from passes.heads_as_views import HeadsAsViews
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
@@ -626,6 +629,9 @@ CACHES = (
 # --- Heads --------------------------------------------------------------------------------------------------
 
 
+EVERY_BANK = math.lcm(*(int(board.banks.value) for board in BOARDS.values()))
+
+
 def heads(s: Sketch, x: Value, count: int = 2, head: int = 32, bias: bool = True) -> Value:
     """A linear layer split into heads."""
     batch, rows, inner = x.type.shape
@@ -639,6 +645,12 @@ def three_heads(s: Sketch) -> Results:
     return {name: heads(s, x) for name in ("query", "key", "value")}
 
 
+def heads_of_a_row(s: Sketch) -> Results:
+    """As many as make the tiles of each part a multiple of every board's banks of DRAM."""
+    x = s.x(1, 1, 16)
+    return {name: heads(s, x, EVERY_BANK // 2, 64) for name in ("query", "key", "value")}
+
+
 def columns(s: Sketch, batch: int, queries: int) -> Value:
     """Attention whose heads are laid side by side."""
     made = attention(s, batch, 3, queries, 7, 32)
@@ -647,6 +659,7 @@ def columns(s: Sketch, batch: int, queries: int) -> Value:
 
 HEADS = (
     Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of a row", heads_of_a_row, ORDER, 1 * ROUNDING, ONE, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
     Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
