@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import lowering.rules
 from compiler.boards import BOARDS, Board
-from compiler.components import INVARIANT
+from compiler.components import GIVEN, INVARIANT
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.graph import Graph
 from compiler.options import CompileOptions
@@ -37,6 +37,7 @@ from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.heads_as_views import HeadsAsViews
+from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
@@ -87,6 +88,7 @@ def ttnn_passes(board: Board) -> tuple[Pass, ...]:
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
+        MakeOnHost(GIVEN, board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
     )
 
 

@@ -37,6 +37,7 @@ from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.heads_as_views import HeadsAsViews
+from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
@@ -545,6 +546,14 @@ ATTENTION = (
         2 * ROUNDING,
         "scores are rounded, then probabilities",
         (MaskByIndex(),),
+    ),
+    Case(
+        "relative positions under a mask of the host's",
+        masked_positions,
+        ORDER,
+        2 * ROUNDING,
+        "scores are rounded, then probabilities",
+        (MaskByIndex(), MakeOnHost(("input1",), 2**20)),
     ),
     rounded(
         "softmax of a row that is all padding",
