@@ -42,8 +42,8 @@ class TtnnOp:
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
     are operands that may be of bfloat8_b. ``programs`` estimates how many programs the device dispatches for a node.
-    ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over how many cores a node's
-    kernel spreads at most. ``shares``: the result is the one operand's memory, wherever that lies.
+    ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over how many cores a
+    node's kernel spreads at most. ``shares``: the result is the one operand's memory, wherever that lies.
     """
 
     name: str
