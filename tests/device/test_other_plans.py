@@ -7,6 +7,7 @@ from transformers import SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.boards import BOARDS
+from compiler.components import SHARED
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from tests.fidelity.test_generate_speech import small
@@ -28,7 +29,7 @@ def model() -> SpeechT5ForTextToSpeech:
 
 def found(session: Session, compiled: CompiledSpeechT5, graph: str, steps: int) -> GraphCheck:
     made: GraphCheck = session.call(
-        "compiler.device.checks:check", Plan.of(compiled.graph(graph, steps=steps), graph, None)
+        "compiler.device.checks:check", Plan.of(compiled.graph(graph, steps=steps), graph, None, SHARED)
     )
     assert made.complaints == ()
     assert made.accepted == made.equal == made.ops > 0
