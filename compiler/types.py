@@ -115,7 +115,7 @@ class TensorType:
     def bytes(self) -> int:
         """Bytes as stored, padding included."""
         elements = math.prod(self.padded_shape)
-        exponents = elements // BLOCK if self.dtype is DType.BFLOAT8_B else 0
+        exponents = -(-elements // BLOCK) if self.dtype is DType.BFLOAT8_B else 0
         return elements * self.dtype.bytes + exponents
 
     @property

@@ -41,9 +41,11 @@ class TtnnOp:
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
-    are operands that may be of bfloat8_b. ``programs`` estimates how many programs the device dispatches for a node.
-    ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over how many cores a
-    node's kernel spreads at most. ``shares``: the result is the one operand's memory, wherever that lies.
+    are operands that may be of bfloat8_b, each with the dimension along which elements share an exponent: that of the
+    device's rows, into which some ops bring a weight themselves. ``programs`` estimates how many programs the device
+    dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over
+    how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's memory, wherever that
+    lies.
     """
 
     name: str
@@ -58,7 +60,7 @@ class TtnnOp:
     in_dram: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
     from_host: tuple[str, ...]
-    blocks: tuple[str, ...]
+    blocks: Mapping[str, int]
     programs: Callable[[Node], int]
     matrix: bool
     cores: Callable[[Node], int]
@@ -145,7 +147,7 @@ def ttnn_op(
     in_dram: tuple[str, ...] = (),
     alike: tuple[tuple[str, str], ...] = (),
     from_host: tuple[str, ...] = (),
-    blocks: tuple[str, ...] = (),
+    blocks: Mapping[str, int] | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
     cores: Callable[[Node], int] = _tiles,
@@ -173,7 +175,7 @@ def ttnn_op(
             in_dram,
             alike,
             from_host,
-            blocks,
+            blocks or {},
             programs,
             matrix,
             cores,

@@ -15,6 +15,7 @@ from compiler.cli.options import (
     DisableOption,
     EnableOption,
     ModelOption,
+    PostnetOption,
     PrecisionOption,
     StepsOption,
     TextOption,
@@ -38,6 +39,7 @@ def check(
     ] = None,
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
+    postnet: PostnetOption = "bucket",
     batch_size: BatchOption = 1,
     enable: EnableOption = None,
     disable: DisableOption = None,
@@ -60,8 +62,8 @@ def check(
             raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
-        asked = (model, board, precision, weights, batch_size, enable, disable, text, steps, device)
-        if budgets and asked != (None, None, "bfloat16", "bfloat16", 1, None, None, 1, 1, False):
+        asked = (model, board, precision, weights, postnet, batch_size, enable, disable, text, steps, device)
+        if budgets and asked != (None, None, "bfloat16", "bfloat16", "bucket", 1, None, None, 1, 1, False):
             raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
     if budgets:
         _check_budgets(as_json)
@@ -72,6 +74,7 @@ def check(
             full_size,
             precision=precision,
             weights=weights,
+            postnet=postnet,
             board=(board or BOARDS)[0],
             batch_size=batch_size,
             enable=enable,
@@ -125,6 +128,7 @@ def cost(
     model: ModelOption = None,
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
+    postnet: PostnetOption = "bucket",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
     enable: EnableOption = None,
@@ -139,6 +143,7 @@ def cost(
             model,
             precision=precision,
             weights=weights,
+            postnet=postnet,
             board=board,
             batch_size=batch_size,
             enable=enable,
