@@ -12,6 +12,7 @@ _L1 = (
     "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core, "
     "down to where a program's buffers begin, a multiple of 64 bytes"
 )
+_BANKS = "num_banks of ttnn.get_memory_view of DRAM in ttnn 0.81.1 on its mock device of the board"
 _WORMHOLE_DRAM = (
     f"288 GB/s a chip ({_CARDS}/wormhole/specifications.html), of which a reader a bank gets 267: "
     f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth.md"
@@ -59,8 +60,8 @@ LINK = Number(
 class Board:
     """One chip of a board. ``chips`` run replicas of a plan, side by side: no plan is spread over two.
 
-    ``dram`` is what can be reached of the memory's bandwidth, not what is on the data sheet. ``l1`` is what
-    programs and tensors share of a core's L1.
+    ``dram`` is what can be reached of the memory's bandwidth, not what is on the data sheet, and ``banks`` are those
+    that a tensor is dealt out over there. ``l1`` is what programs and tensors share of a core's L1.
     """
 
     name: str
@@ -68,8 +69,8 @@ class Board:
     cores: Number
     clock: Number
     dram: Number
-    l1: Number
     banks: Number
+    l1: Number
 
     @property
     def link(self) -> float:
@@ -93,7 +94,7 @@ class Board:
 
 
 def _board(
-    name: str, chips: int, grid: str, ghz: float, dram: float, l1: int, banks: int, clock_source: str, dram_source: str
+    name: str, chips: int, grid: str, ghz: float, dram: float, banks: int, l1: int, clock_source: str, dram_source: str
 ) -> Board:
     columns, rows = map(int, grid.split("x"))
     return Board(
@@ -102,8 +103,8 @@ def _board(
         Number(columns * rows, "cores", f"{grid}: {_GRID}"),
         Number(ghz * 1e9, "cycles/s", clock_source),
         Number(dram * 1e9, "bytes/s", dram_source),
+        Number(banks, "banks", _BANKS),
         Number(l1, "bytes", _L1),
-        Number(banks, "banks", "num_banks of ttnn.get_memory_view of DRAM, on the same mock device"),
     )
 
 
@@ -112,10 +113,10 @@ _BLACKHOLE = f"up to, {_CARDS}/blackhole/"
 BOARDS = {
     board.name: board
     for board in (
-        _board("n150", 1, "8x8", 1.0, 267, 1_393_216, 12, *_WORMHOLE),
-        _board("n300", 2, "8x7", 1.0, 267, 1_393_216, 12, *_WORMHOLE),
-        _board("p150", 1, "13x10", 1.35, 500, 1_461_120, 8, _BLACKHOLE, f"512 GB/s {_BLACKHOLE_DRAM}"),
-        _board("p100", 1, "11x10", 1.35, 437, 1_461_120, 7, _BLACKHOLE, f"448 GB/s {_BLACKHOLE_DRAM}"),
+        _board("n150", 1, "8x8", 1.0, 267, 12, 1_393_216, *_WORMHOLE),
+        _board("n300", 2, "8x7", 1.0, 267, 12, 1_393_216, *_WORMHOLE),
+        _board("p150", 1, "13x10", 1.35, 500, 8, 1_461_120, _BLACKHOLE, f"512 GB/s {_BLACKHOLE_DRAM}"),
+        _board("p100", 1, "11x10", 1.35, 437, 7, 1_461_120, _BLACKHOLE, f"448 GB/s {_BLACKHOLE_DRAM}"),
     )
 }
 """The boards by name."""

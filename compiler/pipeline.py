@@ -24,6 +24,7 @@ from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
+from passes.flash_decode import FlashDecode
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
@@ -35,6 +36,7 @@ from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.heads_as_views import HeadsAsViews
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
@@ -85,8 +87,10 @@ def ttnn_passes(board: Board) -> tuple[Pass, ...]:
         FuseResidual(),  # a norm adds its residual itself
         StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
+        HeadsAsViews(banks),  # and, of one row, read where they are
         ConcatHeads(),  # attention lays its heads side by side itself
         MaskByIndex(),  # padding is masked once for all of the encoder's layers
+        FlashDecode(int(board.cores.value)),  # keys of a cache are dealt out to several cores
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
         WidenParts(banks),  # and what is done to the keys of each
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
@@ -95,7 +99,7 @@ def ttnn_passes(board: Board) -> tuple[Pass, ...]:
     )
 
 
-OPTIONAL: frozenset[str] = frozenset()
+OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, HeadsAsViews.name})
 """Names of passes that run only where ``CompileOptions.enable`` has them."""
 
 

@@ -44,7 +44,8 @@ class TtnnOp:
     are operands that may be of bfloat8_b, each with the dimension along which elements share an exponent: that of the
     device's rows, into which some ops bring a weight themselves. ``programs`` estimates how many programs the device
     dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over
-    how many cores a node's kernel spreads at most.
+    how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's memory, wherever that
+    lies.
     """
 
     name: str
@@ -63,6 +64,7 @@ class TtnnOp:
     programs: Callable[[Node], int]
     matrix: bool
     cores: Callable[[Node], int]
+    shares: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -109,6 +111,8 @@ PLACEMENT = (
     "core_grid",
     "act_block_h_override",
     "reallocate_halo_output",
+    "k_chunk_size",
+    "max_cores_per_head_batch",
 )
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
@@ -147,6 +151,7 @@ def ttnn_op(
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
     cores: Callable[[Node], int] = _tiles,
+    shares: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -174,6 +179,7 @@ def ttnn_op(
             programs,
             matrix,
             cores,
+            shares,
         )
         return OPS[name]
 
@@ -239,8 +245,9 @@ def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, 
     for one, other in op.alike:
         if {one, other} <= operands.keys() and operands[one].memory is not operands[other].memory:
             raise ValueError(f"{op.name} takes {one} and {other} from one memory, not from two")
-    if op.writes:
-        return operands[op.writes[0]].memory or Memory.DRAM
+    if op.shares or op.writes:
+        held = operands[op.writes[0]] if op.writes else next(iter(operands.values()))
+        return held.memory or Memory.DRAM
     if in_l1 and "memory_config" not in given:
         raise ValueError(f"{op.name} reads {', '.join(in_l1)} in L1, and does not say where its result goes")
     return Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))

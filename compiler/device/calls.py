@@ -32,7 +32,9 @@ def prepare(node: Node, device: Any) -> Call:
         return lambda operands: (tensors.to_device(operands[0], node.result.type, device),)
     if op.name == "ttnn.conv1d":
         return _convolution(function, node, device)
-    given = dict(_argument(node, name, value, device) for name, value in node.attributes)
+    attributes = dict(node.attributes)
+    given = {"program_config": _chunks(attributes, device)} if "k_chunk_size" in attributes else {}
+    given |= dict(_argument(node, name, value, device) for name, value in attributes.items())
 
     def call(operands: Sequence[Any]) -> tuple[Any, ...]:
         made = function(**_named(node, operands), **given)
@@ -90,6 +92,13 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
             return name, memory_config(node.results[0].type.with_(memory=Memory(value)), device)
         case _:
             return name, list(value) if isinstance(value, tuple) else value
+
+
+def _chunks(attributes: dict[str, Any], device: Any) -> Any:
+    """How attention over a cache deals out its keys: takes what says so out of a node's attributes."""
+    settings = {name: attributes.pop(name) for name in ("k_chunk_size", "max_cores_per_head_batch")}
+    grid = device.compute_with_storage_grid_size()
+    return ttnn.SDPAProgramConfig(compute_with_storage_grid_size=grid, q_chunk_size=0, **settings)
 
 
 def _unary(activation: str) -> Any:

@@ -139,7 +139,7 @@ def test_what_dispatches_nothing_moves_nothing() -> None:
     assert (asked.read, asked.written) == (0, 0) and time_of(asked, BOARDS["n150"]).seconds == 0
 
 
-ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 1e6, 8)))
+ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 8, 1e6)))
 """Ten cores at 1 MHz, 1 GB/s: a gap of 4,000 cycles is 4 ms."""
 
 
