@@ -12,13 +12,11 @@ from dataclasses import dataclass
 
 from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 from compiler.graph import Graph, Node, Value
-from compiler.types import TILE, Memory, TensorType
+from compiler.types import TILE, TensorType
 from compiler.verify import written
 from lowering.shape import is_view
 from lowering.table import HIFI4, TtnnOp
 
-ON_CHIP = (Memory.L1, Memory.L1_HEIGHT_SHARDED)
-"""Memories that are not DRAM."""
 BOUNDS = ("compute", "DRAM", "dispatch")
 """What can hold a node or a graph back."""
 
@@ -81,7 +79,7 @@ def read_bytes(node: Node, place: int) -> int:
     """
     assert isinstance(node.op, TtnnOp)
     type = node.operands[place].type
-    if type.memory in ON_CHIP or node.names[place] in node.op.writes:
+    if _on_chip(type) or node.names[place] in node.op.writes:
         return 0
     most = sum(result.type.bytes for result in node.results) if node.op.moves_only else type.bytes
     return min(type.bytes, most)
@@ -92,7 +90,11 @@ def _written_bytes(node: Node) -> int:
     assert isinstance(node.op, TtnnOp)
     if node.op.writes:
         return sum(read_bytes(node, place) for place in range(len(node.operands)))
-    return sum(value.type.bytes for value in node.results if value.type.memory not in ON_CHIP)
+    return sum(value.type.bytes for value in node.results if not _on_chip(value.type))
+
+
+def _on_chip(type: TensorType) -> bool:
+    return type.memory is not None and type.memory.on_chip
 
 
 def _padded(type: TensorType) -> TensorType:

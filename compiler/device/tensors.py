@@ -31,6 +31,8 @@ _CARRIERS = {
 
 def memory_config(type: TensorType, device: Any) -> Any:
     """Where a tensor of a type is kept: a sharded one's shards follow from its rows and the device's grid of cores."""
+    if type.by_width:
+        return _by_width(type, device)
     if type.memory is not Memory.L1_HEIGHT_SHARDED:
         return _INTERLEAVED[type.memory or Memory.DRAM]
     grid = device.compute_with_storage_grid_size()
@@ -38,6 +40,17 @@ def memory_config(type: TensorType, device: Any) -> Any:
     cores = ttnn.num_cores_to_corerangeset(-(-type.padded_rows // rows), grid, row_wise=True)
     shards = ttnn.ShardSpec(cores, [rows, type.padded_shape[-1]], ttnn.ShardOrientation.ROW_MAJOR)
     return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.HEIGHT_SHARDED, ttnn.BufferType.L1, shards)
+
+
+def _by_width(type: TensorType, device: Any) -> Any:
+    """Shards over the first cores of the grid, row after row, or over the first banks of DRAM."""
+    assert type.shards is not None
+    on_chip = type.memory is Memory.L1_WIDTH_SHARDED
+    where = device.compute_with_storage_grid_size() if on_chip else device.dram_grid_size()
+    places = ttnn.num_cores_to_corerangeset(type.shards, where, row_wise=True)
+    shards = ttnn.ShardSpec(places, [type.padded_rows, type.shard_columns], ttnn.ShardOrientation.ROW_MAJOR)
+    kind = ttnn.BufferType.L1 if on_chip else ttnn.BufferType.DRAM
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.WIDTH_SHARDED, kind, shards)
 
 
 def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
