@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from compiler.graph import Attribute, Builder, Graph, Node, Value
@@ -96,6 +96,13 @@ def can_write(graph: Graph, node: Node) -> bool:
     return node.op is linear or bool(node.attribute("output_concat_heads"))
 
 
+def takes(node: Node, shards: int, demanded: Mapping[Value, int]) -> bool:
+    """Whether a node can read its input in so many shards as it is: a linear, which writes no fewer or none."""
+    if node.op is not linear or not one_tile_row(node["input_tensor_a"].type):
+        return False
+    return shards <= demanded.get(node.result, shards)
+
+
 def shard(graph: Graph, chosen: Mapping[Node, Sharded]) -> Graph:
     """The graph with these nodes working on shards too, besides those that do already.
 
@@ -128,7 +135,7 @@ class _Layout:
             self._forms[node.result] = {n: self._append(node, (value,), n, {})[0] for n, value in forms.items()}
         elif self._flexible(node):
             writes = self._demanded.get(node.result) if can_write(self._graph, node) else None
-            self._emit(node, self._reads(node, writes), writes)
+            self._emit(node, self._reads(node), writes)
         else:
             self._emit(node, {}, None)
         for result in node.results:
@@ -140,18 +147,18 @@ class _Layout:
     def _flexible(self, node: Node) -> bool:
         return node.op is attention or (node.op is linear and one_tile_row(node["input_tensor_a"].type))
 
-    def _reads(self, node: Node, writes: int | None) -> Mapping[str, int]:
-        """The shards that a linear takes as they are: no more of them than it writes."""
+    def _reads(self, node: Node) -> Mapping[str, int]:
+        """The shards that a linear takes as they are."""
         if node.op is not linear:
             return {}
-        found = (shards for shards in self._forms_of(node["input_tensor_a"]) if shards is not None)
-        fitting = [shards for shards in found if writes is None or shards <= writes]
-        return {"input_tensor_a": fitting[0]} if fitting else {}
+        there = (shards for shards in self._forms_of(node["input_tensor_a"]) if shards is not None)
+        taken = [shards for shards in there if takes(node, shards, self._demanded)]
+        return {"input_tensor_a": taken[0]} if taken else {}
 
     def _emit(self, node: Node, reads: Mapping[str, int], writes: int | None, want: Sharded | None = None) -> None:
         given = {} if want is None else want.operands
         operands = tuple(
-            given[name] if name in given else self._form(value, reads.get(name), node)
+            self.builder.mapping.get(given[name], given[name]) if name in given else self._form(value, reads.get(name), node)
             for name, value in zip(node.names, node.operands, strict=True)
         )
         if writes is None and operands == node.operands and not any(r.type.by_width for r in node.results):
@@ -197,12 +204,3 @@ class _Layout:
             node = Node(to_memory_config, (source,), ("tensor",), listed, (forms[shards],), reader.origins)
             self.builder.nodes.append(node)
         return forms[shards]
-
-
-def readers(graph: Graph, value: Value) -> Iterable[Node]:
-    """The nodes that read a value, under whatever shape and wherever it was brought."""
-    for node in graph.users.get(value, ()):
-        if is_view(node) or is_conversion(node):
-            yield from readers(graph, node.result)
-        else:
-            yield node

@@ -1,0 +1,198 @@
+"""Weights of products of one tile row lie in shards, one in each bank of DRAM, where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler.boards import DISPATCH, Board
+from compiler.graph import Attribute, Builder, Graph, Node, Value
+from compiler.types import TILE, Layout, Memory, TensorType
+from lowering.linear import linear
+from passes.base import Property
+from passes.rewrite import Match, Rejected
+from passes.width_shards import Grid, Sharded, can_write, carries, demands, is_conversion, one_tile_row, shard, takes, wants
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWeights:
+    """Deal out the columns of weights to the banks of DRAM, and have each bank read by cores beside it.
+
+    ::
+
+        %w: bf16[768,3072] tile dram
+        x -> linear(w, b, activation="gelu") -> linear(v, c) -> layer_norm
+          ->
+        %w: bf16[768,3072] tile dram_width_sharded(12)
+        x -> to_memory_config -> linear(w, b, activation="gelu") -> linear(v, c) -> to_memory_config -> layer_norm
+                            \'-------------- sharded by width over cores --------------\'
+
+    A product of one tile row waits for its weights. Pages that go round the banks are read at ``interleaved`` bytes a
+    second, a shard a bank at what ``sharded`` says for each number of readers a bank, of which the columns of a shard
+    must be a multiple. Such a product reads and writes shards by width over cores.
+
+    Linears that hand on results to each other are chosen together or not at all: where what they save is more than the
+    conversions around them cost, each of them a program and so ``gap`` seconds.
+
+    Cases: an input that is in shards, or that a linear or an attention can write so (1); other inputs are brought there
+    (2); a result that norms and linears read stays in shards (3); others are brought back (4).
+    Refuses weights that are computed or that something else reads too, biases that are computed, more rows than a tile,
+    widths that do not fill whole tiles, weights that banks would not read faster, and what would not pay.
+    """
+
+    grid: Grid
+    banks: int
+    interleaved: float
+    sharded: tuple[tuple[int, float], ...]
+    gap: float
+
+    name: ClassVar[str] = "shard-weights"
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
+
+    @classmethod
+    def on(cls, board: Board) -> ShardWeights:
+        """With the numbers of a board."""
+        sharded = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
+        gap = DISPATCH.value / board.clock.value
+        return cls(Grid(board.columns, board.rows), int(board.banks.value), board.dram.value, sharded, gap)
+
+    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
+        """Whether a node is a linear whose weights to shard, as the plan for the whole graph has it."""
+        return self.plan(graph).get(node)
+
+    def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
+        """For each linear that is not sharded yet, whether it will be, or why not."""
+        found: dict[Node, Match | Rejected] = {}
+        able: list[Node] = []
+        for node in graph.nodes:
+            if node.op is not linear or node["input_tensor_b"].type.by_width:
+                continue
+            reason = next(self._refusals(graph, node), None)
+            if reason is None:
+                able.append(node)
+            else:
+                found[node] = Rejected(reason)
+        for run in _runs(graph, able):
+            saved, spent = sum(map(self._saved, run)), self.gap * _conversions(graph, run, self.grid)
+            reason = f"{_say(saved)} saved in the {len(run)} that go together, {_say(spent)} spent on conversions"
+            found.update((node, Match((node,)) if saved > spent else Rejected(reason)) for node in run)
+        return found
+
+    def run(self, graph: Graph) -> Graph:
+        chosen = [node for node, found in self.plan(graph).items() if isinstance(found, Match)]
+        if not chosen:
+            return graph
+        builder = Builder()
+        wanted = {node: self._wanted(builder, graph, node) for node in chosen}
+        constants = tuple(c for by_type in builder.constants.values() for c in by_type.values())
+        with_shards = Graph(graph.name, graph.inputs, (*graph.constants, *constants), graph.nodes, graph.outputs)
+        return shard(with_shards, wanted)
+
+    def _refusals(self, graph: Graph, node: Node) -> Iterator[str]:
+        weight, bias = node["input_tensor_b"], node.operand("bias")
+        if weight not in graph.expressions or weight.type.layout is not Layout.TILE:
+            yield "its weight is computed"
+        if len(graph.users[weight]) > 1 or weight in graph.returned:
+            yield "something else reads its weight"
+        if bias is not None and bias not in graph.expressions:
+            yield "its bias is computed"
+        if not one_tile_row(node.result.type):
+            yield f"its {node.result.type.padded_rows} rows as stored are more than a tile has"
+        for width in (node["input_tensor_a"].type.shape[-1], node.result.type.shape[-1]):
+            if width % TILE:
+                yield f"a width of {width} does not fill whole tiles"
+        if self._rate(weight.type) <= self.interleaved:
+            columns = self._over_banks(weight.type).shard_columns // TILE
+            yield f"{self._readers(weight.type)} reading {columns} tile columns a bank would be no faster than now"
+
+    def _over_banks(self, type: TensorType) -> TensorType:
+        return type.with_(memory=Memory.DRAM_WIDTH_SHARDED, shards=self.banks)
+
+    def _readers(self, type: TensorType) -> int:
+        """How many cores read a bank: those with which it is read fastest, of those that can share its columns."""
+        columns = self._over_banks(type).shard_columns // TILE
+        rates = [(rate, -readers) for readers, rate in self.sharded if columns % readers == 0]
+        return -max(rates)[1]
+
+    def _rate(self, type: TensorType) -> float:
+        return dict(self.sharded)[self._readers(type)]
+
+    def _saved(self, node: Node) -> float:
+        """Seconds saved on reading weights; what the last banks would hold is read as if it were there."""
+        type = node["input_tensor_b"].type
+        return type.bytes / self.interleaved - self._over_banks(type).bytes / self._rate(type)
+
+    def _wanted(self, builder: Builder, graph: Graph, node: Node) -> Sharded:
+        weights = {name: node[name] for name in ("input_tensor_b", "bias") if node.operand(name) is not None}
+        operands = {
+            name: builder.constant(graph.expressions[value], self._over_banks(value.type))
+            for name, value in weights.items()
+        }
+        shards = self.grid.shards(node["input_tensor_a"].type)
+        attributes: dict[str, Attribute] = {"readers": self._readers(node["input_tensor_b"].type)}
+        return Sharded({"input_tensor_a": shards}, self.grid.shards(node.result.type), attributes, operands)
+
+
+def _source(graph: Graph, value: Value) -> Value:
+    """The value of which this is a view, or a conversion."""
+    maker = graph.producers.get(value)
+    while maker is not None and (carries(maker) or is_conversion(maker)):
+        value = maker.operands[0]
+        maker = graph.producers.get(value)
+    return value
+
+
+def _readers_of(graph: Graph, value: Value) -> Iterator[tuple[str, Node]]:
+    """Who reads a value under any name, and as which operand."""
+    for user in graph.users.get(value, ()):
+        if carries(user) or is_conversion(user):
+            yield from _readers_of(graph, user.result)
+        else:
+            yield from ((name, user) for name, operand in zip(user.names, user.operands, strict=True) if operand is value)
+
+
+def _runs(graph: Graph, nodes: list[Node]) -> list[list[Node]]:
+    """Linears in groups: those that read what another one of the group makes."""
+    runs: dict[Node, list[Node]] = {}
+    for node in nodes:
+        maker = graph.producers.get(_source(graph, node["input_tensor_a"]))
+        run = runs.get(maker, []) if maker is not None else []
+        run.append(node)
+        runs[node] = run
+    return list({id(run): run for run in runs.values()}.values())
+
+
+def _conversions(graph: Graph, run: list[Node], grid: Grid) -> int:
+    """Programs that only convert, for these linears to read and write shards."""
+    kept = {node: want for node in graph.nodes if (want := wants(node)) is not None}
+    return sum(1 for _ in _brought(graph, run, kept)) + sum(1 for _ in _brought_back(graph, run, kept, grid))
+
+
+def _brought(graph: Graph, run: list[Node], kept: Mapping[Node, Sharded]) -> Iterator[Value]:
+    """The inputs that have to be brought into shards."""
+    for value in dict.fromkeys(_source(graph, node["input_tensor_a"]) for node in run):
+        maker = graph.producers.get(value)
+        if maker in run or maker in kept:
+            continue
+        others = (reader for _, reader in _readers_of(graph, value) if reader not in run and reader not in kept)
+        if maker is None or not can_write(graph, maker) or any(others):
+            yield value
+
+
+def _brought_back(graph: Graph, run: list[Node], kept: Mapping[Node, Sharded], grid: Grid) -> Iterator[Value]:
+    """The results that have to be brought back from shards."""
+    demanded = demands(graph, kept)
+    for node in run:
+        shards = grid.shards(node.result.type)
+        taken = all(
+            reader in run or reader in kept or (name == "input_tensor_a" and takes(reader, shards, demanded))
+            for name, reader in _readers_of(graph, node.result)
+        )
+        if node.result in graph.returned or not taken:
+            yield node.result
+
+
+def _say(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} us"
