@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.boards import DISPATCH, Board
 from compiler.graph import Attribute, Builder, Graph, Node, Value
 from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.linear import linear
 from passes.base import Property
 from passes.rewrite import Match, Rejected
-from passes.width_shards import Grid, Sharded, can_write, carries, demands, is_conversion, one_tile_row, shard, takes, wants
+from passes.width_shards import (
+    Grid,
+    Sharded,
+    can_write,
+    carries,
+    demands,
+    is_conversion,
+    one_tile_row,
+    shard,
+    takes,
+    wants,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +61,6 @@ class ShardWeights:
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
 
-    @classmethod
-    def on(cls, board: Board) -> ShardWeights:
-        """With the numbers of a board."""
-        sharded = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
-        gap = DISPATCH.value / board.clock.value
-        return cls(Grid(board.columns, board.rows), int(board.banks.value), board.dram.value, sharded, gap)
-
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
         """Whether a node is a linear whose weights to shard, as the plan for the whole graph has it."""
         return self.plan(graph).get(node)
@@ -74,21 +77,32 @@ class ShardWeights:
                 able.append(node)
             else:
                 found[node] = Rejected(reason)
-        for run in _runs(graph, able):
-            saved, spent = sum(map(self._saved, run)), self.gap * _conversions(graph, run, self.grid)
-            reason = f"{_say(saved)} saved in the {len(run)} that go together, {_say(spent)} spent on conversions"
-            found.update((node, Match((node,)) if saved > spent else Rejected(reason)) for node in run)
-        return found
+        kept = {node: want for node in graph.nodes if (want := wants(node)) is not None}
+        waiting = _runs(graph, able)
+        while True:
+            left = []
+            for run in waiting:
+                saved, spent = sum(map(self._saved, run)), self.gap * _conversions(graph, run, kept, self.grid)
+                if saved > spent:
+                    kept |= {node: self._wanted(node) for node in run}
+                    found |= {node: Match((node,)) for node in run}
+                else:
+                    left.append(run)
+                    reason = f"{_say(saved)} saved with what goes together with it, {_say(spent)} spent on conversions"
+                    found |= {node: Rejected(reason) for node in run}
+            if len(left) == len(waiting):
+                return found
+            waiting = left  # what one run brings into shards another may read
 
     def run(self, graph: Graph) -> Graph:
         chosen = [node for node, found in self.plan(graph).items() if isinstance(found, Match)]
         if not chosen:
             return graph
         builder = Builder()
-        wanted = {node: self._wanted(builder, graph, node) for node in chosen}
+        builder.keep_constants(graph.constants)
+        wanted = {node: replace(self._wanted(node), operands=self._weights(builder, graph, node)) for node in chosen}
         constants = tuple(c for by_type in builder.constants.values() for c in by_type.values())
-        with_shards = Graph(graph.name, graph.inputs, (*graph.constants, *constants), graph.nodes, graph.outputs)
-        return shard(with_shards, wanted)
+        return shard(Graph(graph.name, graph.inputs, constants, graph.nodes, graph.outputs), wanted)
 
     def _refusals(self, graph: Graph, node: Node) -> Iterator[str]:
         weight, bias = node["input_tensor_b"], node.operand("bias")
@@ -124,15 +138,18 @@ class ShardWeights:
         type = node["input_tensor_b"].type
         return type.bytes / self.interleaved - self._over_banks(type).bytes / self._rate(type)
 
-    def _wanted(self, builder: Builder, graph: Graph, node: Node) -> Sharded:
-        weights = {name: node[name] for name in ("input_tensor_b", "bias") if node.operand(name) is not None}
-        operands = {
-            name: builder.constant(graph.expressions[value], self._over_banks(value.type))
-            for name, value in weights.items()
-        }
-        shards = self.grid.shards(node["input_tensor_a"].type)
+    def _wanted(self, node: Node) -> Sharded:
+        reads = {"input_tensor_a": self.grid.shards(node["input_tensor_a"].type)}
         attributes: dict[str, Attribute] = {"readers": self._readers(node["input_tensor_b"].type)}
-        return Sharded({"input_tensor_a": shards}, self.grid.shards(node.result.type), attributes, operands)
+        return Sharded(reads, self.grid.shards(node.result.type), attributes)
+
+    def _weights(self, builder: Builder, graph: Graph, node: Node) -> dict[str, Value]:
+        """Weight and bias over the banks."""
+        values = {name: node[name] for name in ("input_tensor_b", "bias") if node.operand(name) is not None}
+        return {
+            name: builder.constant(graph.expressions[value], self._over_banks(value.type))
+            for name, value in values.items()
+        }
 
 
 def _source(graph: Graph, value: Value) -> Value:
@@ -150,7 +167,8 @@ def _readers_of(graph: Graph, value: Value) -> Iterator[tuple[str, Node]]:
         if carries(user) or is_conversion(user):
             yield from _readers_of(graph, user.result)
         else:
-            yield from ((name, user) for name, operand in zip(user.names, user.operands, strict=True) if operand is value)
+            named = zip(user.names, user.operands, strict=True)
+            yield from ((name, user) for name, operand in named if operand is value)
 
 
 def _runs(graph: Graph, nodes: list[Node]) -> list[list[Node]]:
@@ -164,34 +182,26 @@ def _runs(graph: Graph, nodes: list[Node]) -> list[list[Node]]:
     return list({id(run): run for run in runs.values()}.values())
 
 
-def _conversions(graph: Graph, run: list[Node], grid: Grid) -> int:
-    """Programs that only convert, for these linears to read and write shards."""
-    kept = {node: want for node in graph.nodes if (want := wants(node)) is not None}
-    return sum(1 for _ in _brought(graph, run, kept)) + sum(1 for _ in _brought_back(graph, run, kept, grid))
+def _conversions(graph: Graph, run: list[Node], kept: Mapping[Node, Sharded], grid: Grid) -> int:
+    """How many more programs only convert, if these linears read and write shards besides the nodes that do already."""
+    demanded = demands(graph, kept)
 
+    def stays(value: Value, shards: int) -> bool:
+        """Whether all readers take a value in shards."""
+        return value not in graph.returned and all(
+            reader in run or (name == "input_tensor_a" and takes(reader, shards, demanded))
+            for name, reader in _readers_of(graph, value)
+        )
 
-def _brought(graph: Graph, run: list[Node], kept: Mapping[Node, Sharded]) -> Iterator[Value]:
-    """The inputs that have to be brought into shards."""
+    count = 0
     for value in dict.fromkeys(_source(graph, node["input_tensor_a"]) for node in run):
         maker = graph.producers.get(value)
-        if maker in run or maker in kept:
-            continue
-        others = (reader for _, reader in _readers_of(graph, value) if reader not in run and reader not in kept)
-        if maker is None or not can_write(graph, maker) or any(others):
-            yield value
-
-
-def _brought_back(graph: Graph, run: list[Node], kept: Mapping[Node, Sharded], grid: Grid) -> Iterator[Value]:
-    """The results that have to be brought back from shards."""
-    demanded = demands(graph, kept)
+        if maker not in run and maker not in kept and value not in demanded:
+            free = maker is not None and can_write(graph, maker) and stays(value, grid.shards(value.type))
+            count += not free
     for node in run:
-        shards = grid.shards(node.result.type)
-        taken = all(
-            reader in run or reader in kept or (name == "input_tensor_a" and takes(reader, shards, demanded))
-            for name, reader in _readers_of(graph, node.result)
-        )
-        if node.result in graph.returned or not taken:
-            yield node.result
+        count += node.result not in demanded and not stays(node.result, grid.shards(node.result.type))
+    return count
 
 
 def _say(seconds: float) -> str:
