@@ -9,7 +9,10 @@ _CARDS = "docs.tenstorrent.com/aibs"
 _REPORTS = "github.com/tenstorrent/tt-metal/tree/main/tech_reports"
 _ENGINE = f"{_REPORTS}/matrix_engine/matrix_engine.md"
 _GRID = "the compute grid that ttnn 0.81.1 opens on its mock device of the board"
-_L1 = "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core"
+_L1 = (
+    "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core, "
+    "down to where a program's buffers begin, a multiple of 64 bytes"
+)
 _BANKS = "the grid of DRAM banks that ttnn 0.81.1 opens on its mock device of the board"
 _SATURATING = f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth"
 _ISSUES = "github.com/tenstorrent/tt-metal"
@@ -100,7 +103,7 @@ def _board(
 def _wormhole(name: str, chips: int, grid: str) -> Board:
     clock = (1.0, f"{_CARDS}/wormhole/specifications.html")
     shards = {1: (239.0, _WORMHOLE_SHARDS)}
-    return _board(name, chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_312)
+    return _board(name, chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_216)
 
 
 def _blackhole(name: str, grid: str, banks: int, sheet: int) -> Board:

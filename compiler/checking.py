@@ -66,12 +66,13 @@ def check(
 
     Args:
         compiled: A model compiled with ``precision="bfloat16"``.
-        boards: One board or several of ``compiler.options.BOARDS``. On a mock only types matter, no number is computed.
+        boards: One board or several of ``compiler.options.BOARDS``, each with a plan of its own. On a mock only types
+            matter, no number is computed.
         text: Length of the text in tokens; graphs are those of its bucket.
         steps: Decoder steps, alike.
         graphs: Names of graphs.
-        on_device: Take the card or simulator that ttnn finds in place of mocks, and compare what it computes with the
-            reference executor.
+        on_device: Take the card or simulator that ttnn finds in place of mocks, with the plan of ``compiled``, and
+            compare what it computes with the reference executor.
         time_limit: Seconds after which a single op is taken for hung.
         progress: Is told what is being done.
 
@@ -88,14 +89,14 @@ def check(
             f"precision={compiled.options.precision!r} runs on the reference executor only, as ttnn refuses it in "
             "attention, embedding and caches: compile with precision='bfloat16'"
         )
-    plans = []
-    for name in graphs:
-        executable = compiled.graph(name, text=text, steps=steps)
-        plans.append((executable, Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)))
-    sizes = lengths(compiled, text=text, steps=steps)
-
     found = []
     for board in ("device",) if on_device else names:
+        made_for = compiled if on_device else compiled.for_board(board)
+        plans = []
+        for name in graphs:
+            executable = made_for.graph(name, text=text, steps=steps)
+            plans.append((executable, Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)))
+        sizes = lengths(compiled, text=text, steps=steps)
 
         def say(what: str, board: str = board) -> None:
             if progress is not None:

@@ -1,7 +1,7 @@
 """A cost model: what a TTNN graph asks of a device, and the time that a board would need. Modelled, never measured.
 
 A node takes the longer of computing and moving its data through DRAM, and a gap before each of its programs. Work is
-spread over the cores, though over no more than the result has tiles, and padding is computed like the rest. Left out
+spread over the cores, though over no more than the op's kernel can use, and padding is computed like the rest. Left out
 are traffic on the chip, conversions inside a program, how well a kernel keeps its core busy, and the host.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 from compiler.graph import Graph, Node, Value
-from compiler.types import TILE, TensorType
+from compiler.types import Memory, TensorType
 from compiler.verify import written
 from lowering.shape import is_view
 from lowering.table import HIFI4, TtnnOp
@@ -26,16 +26,19 @@ class Work:
     """What one node asks of a device, whatever the board.
 
     ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
-    most ``tiles`` cores. ``read`` and ``written`` are bytes of DRAM.
+    most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM; ``sharded`` of those read lie in shards, and so
+    many ``readers`` read each bank's.
     """
 
     programs: int
     flops: int
     padded_flops: int
     per_cycle: float
-    tiles: int
+    cores: int
     read: int
     written: int
+    sharded: int = 0
+    readers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,11 @@ def work(node: Node) -> Work:
         op.flops(operands, results),
         padded,
         MATRIX.value / _passes(node) if op.matrix else VECTOR.value,
-        max(1, sum(_padded(type).elements // TILE**2 for type in results)),
+        op.cores(node),
         sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
         _written_bytes(node) if programs else 0,
+        sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
+        int(str(node.attribute("readers", 1))),
     )
 
 
@@ -110,9 +115,10 @@ def time_of(asked: Work, board: Board) -> Time:
     """The modelled time of one node on a board."""
     if not asked.programs:
         return Time(0.0, 0.0, 0.0, 0.0)
-    cores = min(asked.tiles, board.cores.value)
+    cores = min(asked.cores, board.cores.value)
     compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
-    dram = (asked.read + asked.written) / board.dram.value
+    by_readers = board.dram_sharded.get(asked.readers, board.dram)
+    dram = (asked.read - asked.sharded + asked.written) / board.dram.value + asked.sharded / by_readers.value
     dispatch = asked.programs * DISPATCH.value / board.clock.value
     return Time(compute, dram, dispatch, dispatch + max(compute, dram))
 

@@ -50,8 +50,10 @@ class Executable:
     Runs are independent of each other; weights are bound on the first.
     """
 
-    def __init__(self, graph: Graph, weights: Weights) -> None:
+    def __init__(self, graph: Graph, weights: Weights, cores: int = 1) -> None:
+        """``cores`` are those that the graph was planned for: a device must have as many."""
         self.graph = graph
+        self.cores = cores
         self._weights = weights
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler.errors import InvalidArgument
 from compiler.types import DType
 
 BOARDS = ("n150", "n300", "p150", "p100")
-"""Tenstorrent boards. A plan is made for the smallest grid and L1 among them, so it serves all."""
+"""Tenstorrent boards. A plan is made for the cores and the memory of one, and serves those that have no fewer."""
 PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 """Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
@@ -20,11 +21,12 @@ WEIGHTS = ("bfloat16", "bfloat8_b", "mixed")
 class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
-    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; one plan serves all of them.
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; a plan serves boards with more cores, too.
     ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for the matrices of all
     products, or ``mixed``, which keeps those at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
-    and speech, by default what the model's tables of positions hold. Raises ``InvalidArgument`` for anything else.
+    and speech, by default what the model's tables of positions hold. ``disable`` names passes to leave out, ``enable``
+    optional ones to run; see ``compiler/pipeline.py``. Raises ``InvalidArgument`` for anything else.
     """
 
     board: str = "n150"
@@ -33,6 +35,8 @@ class CompileOptions:
     batch_size: int = 1
     max_text_tokens: int | None = None
     max_decoder_steps: int | None = None
+    enable: Sequence[str] = ()
+    disable: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _one_of("board", self.board, BOARDS)
@@ -47,6 +51,8 @@ class CompileOptions:
         for name in ("max_text_tokens", "max_decoder_steps"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
+        for name in ("enable", "disable"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
 
     @property
     def dtype(self) -> DType:
@@ -57,6 +63,12 @@ class CompileOptions:
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise InvalidArgument(f"{name}={value!r} is not known: choose one of {', '.join(known)}")
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise InvalidArgument(f"{name}={value!r}: names of passes are expected, as in {name}=('fold-scale',)")
+    return tuple(dict.fromkeys(value))
 
 
 def _positive(name: str, value: object) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
+from compiler.boards import BOARDS, DISPATCH, Board
 from compiler.components import INVARIANT
-from compiler.errors import InvalidGraph
+from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.graph import Graph
+from compiler.options import CompileOptions
 from compiler.types import DType
 from compiler.verify import Stage, verify
 from passes.add_to_table import AddToTable
-from passes.base import FOLDED, Pass, Property
+from passes.base import CANONICAL, FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
 from passes.carry_row import CarryRow
@@ -37,8 +39,11 @@ from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
+from passes.shard_norms import ShardNorms
+from passes.shard_weights import ShardWeights
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
+from passes.width_shards import Grid
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -65,18 +70,45 @@ ATEN_PASSES: tuple[Pass, ...] = (
     AddToTable(INVARIANT),  # the speaker joins the positions' table, outside the loop
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
-TTNN_PASSES: tuple[Pass, ...] = (
-    CancelPermutes(),  # convolutions hand on channels as the device wants them
-    FuseBias(),  # a position's row comes in as a bias
-    FuseActivation(),  # one device program instead of two
-    FuseResidual(),  # a norm adds its residual itself
-    SplitHeads(),  # queries, keys and values from one product
-    ConcatHeads(),  # attention lays its heads side by side itself
-    MaskByIndex(),  # padding is masked once for all of the encoder's layers
-    EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
-    ShardConvolutions(),  # what passes between convolutions stays where they leave it
-    PlaceInL1(),  # and what passes between other ops stays on the chip where it fits
-)
+
+
+WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
+    "bfloat16": (),
+    "bfloat8_b": (NarrowWeights(edges=True),),
+    "mixed": (NarrowWeights(),),
+}
+"""What stores the matrices of products in fewer bits, by the option ``weights``."""
+
+
+def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
+    """The passes on TTNN graphs, with the cores and the memory of a board. ``weights`` is one of ``WEIGHT_PASSES``."""
+    room = {"cores": int(board.cores.value), "l1_bytes": int(board.l1.value)}
+    grid = Grid(board.columns, board.rows)
+    return (
+        CancelPermutes(),  # convolutions hand on channels as the device wants them
+        FuseBias(),  # a position's row comes in as a bias
+        FuseActivation(),  # one device program instead of two
+        FuseResidual(),  # a norm adds its residual itself
+        SplitHeads(),  # queries, keys and values from one product
+        ConcatHeads(),  # attention lays its heads side by side itself
+        MaskByIndex(),  # padding is masked once for all of the encoder's layers
+        EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
+        *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
+        ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
+        ShardNorms(grid),  # optional: a row is normalized on many cores
+        ShardWeights(grid, *_dram(board)),  # optional: each bank of DRAM is read from beside it
+        PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
+    )
+
+
+def _dram(board: Board) -> tuple[int, float, tuple[tuple[int, float], ...], float]:
+    """Banks, what is read of them in turn and each by its readers, in bytes a second, and the seconds of a program."""
+    by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
+    return int(board.banks.value), board.dram.value, by_readers, DISPATCH.value / board.clock.value
+
+
+OPTIONAL: frozenset[str] = frozenset({"shard-norms", "shard-weights"})
+"""Names of passes that run only where ``CompileOptions.enable`` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,40 +149,70 @@ def run_passes(graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Rec
     return graph
 
 
-def check_order(passes: Sequence[Pass]) -> None:
-    """Raise ``InvalidGraph`` where a pass requires what no pass before it ensures."""
+LOWERABLE = (CANONICAL, FOLDED)
+"""What lowering asks of a graph."""
+
+
+def check_order(passes: Sequence[Pass], wanted: Sequence[Property] = ()) -> None:
+    """Raise ``InvalidGraph`` where a pass requires what no pass before it ensures, or none ensures what is wanted."""
     ensured: set[Property] = set()
     for step in passes:
         missing = [p.name for p in step.requires if p not in ensured]
         if missing:
             raise InvalidGraph(f"pass {step.name} requires {', '.join(missing)}, which no pass before it ensures")
         ensured.update(step.ensures)
+    if missing := [p.name for p in wanted if p not in ensured]:
+        raise InvalidGraph(f"lowering requires {', '.join(missing)}, which no pass ensures")
 
 
-WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
-    "bfloat16": (),
-    "bfloat8_b": (NarrowWeights(edges=True),),
-    "mixed": (NarrowWeights(),),
-}
-"""What follows the passes on TTNN graphs, by the option ``weights``."""
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The passes of one plan: on ATen graphs, and on the TTNN graphs that these are lowered to."""
 
+    aten: tuple[Pass, ...] = ATEN_PASSES
+    ttnn: tuple[Pass, ...] = tuple(step for step in ttnn_passes(BOARDS["n150"]) if step.name not in OPTIONAL)
 
-def lower(
-    graph: Graph,
-    dtype: DType,
-    recorder: Recorder | None = None,
-    tables: Collection[str] = frozenset(),
-    weights: str = "bfloat16",
-) -> Graph:
-    """From an ATen graph with its passes run to a TTNN graph with its passes run. Raises ``UnsupportedOperation``.
+    @classmethod
+    def of(cls, options: CompileOptions) -> Pipeline:
+        """What runs under these options.
 
-    ``tables`` names the outputs that another graph looks rows up in; ``weights`` is one of ``WEIGHT_PASSES``.
-    """
-    recorder = recorder or Recorder()
-    _check(graph, (FOLDED,), "the ATen passes")
-    lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
-    verify(lowered, Stage.TTNN, after="lower")
-    return run_passes(lowered, (*TTNN_PASSES, *WEIGHT_PASSES[weights]), Stage.TTNN, recorder)
+        Raises ``InvalidArgument`` for the name of a pass that is not known, or that others cannot do without.
+        """
+        board = BOARDS[options.board]
+        known = {step.name for step in (*ATEN_PASSES, *ttnn_passes(board))}
+        for what, asked, named in (
+            ("enable", options.enable, OPTIONAL),
+            ("disable", options.disable, known - OPTIONAL),
+        ):
+            if unknown := [name for name in asked if name not in named]:
+                names = ", ".join(sorted(named)) or "none"
+                raise InvalidArgument(f"{what}={', '.join(unknown)}: no pass that can be. These can: {names}")
+        left_out = {*options.disable, *(OPTIONAL - set(options.enable))}
+        both = ATEN_PASSES, ttnn_passes(board, options.weights)
+        aten, ttnn = (tuple(step for step in passes if step.name not in left_out) for passes in both)
+        try:
+            check_order(aten, LOWERABLE)
+            check_order(ttnn)
+        except InvalidGraph as error:
+            raise InvalidArgument(f"disable={', '.join(options.disable)}: {error}") from None
+        return cls(aten, ttnn)
+
+    def optimize(self, graph: Graph, recorder: Recorder | None = None) -> Graph:
+        """An imported graph after the ATen passes."""
+        return run_passes(graph, self.aten, Stage.ATEN, recorder)
+
+    def lower(
+        self, graph: Graph, dtype: DType, recorder: Recorder | None = None, tables: Collection[str] = frozenset()
+    ) -> Graph:
+        """From an ATen graph with its passes run to a TTNN graph with its passes run.
+
+        ``tables`` names the outputs that another graph looks rows up in. Raises ``UnsupportedOperation``.
+        """
+        recorder = recorder or Recorder()
+        _check(graph, LOWERABLE, "the ATen passes")
+        lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
+        verify(lowered, Stage.TTNN, after="lower")
+        return run_passes(lowered, self.ttnn, Stage.TTNN, recorder)
 
 
 def _check(graph: Graph, properties: Sequence[Property], after: str) -> None:
@@ -158,7 +220,3 @@ def _check(graph: Graph, properties: Sequence[Property], after: str) -> None:
         violations = list(promised.violations(graph))
         if violations:
             raise InvalidGraph(f"graph {graph.name!r} is not {promised.name} after {after}: {'; '.join(violations)}")
-
-
-check_order(ATEN_PASSES)
-check_order(TTNN_PASSES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from compiler import checkpoint, components, decoding
+from compiler.boards import BOARDS
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
@@ -21,7 +22,7 @@ from compiler.executor import Executable
 from compiler.graph import Graph
 from compiler.importer import import_program
 from compiler.options import CompileOptions
-from compiler.pipeline import ATEN_PASSES, Recorder, lower, run_passes
+from compiler.pipeline import Pipeline, Recorder
 from compiler.request import Loop, Request
 from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
@@ -84,13 +85,28 @@ class CompiledSpeechT5:
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
         self.options = options
+        self._pipeline = Pipeline.of(options)
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         self._model = _prepared(model) if owned else _snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
         self._traced = lru_cache(maxsize=None)(self._trace)
+        self._optimized = lru_cache(maxsize=None)(self._optimize)
         self._compiled = lru_cache(maxsize=None)(self._compile)
+
+    def for_board(self, board: str) -> CompiledSpeechT5:
+        """The same model compiled for another board. What does not depend on the board is shared with this one.
+
+        Raises ``InvalidArgument`` for an unknown board.
+        """
+        if board == self.options.board:
+            return self
+        other = copy.copy(self)
+        other.options = replace(self.options, board=board)
+        other._pipeline = Pipeline.of(other.options)
+        other._compiled = lru_cache(maxsize=None)(other._compile)
+        return other
 
     @property
     def encoder(self) -> Executable:
@@ -205,9 +221,8 @@ class CompiledSpeechT5:
         make, options = _TRACED[name]
         return trace(make(self._model, self.options.batch_size, **options))
 
-    def _compile(self, name: str, text: int, steps: int) -> tuple[Executable, Recorder]:
+    def _optimize(self, component: str, text: int, steps: int) -> tuple[Graph, Recorder]:
         recorder = Recorder()
-        component, half = _HALVES.get(name, (name, None))
         lengths = {
             "text": text,
             "steps": steps or self.limits.step_buckets[0],
@@ -216,7 +231,12 @@ class CompiledSpeechT5:
         traced = self._traced(component)
         graph = recorder.timed("import", lambda: import_program(traced, lengths))
         verify(graph, Stage.ATEN, after="import")
-        graph = run_passes(graph, ATEN_PASSES, Stage.ATEN, recorder)
+        return self._pipeline.optimize(graph, recorder), recorder
+
+    def _compile(self, name: str, text: int, steps: int) -> tuple[Executable, Recorder]:
+        component, half = _HALVES.get(name, (name, None))
+        graph, shared = self._optimized(component, text, steps)
+        recorder = Recorder(list(shared.records))
         halves: list[Graph] = []
         if half is not None:
 
@@ -227,8 +247,8 @@ class CompiledSpeechT5:
             graph = recorder.timed("hoist-invariants", hoisted)
         # What the step looks rows up in is handed to it row after row.
         tables = table_inputs(halves[1]) if halves else frozenset()
-        lowered = lower(graph, self.options.dtype, recorder, tables, self.options.weights)
-        return Executable(lowered, self._weights), recorder
+        lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
+        return Executable(lowered, self._weights, int(BOARDS[self.options.board].cores.value)), recorder
 
 
 def _snapshot(model: Any) -> Any:

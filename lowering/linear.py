@@ -14,7 +14,7 @@ from compiler.graph import Node, Value
 from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.shape import expand
-from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
+from lowering.table import HIFI4, Numerics, matmul_flops, tiles, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
@@ -44,6 +44,14 @@ def _linear_programs(node: Node) -> int:
 def is_configured(node: Node) -> bool:
     """Whether a linear reads or writes shards by width, which says on which cores it runs, and how."""
     return node["input_tensor_a"].type.by_width or node.result.type.by_width
+
+
+def _linear_cores(node: Node) -> int:
+    """The readers of weights over the banks of DRAM compute, too; else the cores to which the result's tiles go."""
+    weight, result = node["input_tensor_b"].type, node.result.type
+    if weight.shards is not None:
+        return weight.shards * int(str(node.attribute("readers", 1)))
+    return result.shards if result.shards is not None else tiles(node)
 
 
 def _linear_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
@@ -77,6 +85,7 @@ def _linear_by_width(operands: Mapping[str, TensorType], result: TensorType) -> 
     matrix=True,
     blocks=("input_tensor_b",),
     by_width=_linear_by_width,
+    cores=_linear_cores,
 )
 def linear(
     _: Numerics,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout, Memory, TensorType
+from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
@@ -31,12 +31,19 @@ def _norm_by_width(operands: Mapping[str, TensorType], result: TensorType) -> It
         yield "its weight or its bias is sharded"
 
 
+def _norm_cores(node: Node) -> int:
+    """A core takes its shard, or else whole rows of tiles."""
+    type = node.result.type
+    return type.shards if type.shards is not None else type.padded_rows // TILE
+
+
 @ttnn_op(
     "ttnn.layer_norm",
     rounding="the result; the sum with a residual, mean, variance and scaling are float32",
     left_out="the approximation of the reciprocal square root; the order of summation over tiles",
     flops=lambda _, results: 8 * results[0].elements,
     by_width=_norm_by_width,
+    cores=_norm_cores,
 )
 def layer_norm(
     _: Numerics,

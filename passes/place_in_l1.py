@@ -15,11 +15,6 @@ from lowering.shape import is_view
 from lowering.table import DEVICE_GRID, TtnnOp, infer
 from passes.base import Property
 from passes.rewrite import Match, Rejected
-from passes.shard_convolutions import CORES, L1_BYTES
-
-RESERVE = L1_BYTES // 2
-"""Bytes of a core's L1 that are left to the circular buffers of whatever program runs; a convolution's are counted by
-``l1_bytes``. ``check`` prints what a core has in use at most, tensors and buffers together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +30,8 @@ class PlaceInL1:
 
     A result and its views, which share its memory, live from the node that computes it to the last that reads one of
     them. Nodes are asked in order. A node's results go to L1 where, at each node of their life, what is in L1 already
-    and they fit into a core beside the reserve: ``l1_bytes`` less the half that is left to programs, or less what a
-    convolution takes. An early result that fits is not taken out again for a later one.
+    and they fit into a core beside what is left to programs: ``reserve`` of its ``l1_bytes``, by default the half, or
+    what a convolution takes. An early result that fits is not taken out again for a later one.
 
     Cases: results go to L1 (1), and views of them (2); a node that reads from there and writes to DRAM says so, as
     some ops would follow their operands (3); a linear with data in L1 names its cores, as ttnn would add its bias by a
@@ -46,9 +41,9 @@ class PlaceInL1:
     Outputs are in DRAM, and convolutions write shards or to DRAM.
     """
 
-    cores: int = CORES
-    l1_bytes: int = L1_BYTES
-    reserve: int = RESERVE
+    cores: int
+    l1_bytes: int
+    reserve: int | None = None
 
     name: ClassVar[str] = "place-in-l1"
     requires: ClassVar[tuple[Property, ...]] = ()
@@ -119,7 +114,7 @@ class PlaceInL1:
     def _room(self, node: Node) -> int:
         """Bytes of a core's L1 for tensors while a node runs."""
         buffers = l1_bytes(node, self.cores) if node.op is conv1d else 0
-        return self.l1_bytes - max(buffers, self.reserve)
+        return self.l1_bytes - max(buffers, self.l1_bytes // 2 if self.reserve is None else self.reserve)
 
 
 def _is_free(node: Node) -> bool:

@@ -15,12 +15,6 @@ from lowering.table import TtnnOp, emit
 from passes.base import Property, without_dead_nodes
 from passes.rewrite import Match, Rejected
 
-CORES = 56
-"""Cores to deal rows out to: the smallest grid of a board, n300's when it dispatches from worker cores, has 8 x 7. On
-others a core gets as many rows or fewer, so the plan is the same for all."""
-L1_BYTES = 1_499_136 - 105_920
-"""L1 of a Wormhole core, as ttnn 0.81.1 gives it when it refuses a program, less what lies below a program's buffers:
-the end that it gives for them, less their sizes. Blackhole has more."""
 SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED.value, Memory.DRAM.value
 BLOCKED: Mapping[str, Attribute] = {"act_block_h_override": TILE, "reallocate_halo_output": False}
 """One tile row at a time, for which ``l1_bytes`` holds, and no program that only moves the halo."""
@@ -44,8 +38,12 @@ class ShardConvolutions:
     sharded by an op of its own (2); results that nothing but elementwise ops and convolutions read stay sharded (3);
     other results are gathered by the convolution (4).
     Refuses groups; a result of another length than its input, whose shards would not be those of its input; sequences
-    in a batch that do not fill whole tiles, where a reshape would move data; more L1 than a core has.
+    in a batch that do not fill whole tiles, where a reshape would move data; more L1 than a core has. Rows are dealt
+    out to ``cores``, in each of which programs and tensors share ``l1_bytes``.
     """
+
+    cores: int
+    l1_bytes: int
 
     name: ClassVar[str] = "shard-convolutions"
     requires: ClassVar[tuple[Property, ...]] = ()
@@ -62,8 +60,8 @@ class ShardConvolutions:
             return Rejected("its result has another length than its input")
         if batch > 1 and length % TILE:
             return Rejected(f"sequences of {length} do not fill whole tiles")
-        if (needed := l1_bytes(node, CORES)) > L1_BYTES:
-            return Rejected(f"it needs {needed} bytes of L1 in a core, and there are {L1_BYTES}")
+        if (needed := l1_bytes(node, self.cores)) > self.l1_bytes:
+            return Rejected(f"it needs {needed} bytes of L1 in a core, and there are {self.l1_bytes}")
         return Match((node,))
 
     def run(self, graph: Graph) -> Graph:

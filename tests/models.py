@@ -9,6 +9,12 @@ from __future__ import annotations
 import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
+from compiler.boards import BOARDS
+
+CORES = min(int(board.cores.value) for board in BOARDS.values())
+L1_BYTES = min(int(board.l1.value) for board in BOARDS.values())
+"""The least of each number among the boards: what is planned for it runs on all."""
+
 
 def lively(
     config: SpeechT5Config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from compiler.cli.app import app
 from compiler.cli.options import (
     BatchOption,
     BoardOption,
+    DisableOption,
+    EnableOption,
     ModelOption,
     PrecisionOption,
     StepsOption,
@@ -28,13 +31,23 @@ def compile_(
     weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
+    enable: EnableOption = None,
+    disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Compile all graphs; show their sizes and what the time went into."""
     with refusals():
-        compiled = compiled_model(model, precision, board, batch_size, weights=weights)
+        compiled = compiled_model(
+            model,
+            precision=precision,
+            weights=weights,
+            board=board,
+            batch_size=batch_size,
+            enable=enable,
+            disable=disable,
+        )
         from compiler import report  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
@@ -42,8 +55,7 @@ def compile_(
             measured = report.reports(compiled, text=text, steps=steps)
         sizes = report.lengths(compiled, text=text, steps=steps)
         if as_json:
-            options = {"precision": precision, "weights": weights, "board": board, "batch_size": batch_size}
-            typer.echo(json.dumps({**options, **sizes, "graphs": report.as_dicts(measured)}, indent=2))
+            typer.echo(json.dumps({**asdict(compiled.options), **sizes, "graphs": report.as_dicts(measured)}, indent=2))
         else:
             tables(report.graph_table(measured, sizes), report.time_table(measured))
 
@@ -68,12 +80,22 @@ def inspect(
     weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
+    enable: EnableOption = None,
+    disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
 ) -> None:
     """Print GRAPH as text at any stage of its compilation."""
     with refusals():
-        compiled = compiled_model(model, precision, board, batch_size, weights=weights)
+        compiled = compiled_model(
+            model,
+            precision=precision,
+            weights=weights,
+            board=board,
+            batch_size=batch_size,
+            enable=enable,
+            disable=disable,
+        )
         from compiler import printer, report  # noqa: PLC0415
 
         with quiet():

@@ -22,25 +22,25 @@ WeightsOption = Annotated[
     str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: matrices of a bfloat16 plan.")
 ]
 BoardOption = Annotated[
-    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: one plan serves all of them.")
+    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: whose cores and memory to plan for.")
 ]
 BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
 TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
 StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]
+EnableOption = Annotated[
+    list[str] | None, typer.Option(metavar="PASS", help="Run this optional pass, too; may be repeated.")
+]
+DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
 
 
-def compiled_model(
-    model: str | None,
-    precision: str,
-    board: str,
-    batch_size: int,
-    full_size: bool = False,
-    weights: str = "bfloat16",
-) -> CompiledSpeechT5:
-    """A model of which no graph is compiled yet; of full size, one whose weights nobody trained."""
+def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) -> CompiledSpeechT5:
+    """A model of which no graph is compiled yet; of full size, one whose weights nobody trained.
+
+    ``chosen`` are fields of ``CompileOptions``, ``None`` where nothing was asked for.
+    """
     from compiler.options import CompileOptions  # noqa: PLC0415
 
-    options = CompileOptions(precision=precision, weights=weights, board=board, batch_size=batch_size)
+    options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
     from compiler import CompiledSpeechT5, checkpoint  # noqa: PLC0415
 
     with quiet(), progress_bar() as stage:

@@ -12,6 +12,8 @@ from compiler.cli.app import app
 from compiler.cli.options import (
     BatchOption,
     BoardOption,
+    DisableOption,
+    EnableOption,
     ModelOption,
     PrecisionOption,
     StepsOption,
@@ -37,6 +39,8 @@ def check(
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
     batch_size: BatchOption = 1,
+    enable: EnableOption = None,
+    disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
     device: Annotated[
@@ -56,14 +60,23 @@ def check(
             raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
-        asked = (model, board, precision, weights, batch_size, text, steps, device)
-        if budgets and asked != (None, None, "bfloat16", "bfloat16", 1, 1, 1, False):
+        asked = (model, board, precision, weights, batch_size, enable, disable, text, steps, device)
+        if budgets and asked != (None, None, "bfloat16", "bfloat16", 1, None, None, 1, 1, False):
             raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
     if budgets:
         _check_budgets(as_json)
         return
     with refusals():
-        compiled = compiled_model(model, precision, BOARDS[0], batch_size, full_size, weights)
+        compiled = compiled_model(
+            model,
+            full_size,
+            precision=precision,
+            weights=weights,
+            board=(board or BOARDS)[0],
+            batch_size=batch_size,
+            enable=enable,
+            disable=disable,
+        )
         from compiler import checking  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
@@ -114,13 +127,23 @@ def cost(
     weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
+    enable: EnableOption = None,
+    disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
     with refusals():
-        compiled = compiled_model(model, precision, board, batch_size, weights=weights)
+        compiled = compiled_model(
+            model,
+            precision=precision,
+            weights=weights,
+            board=board,
+            batch_size=batch_size,
+            enable=enable,
+            disable=disable,
+        )
         from compiler import cost_report, report  # noqa: PLC0415
         from compiler.boards import BOARDS  # noqa: PLC0415
         from compiler.speecht5 import GRAPHS  # noqa: PLC0415

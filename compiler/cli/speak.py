@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compiler.cli.app import app
-from compiler.cli.options import BoardOption, ModelOption, WeightsOption
+from compiler.cli.options import BoardOption, DisableOption, EnableOption, ModelOption, WeightsOption
 from compiler.errors import InvalidArgument
 from compiler.terminal import progress_bar, quiet, refusals
 
@@ -44,6 +45,8 @@ def speak(
     ] = None,
     weights: WeightsOption = "bfloat16",
     board: BoardOption = "n150",
+    enable: EnableOption = None,
+    disable: DisableOption = None,
     device: Annotated[
         bool, typer.Option("--device", help="Run on the card or simulator that ttnn finds, not on the CPU.")
     ] = False,
@@ -61,7 +64,9 @@ def speak(
         if device and precision == "float32":
             raise InvalidArgument("--device takes no --precision float32: ttnn refuses it in attention and caches")
         precision = precision or ("bfloat16" if device else "float32")
-        CompileOptions(precision=precision, weights=weights, board=board)
+        options = CompileOptions(
+            precision=precision, weights=weights, board=board, enable=enable or (), disable=disable or ()
+        )
         from compiler import checkpoint, speaking  # noqa: PLC0415
         from compiler.device import session  # noqa: PLC0415
 
@@ -75,7 +80,7 @@ def speak(
                 stage("looking for a device")
                 session.probe()
             stage("compiling")
-            compiled = compile_speecht5(voice.model, precision=precision, weights=weights, board=board)
+            compiled = compile_speecht5(voice.model, **asdict(options))
             with _device() if device else nullcontext() as executor:
                 speech = speaking.speak(
                     voice,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import ttnn
 
+from compiler.boards import BOARDS
 from compiler.constants import Expression
 from compiler.device import tensors
 from compiler.device.calls import Call, prepare
@@ -87,6 +88,7 @@ class TtnnExecutor:
         known = self._programs.get(id(executable))
         if known is None:
             _check_precision(executable)
+            _check_cores(executable, self.device.compute_with_storage_grid_size())
             constants = tuple(self._placed(executable, index) for index in range(len(executable.graph.constants)))
             calls = tuple(prepare(node, self.device) for node in executable.graph.nodes)
             known = self._programs[id(executable)] = _Program(executable, constants, calls)
@@ -98,6 +100,17 @@ class TtnnExecutor:
         if key not in self._weights:
             self._weights[key] = self.load(executable.weight(constant), constant.value.type)
         return self._weights[key]
+
+
+def _check_cores(executable: Executable, grid: Any) -> None:
+    if executable.cores > grid.x * grid.y:
+        fitting = [board.name for board in BOARDS.values() if board.cores.value <= grid.x * grid.y]
+        raise InvalidArgument(
+            f"the graph {executable.name} was compiled for a board of {executable.cores} cores, and this device has "
+            f"{grid.x * grid.y} ({grid.x}x{grid.y}): compile with board={fitting[-1]!r}"
+            if fitting
+            else f"this device has {grid.x * grid.y} cores, fewer than any board that plans are made for"
+        )
 
 
 def _check_precision(executable: Executable) -> None:

@@ -106,7 +106,7 @@ def test_what_is_wrong_is_said_and_the_status_is_one(
     line = result.stderr.splitlines()[0]
     assert re.fullmatch(
         r"n150, encoder: ttnn\.add\(input_tensor_a=bf16\[1,128,20\] tile l1, .*\), "
-        r"from \(root\) \(components\.py:\d+\): "
+        r"from \(root\) \(components/encoder\.py:\d+\): "
         r"shape: \[1, 8, 20\] was inferred, ttnn made \[1, 128, 20\]; padded shape: .*",
         line,
     )
@@ -129,7 +129,7 @@ def test_help_names_the_options(run: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--board", "n151"], "boards=n151: choose from n150, n300, p150, p100"),
+        (["--board", "n151"], "board='n151' is not known: choose one of n150, n300, p150, p100"),
         (["--precision", "float32"], "precision='float32' runs on the reference executor only, as ttnn refuses it"),
         (["--precision", "int8"], "precision='int8' is not known"),
         (["--full-size", "--model", "x"], "--full-size takes no --model: it checks transformers' default"),

@@ -53,7 +53,7 @@ def test_a_linear_computes_whole_tiles_and_reads_its_weight() -> None:
     asked = work(linear())
     assert (asked.flops, asked.padded_flops) == (2 * 1 * 64 * 96, 2 * 32 * 64 * 96)
     assert (asked.read, asked.written) == ((2 + 6) * TILE_BYTES, 3 * TILE_BYTES)
-    assert (asked.programs, asked.tiles) == (1, 3)
+    assert (asked.programs, asked.cores) == (1, 3)
     assert asked.per_cycle == 1024, "four passes over the mantissas"
     assert work(linear(33)).padded_flops == 2 * asked.padded_flops
 
@@ -123,8 +123,19 @@ def test_what_dispatches_nothing_moves_nothing() -> None:
     assert (asked.read, asked.written) == (0, 0) and time_of(asked, BOARDS["n150"]).seconds == 0
 
 
-ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 1e6)))
-"""Ten cores at 1 MHz, 1 GB/s: a gap of 4,000 cycles is 4 ms."""
+ROUND = Board(
+    "round",
+    chips=1,
+    columns=5,
+    rows=2,
+    cores=Number(10, "cores", ""),
+    clock=Number(1e6, "cycles/s", ""),
+    dram=Number(1e9, "bytes/s", ""),
+    dram_sharded={1: Number(2e9, "bytes/s", ""), 2: Number(4e9, "bytes/s", "")},
+    banks=Number(4, "banks", ""),
+    l1=Number(1e6, "bytes", ""),
+)
+"""Ten cores at 1 MHz, 1 GB/s, twice that from shards: a gap of 4,000 cycles is 4 ms."""
 
 
 @pytest.mark.parametrize(
@@ -133,9 +144,11 @@ ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 1e
         (Work(1, 0, 8_000_000, 100.0, 20, 1000, 0), Time(8e-3, 1e-6, 4e-3, 12e-3)),
         (Work(1, 0, 8_000_000, 100.0, 5, 1000, 0), Time(16e-3, 1e-6, 4e-3, 20e-3)),
         (Work(1, 0, 100, 100.0, 20, 4_000_000, 1_000_000), Time(1e-7, 5e-3, 4e-3, 9e-3)),
+        (Work(1, 0, 100, 100.0, 20, 12_000_000, 0, 10_000_000, 1), Time(1e-7, 7e-3, 4e-3, 11e-3)),
+        (Work(1, 0, 100, 100.0, 20, 12_000_000, 0, 10_000_000, 2), Time(1e-7, 4.5e-3, 4e-3, 8.5e-3)),
         (Work(2, 0, 0, 100.0, 20, 0, 0), Time(0.0, 0.0, 8e-3, 8e-3)),
     ],
-    ids=["compute", "compute on fewer cores", "DRAM", "dispatch"],
+    ids=["compute", "compute on fewer cores", "DRAM", "DRAM in shards", "DRAM by two readers a bank", "dispatch"],
 )
 def test_time_of_a_node(asked: Work, want: Time, request: pytest.FixtureRequest) -> None:
     time = time_of(asked, ROUND)

@@ -14,14 +14,14 @@ from compiler.aten import ops
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
 from compiler.executor import Executable
-from compiler.pipeline import ATEN_PASSES, lower, run_passes
+from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
 from compiler.types import DType
 from compiler.verify import Stage
 from tests.passes.interpret import Case, Sketch
 
 
 def compiled(case: Case, dtype: DType = DType.FLOAT32) -> Executable:
-    graph = lower(run_passes(case.graph, ATEN_PASSES, Stage.ATEN), dtype)
+    graph = Pipeline().lower(run_passes(case.graph, ATEN_PASSES, Stage.ATEN), dtype)
     return Executable(graph, Weights(case.parameters))
 
 

@@ -10,7 +10,7 @@ import pytest
 from compiler.aten import ops
 from compiler.errors import InvalidGraph
 from compiler.graph import Graph
-from compiler.pipeline import ATEN_PASSES, TTNN_PASSES, Recorder, check_order, lower, run_passes
+from compiler.pipeline import ATEN_PASSES, Pipeline, Recorder, check_order, run_passes
 from compiler.types import DType
 from compiler.verify import Stage
 from passes.base import CANONICAL, FOLDED, Property
@@ -52,7 +52,7 @@ def reversed_nodes(graph: Graph) -> Graph:
 
 def test_the_pipeline_s_own_order_holds() -> None:
     check_order(ATEN_PASSES)
-    check_order(TTNN_PASSES)
+    check_order(Pipeline().ttnn)
 
 
 def test_a_pass_that_requires_what_none_before_it_ensures() -> None:
@@ -101,7 +101,7 @@ def test_lowering_needs_constants_folded() -> None:
     s = Sketch()
     unfolded = s.case(s.op(ops.add.Tensor, s.input("x", 3), s.op(ops.relu.default, s.weight("w", 3)))).graph
     with pytest.raises(InvalidGraph) as error:
-        lower(unfolded, DType.FLOAT32)
+        Pipeline().lower(unfolded, DType.FLOAT32)
     assert str(error.value) == (
         "graph 'sketch' is not constants folded after the ATen passes: aten.relu.default reads constants only"
     )
@@ -110,5 +110,5 @@ def test_lowering_needs_constants_folded() -> None:
 def test_lowering_leaves_a_record_for_itself_and_each_of_its_passes() -> None:
     recorder = Recorder()
     s = Sketch()
-    lower(s.case(s.op(ops.relu.default, s.input("x", 1, 3))).graph, DType.FLOAT32, recorder)
-    assert [r.stage for r in recorder.records] == ["lower", *(step.name for step in TTNN_PASSES)]
+    Pipeline().lower(s.case(s.op(ops.relu.default, s.input("x", 1, 3))).graph, DType.FLOAT32, recorder)
+    assert [r.stage for r in recorder.records] == ["lower", *(step.name for step in Pipeline().ttnn)]

@@ -10,7 +10,7 @@ import torch
 from compiler.aten import emit, ops
 from compiler.constants import Computed, Literal, Parameter
 from compiler.graph import Builder, Graph, Origin, Port, Value
-from compiler.pipeline import ATEN_PASSES, lower, run_passes
+from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
 from compiler.printer import show, summary, to_text
 from compiler.types import DType, TensorType
 from compiler.verify import Stage
@@ -45,7 +45,7 @@ def test_golden_after_lowering(golden: Callable[[str, str], None]) -> None:
     x = s.input("x", 1, 4, 32)
     dense = s.op(ops.linear.default, x, s.weight("weight", 32, 32), s.weight("bias", 32), module="dense")
     graph = s.case(s.op(ops.gelu.default, s.op(ops.mul.Tensor, dense, 0.125), module="activation")).graph
-    golden("printer_ttnn", to_text(lower(run_passes(graph, ATEN_PASSES, Stage.ATEN), DType.BFLOAT16)))
+    golden("printer_ttnn", to_text(Pipeline().lower(run_passes(graph, ATEN_PASSES, Stage.ATEN), DType.BFLOAT16)))
 
 
 def test_the_same_graph_gives_the_same_text() -> None:

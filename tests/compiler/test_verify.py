@@ -11,7 +11,7 @@ from compiler.aten import ops
 from compiler.constants import Parameter
 from compiler.errors import InvalidGraph
 from compiler.graph import Constant, Graph, Node, Port, Value
-from compiler.pipeline import lower
+from compiler.pipeline import Pipeline
 from compiler.types import DType, Layout, Memory, TensorType
 from compiler.verify import Stage, verify
 from lowering.attention import update_caches
@@ -44,7 +44,7 @@ def with_node(graph: Graph, index: int, **changes: Any) -> Graph:
 
 def test_a_good_graph_has_none() -> None:
     verify(good(), Stage.ATEN)
-    verify(lower(good(), DType.BFLOAT16), Stage.TTNN)
+    verify(Pipeline().lower(good(), DType.BFLOAT16), Stage.TTNN)
 
 
 def test_the_message_names_graph_stage_and_pass_and_shows_the_text() -> None:
@@ -118,7 +118,7 @@ def test_operands_that_the_op_does_not_take() -> None:
 
 
 def test_op_of_the_wrong_stage() -> None:
-    lowered = lower(good(), DType.FLOAT32)
+    lowered = Pipeline().lower(good(), DType.FLOAT32)
     assert faults(lowered)[0] == "ttnn.relu at model (line:1) is no op of this stage"
     assert faults(good(), Stage.TTNN)[0] == "aten.relu.default at model (line:1) is no op of this stage"
 
@@ -160,7 +160,7 @@ def written(s: Sketch) -> tuple[Value, Value]:
 def test_writing_what_nothing_reads_later_is_fine() -> None:
     s = caches()
     before = s.op(ops.relu.default, s.ports[0].value)
-    verify(lower(s.case(*written(s), before).graph, DType.FLOAT32), Stage.TTNN)
+    verify(Pipeline().lower(s.case(*written(s), before).graph, DType.FLOAT32), Stage.TTNN)
 
 
 @pytest.mark.parametrize("reader", ["node", "output"])
@@ -170,12 +170,12 @@ def test_writing_what_is_read_later(reader: str) -> None:
     key = s.ports[0].value
     late = s.op(ops.relu.default, key) if reader == "node" else key
     with pytest.raises(InvalidGraph, match=r"at model \(line:1\) writes cache_tensor1 in place, and it is read"):
-        lower(s.case(*new, late).graph, DType.FLOAT32)
+        Pipeline().lower(s.case(*new, late).graph, DType.FLOAT32)
 
 
 def test_writing_a_constant() -> None:
     s = caches()
-    graph = lower(s.case(*written(s)).graph, DType.FLOAT32)
+    graph = Pipeline().lower(s.case(*written(s)).graph, DType.FLOAT32)
     key, others = graph.inputs[0], graph.inputs[1:]
     (fault,) = faults(replace(graph, inputs=others, constants=(Constant(key.value, Parameter("w")),)), Stage.TTNN)
     assert fault == (

@@ -16,7 +16,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, SpeechT5ForTextToSpeech
 
 import compiler
-from compiler import speecht5
+from compiler import pipeline
 from compiler.aten import ops
 from compiler.components import dropout_row, frame_width
 from compiler.dropout import DropoutMasks
@@ -138,9 +138,9 @@ class ForgetsBatchNorm(FoldBatchNorm):
 def test_each_fold_is_heard(
     reference: Reference, monkeypatch: pytest.MonkeyPatch, fold: type, forgets: Callable[[], Any]
 ) -> None:
-    passes = tuple(forgets() if type(step) is fold else step for step in speecht5.ATEN_PASSES)
-    assert passes != speecht5.ATEN_PASSES
-    monkeypatch.setattr(speecht5, "ATEN_PASSES", passes)
+    passes = tuple(forgets() if type(step) is fold else step for step in pipeline.ATEN_PASSES)
+    assert passes != pipeline.ATEN_PASSES
+    monkeypatch.setattr(pipeline, "ATEN_PASSES", passes)
     compiled = compiler.compile_speecht5(reference.model, precision="float32")
     misses_both_bars(spoken(compiled, reference.ids, reference.speaker), reference)
 

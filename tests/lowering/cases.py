@@ -36,6 +36,7 @@ from passes.fuse_residual import FuseResidual
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.split_heads import SplitHeads
+from tests.models import CORES, L1_BYTES
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -418,7 +419,7 @@ CONVOLUTIONS = (
         ORDER,
         ROUNDING,
         ONE,
-        (ShardConvolutions(),),
+        (ShardConvolutions(CORES, L1_BYTES),),
     ),
 )
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from compiler.boards import BOARDS
 from compiler.components import COMPONENTS
-from compiler.pipeline import ATEN_PASSES, TTNN_PASSES, lower
+from compiler.pipeline import ATEN_PASSES, Pipeline, ttnn_passes
 from compiler.types import DType
 from compiler.verify import Stage
 from passes.base import Pass
@@ -46,7 +47,7 @@ def test_on_what_the_importer_made(components: dict[str, Case], component: str, 
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-@pytest.mark.parametrize("step", TTNN_PASSES, ids=by_name)
+@pytest.mark.parametrize("step", ttnn_passes(BOARDS["n300"]), ids=by_name)
 def test_on_what_lowering_made(components: dict[str, Case], component: str, step: Pass) -> None:
     from lowering.rules import lower as lower_only
 
@@ -63,7 +64,7 @@ def test_lowered_the_numbers_are_still_those_of_the_import(components: dict[str,
     graph = case.graph
     for step in ATEN_PASSES:
         graph = step.run(graph)
-    lowered = lower(graph, DType.FLOAT32)
+    lowered = Pipeline().lower(graph, DType.FLOAT32)
     assert [p[:2] for p in signature(lowered)] == [p[:2] for p in signature(case.graph)]
     assert_same_numbers(case.run(lowered), case.run())
 

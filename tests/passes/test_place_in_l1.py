@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from compiler.boards import BOARDS
 from compiler.components import COMPONENTS
 from compiler.errors import InvalidGraph
 from compiler.graph import Builder, Graph, Node, Origin, Port, Value
-from compiler.pipeline import ATEN_PASSES, TTNN_PASSES
+from compiler.pipeline import ATEN_PASSES, Pipeline
 from compiler.types import DType, Layout, Memory, TensorType
 from compiler.verify import Stage, verify
 from lowering.attention import attention, update_caches
@@ -34,7 +33,7 @@ from lowering.shape import reshape, to_memory_config
 from lowering.table import TtnnOp, infer_types
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
-from passes.shard_convolutions import CORES, L1_BYTES
+from tests.models import CORES, L1_BYTES
 from tests.passes.interpret import Case, changed, fused
 from tests.passes.random_graphs import deterministic
 
@@ -178,7 +177,8 @@ def assert_planned(graph: Graph, step: PlaceInL1) -> None:
         if node.op is linear and L1 in (reads["input_tensor_a"], node.result.type.memory):
             assert node.attribute("core_grid") == "device"
     for node, (interleaved, shards) in zip(graph.nodes, peaks(graph, step.cores), strict=True):
-        buffers = max(step.reserve, l1_bytes(node, step.cores) if node.op is conv1d else 0)
+        reserve = step.l1_bytes // 2 if step.reserve is None else step.reserve
+        buffers = max(reserve, l1_bytes(node, step.cores) if node.op is conv1d else 0)
         assert not interleaved or interleaved + shards <= step.l1_bytes - buffers, node
 
 
@@ -186,8 +186,8 @@ def assert_planned(graph: Graph, step: PlaceInL1) -> None:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    graph = fused(PlaceInL1(), block(), Stage.TTNN)
-    assert_planned(graph, PlaceInL1())
+    graph = fused(PlaceInL1(CORES, L1_BYTES), block(), Stage.TTNN)
+    assert_planned(graph, PlaceInL1(CORES, L1_BYTES))
     golden("place_in_l1", str(graph))
 
 
@@ -273,24 +273,24 @@ MASK = "ttnn.transformer.scaled_dot_product_attention is not known to take attn_
     ],
 )
 def test_near_misses(case: Case, reason: str) -> None:
-    step = PlaceInL1()
+    step = PlaceInL1(CORES, L1_BYTES)
     assert changed(step, case, Stage.TTNN) is case.graph
     reasons = [found for _, found in near_misses(step, case.graph)]
     assert reasons and all(found.startswith(reason) for found in reasons)
 
 
 def test_rows_of_one_node_go_together() -> None:
-    graph = changed(PlaceInL1(), rows(together=True), Stage.TTNN)
+    graph = changed(PlaceInL1(CORES, L1_BYTES), rows(together=True), Stage.TTNN)
     assert [v.type.memory for v in graph.nodes[0].results] == [L1] * 3
-    assert_planned(graph, PlaceInL1())
+    assert_planned(graph, PlaceInL1(CORES, L1_BYTES))
 
 
 def test_outputs_stay_and_nothing_is_said_of_them() -> None:
     s = Sketch()
     out = s.relu(s.input(1, 32, 32))
     case = s.case(s.view(out, 32, 32))
-    assert changed(PlaceInL1(), case, Stage.TTNN) is case.graph
-    assert near_misses(PlaceInL1(), case.graph) == []
+    assert changed(PlaceInL1(CORES, L1_BYTES), case, Stage.TTNN) is case.graph
+    assert near_misses(PlaceInL1(CORES, L1_BYTES), case.graph) == []
 
 
 # --- What verify refuses ------------------------------------------------------------------------------------
@@ -347,8 +347,8 @@ def test_the_model(components: dict[str, Case], component: str, l1_bytes: int) -
     for aten_pass in ATEN_PASSES:
         graph = aten_pass.run(graph)
     graph = lower(graph, DType.FLOAT32)
-    assert isinstance(TTNN_PASSES[-1], PlaceInL1)
-    for ttnn_pass in TTNN_PASSES[:-1]:
+    assert isinstance(Pipeline().ttnn[-1], PlaceInL1)
+    for ttnn_pass in Pipeline().ttnn[:-1]:
         graph = ttnn_pass.run(graph)
     step = PlaceInL1(cores=2 if l1_bytes < L1_BYTES else CORES, l1_bytes=l1_bytes, reserve=l1_bytes // 2)
     placed = changed(step, replace(components[component], graph=graph), Stage.TTNN)
@@ -415,7 +415,7 @@ def test_with_room_all_that_may_be_there_is_there() -> None:
     @deterministic(30)
     @given(random_graphs())
     def holds(case: Case) -> None:
-        step = PlaceInL1()
+        step = PlaceInL1(CORES, L1_BYTES)
         graph = step.run(case.graph)
         missed = {node for node, _ in near_misses(step, case.graph)}
         reasons = {reason for _, reason in near_misses(step, case.graph)}
@@ -423,9 +423,3 @@ def test_with_room_all_that_may_be_there_is_there() -> None:
         assert len(missed) <= sum(node.results[0].type.memory is DRAM for node in graph.nodes)
 
     holds()
-
-
-def test_one_plan_serves_all_boards() -> None:
-    """The smallest of each number; a board with more has room to spare."""
-    assert min(board.cores.value for board in BOARDS.values()) == CORES
-    assert min(board.l1.value for board in BOARDS.values()) >= L1_BYTES

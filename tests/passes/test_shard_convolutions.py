@@ -19,7 +19,8 @@ from lowering.shape import permute
 from lowering.table import infer_types
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import near_misses
-from passes.shard_convolutions import CORES, L1_BYTES, ShardConvolutions
+from passes.shard_convolutions import ShardConvolutions
+from tests.models import CORES, L1_BYTES
 from tests.passes.interpret import Case, Sketch, changed, fused
 
 SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED, Memory.DRAM
@@ -58,18 +59,18 @@ def memories(graph: Graph) -> list[tuple[str, Memory | None]]:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("shard_convolutions", to_text(fused(ShardConvolutions(), masked_layers(), Stage.TTNN)))
+    golden("shard_convolutions", to_text(fused(ShardConvolutions(CORES, L1_BYTES), masked_layers(), Stage.TTNN)))
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 40), (2, 64)])
 def test_all_between_a_mask_and_the_residual_is_sharded(batch: int, length: int) -> None:
-    graph = fused(ShardConvolutions(), masked_layers(batch, length), Stage.TTNN)
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), masked_layers(batch, length), Stage.TTNN)
     layer = [("multiply", SHARDED), ("conv1d", SHARDED), ("reshape", SHARDED)]
     assert memories(graph) == [*layer, *layer, ("add", DRAM)]
 
 
 def test_a_convolution_by_itself_takes_and_gives_interleaved_memory() -> None:
-    graph = fused(ShardConvolutions(), single(), Stage.TTNN)
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), single(), Stage.TTNN)
     assert memories(graph) == [("to_memory_config", SHARDED), ("conv1d", DRAM), ("reshape", DRAM)]
 
 
@@ -77,7 +78,7 @@ def test_an_elementwise_op_that_something_else_reads_stays_interleaved() -> None
     s = Sketch()
     active = s.op(ops.tanh.default, s.input("x", 1, 40, 3))
     case = lowered(s.case(s.op(ops.add.Tensor, convolution(s, active, "taps"), active)))
-    graph = fused(ShardConvolutions(), case, Stage.TTNN)
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), case, Stage.TTNN)
     assert memories(graph)[:2] == [("tanh", DRAM), ("to_memory_config", SHARDED)]
 
 
@@ -85,14 +86,14 @@ def test_a_result_under_another_shape_is_gathered() -> None:
     s = Sketch()
     made = s.op(ops.view.default, convolution(s, s.input("x", 1, 40, 4), "taps", 4), (1, 160))
     case = lowered(s.case(s.op(ops.tanh.default, made)))
-    assert ("conv1d", DRAM) in memories(fused(ShardConvolutions(), case, Stage.TTNN))
+    assert ("conv1d", DRAM) in memories(fused(ShardConvolutions(CORES, L1_BYTES), case, Stage.TTNN))
 
 
 def test_a_result_that_is_returned_or_read_by_another_op_is_gathered() -> None:
     s = Sketch()
     made = convolution(s, s.input("x", 1, 40, 3), "taps")
     dense = s.op(ops.linear.default, made, s.weight("w", 4, 3))
-    graph = fused(ShardConvolutions(), lowered(s.case(s.op(ops.tanh.default, made), dense)), Stage.TTNN)
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), lowered(s.case(s.op(ops.tanh.default, made), dense)), Stage.TTNN)
     assert ("conv1d", DRAM) in memories(graph)
     assert SHARDED not in [port.value.type.memory for port in graph.outputs]
 
@@ -106,8 +107,8 @@ MISSES = {
 
 @pytest.mark.parametrize(("reason", "case"), MISSES.items())
 def test_near_miss(reason: str, case: Case) -> None:
-    assert changed(ShardConvolutions(), case, Stage.TTNN) is case.graph
-    assert [why for _, why in near_misses(ShardConvolutions(), case.graph)] == [reason]
+    assert changed(ShardConvolutions(CORES, L1_BYTES), case, Stage.TTNN) is case.graph
+    assert [why for _, why in near_misses(ShardConvolutions(CORES, L1_BYTES), case.graph)] == [reason]
 
 
 def widest(frames: int) -> Graph:
@@ -124,9 +125,9 @@ def test_long_speech_stays_interleaved(rows: int, fits: bool) -> None:
     graph = widest(rows * CORES)
     (node,) = (node for node in graph.nodes if node.op is conv1d)
     assert (l1_bytes(node, CORES) <= L1_BYTES) is fits
-    assert (ShardConvolutions().run(graph) is not graph) is fits
+    assert (ShardConvolutions(CORES, L1_BYTES).run(graph) is not graph) is fits
     if not fits:
-        (miss,) = near_misses(ShardConvolutions(), graph)
+        (miss,) = near_misses(ShardConvolutions(CORES, L1_BYTES), graph)
         assert miss[1] == f"it needs {l1_bytes(node, CORES)} bytes of L1 in a core, and there are {L1_BYTES}"
 
 

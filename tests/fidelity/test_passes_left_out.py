@@ -1,0 +1,99 @@
+"""Each pass has a switch: without it the speech is still Hugging Face's, or the options are refused with the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import SpeechT5ForTextToSpeech
+
+import compiler
+from compiler import CompileOptions, InvalidArgument
+from compiler.boards import BOARDS
+from compiler.pipeline import ATEN_PASSES, OPTIONAL, Pipeline, ttnn_passes
+from tests.fidelity.test_generate_speech import BAR, small
+from tests.models import lively, relative_error, speaker, tokens
+
+NEEDED = {
+    "canonicalize": "pass fold-scale requires canonical, which no pass before it ensures",
+    "fold-constants": "pass gather-relative-positions requires constants folded, which no pass before it ensures",
+}
+"""Passes without which others cannot run, and what is said of them."""
+STEPS = 6
+NAMES = sorted({step.name for step in (*ATEN_PASSES, *ttnn_passes(BOARDS["n150"]))})
+CHANGES_NO_GRAPH = {"eliminate-dead-code"}
+"""What other passes leave out as well, on their way."""
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechT5ForTextToSpeech:
+    return lively(small())
+
+
+@pytest.fixture(scope="module")
+def spoken(model: SpeechT5ForTextToSpeech) -> torch.Tensor:
+    return speech(model, model)
+
+
+def speech(model: SpeechT5ForTextToSpeech, speaks: Any) -> torch.Tensor:
+    """Of a text that does not fill its bucket, in as many steps each time."""
+    text = tokens(model.config, 12, 0)
+    torch.manual_seed(3)
+    made: torch.Tensor = speaks.generate_speech(
+        text, speaker(model.config), threshold=2.0, maxlenratio=STEPS * model.config.reduction_factor / text.shape[1]
+    )
+    return made
+
+
+def graphs(compiled: compiler.CompiledSpeechT5) -> list[Any]:
+    return [compiled.graph(name).graph for name in ("encoder", "utterance", "decoder_step", "postnet")]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))
+def test_without_a_pass(model: SpeechT5ForTextToSpeech, spoken: torch.Tensor, name: str) -> None:
+    compiled = compiler.compile_speecht5(model, disable=(name,))
+    got = speech(model, compiled)
+    assert got.shape == spoken.shape
+    assert relative_error(got, spoken) <= BAR
+    stages = [record.stage for record in compiled.stages("decoder_step").records]
+    assert name not in stages
+    assert (graphs(compiled) == graphs(compiler.compile_speecht5(model))) is (name in CHANGES_NO_GRAPH)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONAL))
+def test_with_an_optional_pass(model: SpeechT5ForTextToSpeech, spoken: torch.Tensor, name: str) -> None:
+    compiled = compiler.compile_speecht5(model, enable=(name,))
+    got = speech(model, compiled)
+    assert got.shape == spoken.shape
+    assert relative_error(got, spoken) <= BAR
+    assert name in [record.stage for record in compiled.stages("decoder_step").records]
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_passes_that_others_need(name: str) -> None:
+    with pytest.raises(InvalidArgument) as error:
+        Pipeline.of(CompileOptions(disable=(name,)))
+    assert str(error.value) == f"disable={name}: {NEEDED[name]}"
+
+
+def test_all_that_can_be_left_out_at_once(model: SpeechT5ForTextToSpeech, spoken: torch.Tensor) -> None:
+    compiled = compiler.compile_speecht5(model, disable=tuple(set(NAMES) - OPTIONAL - NEEDED.keys()))
+    got = speech(model, compiled)
+    assert got.shape == spoken.shape
+    assert relative_error(got, spoken) <= BAR
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"disable": ("fold-scales",)}, "disable=fold-scales: no pass that can be. These can: add-to-table, "),
+        ({"enable": ("fold-scale",)}, "enable=fold-scale: no pass that can be. These can: "),
+        ({"disable": "fold-scale"}, "disable='fold-scale': names of passes are expected, as in disable=("),
+        ({"enable": (1,)}, "enable=(1,): names of passes are expected, as in enable=("),
+    ],
+)
+def test_refusals(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument) as error:
+        Pipeline.of(CompileOptions(**options))
+    assert str(error.value).startswith(message)
