@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
-from compiler.boards import BOARDS, DISPATCH, Board
+from compiler.boards import BOARDS, DISPATCH, MATRIX, PASSES, Board
 from compiler.components import INVARIANT
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.graph import Graph
@@ -40,7 +40,7 @@ from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
-from passes.shard_weights import ShardWeights
+from passes.shard_weights import Pace, ShardWeights
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
 from passes.width_shards import Grid
@@ -96,15 +96,17 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
         ShardNorms(grid),  # optional: a row is normalized on many cores
-        ShardWeights(grid, *_dram(board)),  # optional: each bank of DRAM is read from beside it
+        ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
     )
 
 
-def _dram(board: Board) -> tuple[int, float, tuple[tuple[int, float], ...], float]:
-    """Banks, what is read of them in turn and each by its readers, in bytes a second, and the seconds of a program."""
+def _pace(board: Board) -> Pace:
+    """What a board does in a second, its products being those of the plan's compute configuration."""
     by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
-    return int(board.banks.value), board.dram.value, by_readers, DISPATCH.value / board.clock.value
+    clock = board.clock.value
+    flops = MATRIX.value / PASSES["hifi4"] * clock
+    return Pace(int(board.banks.value), board.dram.value, by_readers, flops, DISPATCH.value / clock)
 
 
 OPTIONAL: frozenset[str] = frozenset({"shard-norms", "shard-weights"})

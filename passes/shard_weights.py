@@ -26,6 +26,22 @@ from passes.width_shards import (
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """What decides whether shards pay.
+
+    DRAM in ``banks`` is read at ``interleaved`` bytes a second where pages go round them, and at what ``sharded`` says
+    by the number of readers a bank. A core does ``flops`` a second of a product, and each program takes ``gap`` seconds
+    besides.
+    """
+
+    banks: int
+    interleaved: float
+    sharded: tuple[tuple[int, float], ...]
+    flops: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
 class ShardWeights:
     """Deal out the columns of weights to the banks of DRAM, and have each bank read by cores beside it.
 
@@ -38,12 +54,11 @@ class ShardWeights:
         x -> to_memory_config -> linear(w, b, activation="gelu") -> linear(v, c) -> to_memory_config -> layer_norm
                             \'-------------- sharded by width over cores --------------\'
 
-    A product of one tile row waits for its weights. Pages that go round the banks are read at ``interleaved`` bytes a
-    second, a shard a bank at what ``sharded`` says for each number of readers a bank, of which the columns of a shard
-    must be a multiple. Such a product reads and writes shards by width over cores.
+    A product of one tile row waits for its weights. Each bank's shard is read faster, by one core or more beside it,
+    which share its columns evenly and compute as well. Such a product reads and writes shards by width over cores.
 
     Linears that hand on results to each other are chosen together or not at all: where what they save is more than the
-    conversions around them cost, each of them a program and so ``gap`` seconds.
+    conversions around them cost, each of them a program.
 
     Cases: an input that is in shards, or that a linear or an attention can write so (1); other inputs are brought there
     (2); a result that norms and linears read stays in shards (3); others are brought back (4).
@@ -52,10 +67,7 @@ class ShardWeights:
     """
 
     grid: Grid
-    banks: int
-    interleaved: float
-    sharded: tuple[tuple[int, float], ...]
-    gap: float
+    pace: Pace
 
     name: ClassVar[str] = "shard-weights"
     requires: ClassVar[tuple[Property, ...]] = ()
@@ -82,7 +94,7 @@ class ShardWeights:
         while True:
             left = []
             for run in waiting:
-                saved, spent = sum(map(self._saved, run)), self.gap * _conversions(graph, run, kept, self.grid)
+                saved, spent = sum(map(self._saved, run)), self.pace.gap * _conversions(graph, run, kept, self.grid)
                 if saved > spent:
                     kept |= {node: self._wanted(node) for node in run}
                     found |= {node: Match((node,)) for node in run}
@@ -117,26 +129,29 @@ class ShardWeights:
         for width in (node["input_tensor_a"].type.shape[-1], node.result.type.shape[-1]):
             if width % TILE:
                 yield f"a width of {width} does not fill whole tiles"
-        if self._rate(weight.type) <= self.interleaved:
+        if self._rate(weight.type) <= self.pace.interleaved:
             columns = self._over_banks(weight.type).shard_columns // TILE
             yield f"{self._readers(weight.type)} reading {columns} tile columns a bank would be no faster than now"
 
     def _over_banks(self, type: TensorType) -> TensorType:
-        return type.with_(memory=Memory.DRAM_WIDTH_SHARDED, shards=self.banks)
+        return type.with_(memory=Memory.DRAM_WIDTH_SHARDED, shards=self.pace.banks)
 
     def _readers(self, type: TensorType) -> int:
         """How many cores read a bank: those with which it is read fastest, of those that can share its columns."""
         columns = self._over_banks(type).shard_columns // TILE
-        rates = [(rate, -readers) for readers, rate in self.sharded if columns % readers == 0]
+        rates = [(rate, -readers) for readers, rate in self.pace.sharded if columns % readers == 0]
         return -max(rates)[1]
 
     def _rate(self, type: TensorType) -> float:
-        return dict(self.sharded)[self._readers(type)]
+        return dict(self.pace.sharded)[self._readers(type)]
 
     def _saved(self, node: Node) -> float:
-        """Seconds saved on reading weights; what the last banks would hold is read as if it were there."""
-        type = node["input_tensor_b"].type
-        return type.bytes / self.interleaved - self._over_banks(type).bytes / self._rate(type)
+        """Seconds saved; what the last banks would hold is read as if it were there, as the others hold as much."""
+        weight, flops = node["input_tensor_b"].type, 2 * node["input_tensor_b"].type.elements * TILE
+        now = min(node.result.type.padded_shape[-1] // TILE, self.grid.columns * self.grid.rows)
+        then = self.pace.banks * self._readers(weight)
+        before = max(weight.bytes / self.pace.interleaved, flops / (now * self.pace.flops))
+        return before - max(self._over_banks(weight).bytes / self._rate(weight), flops / (then * self.pace.flops))
 
     def _wanted(self, node: Node) -> Sharded:
         reads = {"input_tensor_a": self.grid.shards(node["input_tensor_a"].type)}

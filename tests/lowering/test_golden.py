@@ -182,6 +182,8 @@ PLACED_BY = {
     "layout": {"layout", "conv_config"},
     "dtype": {"dtype"},
     "memory_config": {"memory_config"},
+    "shards": {"memory_config"},
+    "readers": {"program_config"},
     "act_block_h_override": {"conv_config"},
     "reallocate_halo_output": {"conv_config"},
 }
