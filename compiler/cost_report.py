@@ -106,7 +106,8 @@ def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, 
         by_readers: dict[Number, str] = {}  # where as many more read no faster, the fewest
         for readers, rate in board.dram_sharded.items():
             by_readers.setdefault(rate, f"DRAM in shards, {readers} reader{'s' * (readers > 1)} a bank")
-        named = {board.cores: "cores", board.clock: "clock", board.dram: "DRAM", **by_readers, board.banks: "DRAM banks"}
+        named = {board.cores: "cores", board.clock: "clock", board.dram: "DRAM", **by_readers}
+        named[board.banks] = "DRAM banks"
         for number, name in named.items():
             rows.append((f"{board.name} {name}{chips}", _value(number), number.source))
     return rows

@@ -112,7 +112,7 @@ class TensorType:
 
     def __post_init__(self) -> None:
         if self.by_width != (self.shards is not None):
-            raise ValueError(f"memory {self.memory} with shards={self.shards}: shards are told of memory by width alone")
+            raise ValueError(f"memory {self.memory} with shards={self.shards}: they are said where it is by width")
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> TensorType:

@@ -46,8 +46,8 @@ class TtnnOp:
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``blocks`` are operands that may be of bfloat8_b. ``by_width`` yields what speaks against operands
     and a result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how
-    many programs the device dispatches for a node, ``cores`` over how many cores it spreads at most. ``matrix``: the
-    flops are products that are summed, the matrix engine's work.
+    many programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix
+    engine's work. ``cores``: over how many cores a node's kernel spreads at most.
     """
 
     name: str
@@ -64,8 +64,8 @@ class TtnnOp:
     blocks: tuple[str, ...]
     by_width: WidthRule | None
     programs: Callable[[Node], int]
-    cores: Callable[[Node], int]
     matrix: bool
+    cores: Callable[[Node], int]
 
     def __repr__(self) -> str:
         return self.name
@@ -131,9 +131,8 @@ def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType])
 
 
 def tiles(node: Node) -> int:
-    """Tiles of a node's results: kernels deal them out to cores one by one, unless an entry says else."""
-    stored = (math.prod(value.type.padded_shape) for value in node.results)
-    return max(1, sum(elements // TILE**2 for elements in stored))
+    """As many as the results have tiles, each of which one core makes."""
+    return max(1, sum(math.prod(value.type.padded_shape) // TILE**2 for value in node.results))
 
 
 def ttnn_op(
@@ -151,8 +150,8 @@ def ttnn_op(
     blocks: tuple[str, ...] = (),
     by_width: WidthRule | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
-    cores: Callable[[Node], int] = tiles,
     matrix: bool = False,
+    cores: Callable[[Node], int] = tiles,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -178,8 +177,8 @@ def ttnn_op(
             blocks,
             by_width,
             programs,
-            cores,
             matrix,
+            cores,
         )
         return OPS[name]
 

@@ -52,7 +52,7 @@ class ShardWeights:
           ->
         %w: bf16[768,3072] tile dram_width_sharded(12)
         x -> to_memory_config -> linear(w, b, activation="gelu") -> linear(v, c) -> to_memory_config -> layer_norm
-                            \'-------------- sharded by width over cores --------------\'
+                            '-------------- sharded by width over cores --------------'
 
     A product of one tile row waits for its weights. Each bank's shard is read faster, by one core or more beside it,
     which share its columns evenly and compute as well. Such a product reads and writes shards by width over cores.

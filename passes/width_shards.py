@@ -50,6 +50,7 @@ class Sharded:
 
 
 def one_tile_row(type: TensorType) -> bool:
+    """Whether all rows of a tensor are those of one tile, padding included."""
     return type.padded_rows == TILE
 
 
@@ -156,9 +157,9 @@ class _Layout:
         return {"input_tensor_a": taken[0]} if taken else {}
 
     def _emit(self, node: Node, reads: Mapping[str, int], writes: int | None, want: Sharded | None = None) -> None:
-        given = {} if want is None else want.operands
+        given = {} if want is None else {n: self.builder.mapping.get(v, v) for n, v in want.operands.items()}
         operands = tuple(
-            self.builder.mapping.get(given[name], given[name]) if name in given else self._form(value, reads.get(name), node)
+            given[name] if name in given else self._form(value, reads.get(name), node)
             for name, value in zip(node.names, node.operands, strict=True)
         )
         if writes is None and operands == node.operands and not any(r.type.by_width for r in node.results):

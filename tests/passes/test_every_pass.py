@@ -6,6 +6,7 @@ pass ensures, a second run gives the same object, no origin is made up, and the 
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from compiler.types import DType
 from compiler.verify import Stage
 from passes.base import Pass
 from passes.canonicalize import Canonicalize
+from tests.conftest import GOLDEN
 from tests.passes.interpret import Case, assert_same_numbers, changed, has_dead_code, origins, signature
 from tests.passes.random_graphs import deterministic, random_cases
 
@@ -27,6 +29,15 @@ FUSIONS = tuple(step for step in PASSES if hasattr(step, "match"))
 
 def by_name(step: Pass) -> str:
     return step.name
+
+
+@pytest.mark.parametrize("step", (*PASSES, *ttnn_passes(BOARDS["n300"])), ids=by_name)
+def test_is_drawn_and_has_a_golden_text(step: Pass) -> None:
+    text = type(step).__doc__ or ""
+    assert "::" in text and "->" in text, "the docstring draws what was before and after"
+    assert ("Refuses" in text) is hasattr(step, "match"), "the docstring says what is refused"
+    names = {step.name.replace("-", "_"), inspect.getmodule(type(step)).__name__.removeprefix("passes.")}
+    assert any((GOLDEN / f"{name}.txt").is_file() for name in names)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

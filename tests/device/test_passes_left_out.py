@@ -1,0 +1,33 @@
+"""A plan without any one of the passes: more programs, as legal as before."""
+
+from __future__ import annotations
+
+import pytest
+from transformers import SpeechT5ForTextToSpeech
+
+from compiler import CompiledSpeechT5, CompileOptions
+from compiler.checking import drawn
+from compiler.components import SHARED
+from compiler.device.findings import Plan
+from compiler.device.session import Session
+from tests.fidelity.test_generate_speech import small
+from tests.fidelity.test_passes_left_out import NAMES, NEEDED, OPTIONAL
+from tests.models import lively
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechT5ForTextToSpeech:
+    return lively(small(encoder_layers=1, decoder_layers=1))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))
+@pytest.mark.parametrize("graph", ["encoder", "utterance", "decoder_step", "postnet"])
+def test_ttnn_takes_it(
+    session: Session, on_device: bool, model: SpeechT5ForTextToSpeech, graph: str, name: str
+) -> None:
+    compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", disable=(name,)))
+    executable = compiled.graph(graph)
+    plan = Plan.of(executable, graph, drawn(executable) if on_device else None, SHARED)
+    found = session.call("compiler.device.checks:check", plan)
+    assert found.complaints == ()
+    assert found.accepted == found.equal == found.ops > 0
