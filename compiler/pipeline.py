@@ -19,6 +19,7 @@ from passes.base import CANONICAL, FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
 from passes.carry_row import CarryRow
+from passes.choose_blocks import ChooseBlocks
 from passes.compose_linears import ComposeLinears
 from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
@@ -98,6 +99,7 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         ShardNorms(grid),  # optional: a row is normalized on many cores
         ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
+        ChooseBlocks(),  # once linears name their cores
     )
 
 

@@ -18,6 +18,8 @@ from lowering.table import HIFI4, Numerics, matmul_flops, tiles, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
+BLOCK = 8
+"""The most tile columns of its input that a linear sends to its cores at a time, as in tt-metal's own models."""
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -44,6 +46,11 @@ def _linear_programs(node: Node) -> int:
 def is_configured(node: Node) -> bool:
     """Whether a linear reads or writes shards by width, which says on which cores it runs, and how."""
     return node["input_tensor_a"].type.by_width or node.result.type.by_width
+
+
+def block_width(columns: int, most: int = BLOCK) -> int:
+    """The widest block of no more than ``most`` that divides so many tile columns."""
+    return max(width for width in range(1, most + 1) if columns % width == 0)
 
 
 def _linear_cores(node: Node) -> int:

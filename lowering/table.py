@@ -110,6 +110,7 @@ PLACEMENT = (
     "memory_config",
     "shards",
     "readers",
+    "block",
     "compute",
     "core_grid",
     "act_block_h_override",

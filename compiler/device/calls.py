@@ -17,7 +17,7 @@ from lowering.table import DEVICE_GRID, HIFI4, TtnnOp
 
 Call = Callable[[Sequence[Any]], tuple[Any, ...]]
 """Takes a node's operands as ttnn tensors, gives its results."""
-_IN_CONFIGS = ("shards", "readers")
+_IN_CONFIGS = ("shards", "readers", "block")
 """Attributes that are no arguments: the memory configuration and the program configuration are made with them."""
 _IN_PROGRAM = ("activation", "core_grid")
 """Arguments of a linear that a program configuration takes the place of."""

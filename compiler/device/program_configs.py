@@ -1,4 +1,4 @@
-"""How ttnn is to run an op whose tensors are sharded by width: which cores, and how much at a time.
+"""How ttnn is to run what it is not left to decide: on which cores, and how much at a time.
 
 All of it follows from the shapes, the shards and the device's grid of cores.
 """
@@ -11,21 +11,18 @@ import ttnn
 
 from compiler.graph import Node
 from compiler.types import TILE, Memory, TensorType
-from lowering.linear import is_configured, linear
+from lowering.linear import BLOCK, block_width, is_configured, linear
 from lowering.normalization import layer_norm
 
 DESTINATION = 4
 """Tiles of float32 that a core accumulates at a time, on Wormhole and Blackhole alike."""
-BLOCK = 8
-"""The most tile columns of the input that a linear multicasts at a time, as in tt-metal's own models. Fewer are sent
-one after the other, each waiting for the one before (github.com/tenstorrent/tt-metal/issues/55443)."""
 
 
 def program_config(node: Node, device: Any) -> Any:
     """The program configuration of a node; ``None`` where ttnn is to choose."""
     if node.op is layer_norm and node.result.type.by_width:
         return _norm(node.result.type, device)
-    if node.op is linear and is_configured(node):
+    if node.op is linear and (is_configured(node) or node.attribute("block") is not None):
         by_bank = node["input_tensor_b"].type.memory is Memory.DRAM_WIDTH_SHARDED
         return _by_bank(node) if by_bank else _multicast(node, device)
     return None
@@ -41,7 +38,7 @@ def _norm(result: TensorType, device: Any) -> Any:
     columns = result.shard_columns // TILE
     return ttnn.LayerNormShardedMultiCoreProgramConfig(
         compute_with_storage_grid_size=_first_cores(result.shards or 1, device),
-        subblock_w=_divisor(columns, DESTINATION),
+        subblock_w=block_width(columns, DESTINATION),
         block_h=result.padded_rows // TILE,
         block_w=columns,
         inplace=False,
@@ -63,17 +60,19 @@ def _by_bank(node: Node) -> Any:
 def _multicast(node: Node, device: Any) -> Any:
     """Cores that each compute some columns and are sent the whole input: those of the result's shards, or all."""
     rows, result = node["input_tensor_a"].type, node.result.type
-    grid = device.compute_with_storage_grid_size()
+    grid, height = device.compute_with_storage_grid_size(), result.padded_rows // TILE
     if result.by_width:
         grid, columns = _first_cores(result.shards or 1, device), result.shard_columns // TILE
     else:
         columns = -(-result.padded_shape[-1] // (TILE * grid.x * grid.y))
+    wide = block_width(columns, DESTINATION)
+    block = rows.shard_columns // TILE if rows.by_width else block_width(rows.padded_shape[-1] // TILE)
     return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
         compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
-        in0_block_w=rows.shard_columns // TILE if rows.by_width else _divisor(rows.padded_shape[-1] // TILE, BLOCK),
-        out_subblock_h=1,
-        out_subblock_w=_divisor(columns, DESTINATION),
-        per_core_M=1,
+        in0_block_w=int(str(node.attribute("block", block))),
+        out_subblock_h=block_width(height, DESTINATION // wide) if wide == columns else 1,
+        out_subblock_w=wide,
+        per_core_M=height,
         per_core_N=columns,
         fuse_batch=True,
         fused_activation=_activation(node),
@@ -87,10 +86,13 @@ def _activation(node: Node) -> Any:
 
 
 def _block(rows: TensorType) -> int:
-    """Tile columns that are multicast at a time: whole shards, or a part of one that divides it."""
+    """Tile columns that are sent at a time: whole shards, or a part of one that divides it.
+
+    Blocks are sent one after the other, each waiting for the one before: github.com/tenstorrent/tt-metal/issues/55443.
+    """
     columns, shard = rows.padded_shape[-1] // TILE, rows.shard_columns // TILE
     if shard > BLOCK:
-        return _divisor(shard, BLOCK)
+        return block_width(shard, BLOCK)
     return max(width for width in range(shard, BLOCK + 1, shard) if columns % width == 0)
 
 
@@ -98,8 +100,3 @@ def _first_cores(count: int, device: Any) -> Any:
     """The rectangle that the first ``count`` cores fill, row after row."""
     width = device.compute_with_storage_grid_size().x
     return ttnn.CoreCoord(min(count, width), -(-count // width))
-
-
-def _divisor(number: int, most: int) -> int:
-    """The largest divisor of ``number`` that is no more than ``most``."""
-    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import ttnn
 
+from compiler.errors import InvalidArgument
 from compiler.types import DType, Layout, Memory, TensorType
 
 DTYPES = {
@@ -43,13 +44,22 @@ def memory_config(type: TensorType, device: Any) -> Any:
 
 
 def _by_width(type: TensorType, device: Any) -> Any:
-    """Shards over the first cores of the grid, row after row, or over the first banks of DRAM."""
+    """Shards over the first cores of the grid, row after row, or over the banks of DRAM."""
     assert type.shards is not None
-    on_chip = type.memory is Memory.L1_WIDTH_SHARDED
-    where = device.compute_with_storage_grid_size() if on_chip else device.dram_grid_size()
+    if type.memory is Memory.L1_WIDTH_SHARDED:
+        kind, where = ttnn.BufferType.L1, device.compute_with_storage_grid_size()
+        fits = type.shards <= where.x or (type.shards % where.x == 0 and type.shards <= where.x * where.y)
+        there = f"{where.x} by {where.y} cores, of which they fill no rectangle"
+    else:
+        kind, where = ttnn.BufferType.DRAM, device.dram_grid_size()
+        fits, there = type.shards == where.x, f"{where.x} banks of DRAM"
+    if not fits:
+        raise InvalidArgument(
+            f"the plan has a tensor {type}, and this device has {there}: it was made for another board. Compile for "
+            "this one with the option board, or leave out the passes shard-norms and shard-weights"
+        )
     places = ttnn.num_cores_to_corerangeset(type.shards, where, row_wise=True)
     shards = ttnn.ShardSpec(places, [type.padded_rows, type.shard_columns], ttnn.ShardOrientation.ROW_MAJOR)
-    kind = ttnn.BufferType.L1 if on_chip else ttnn.BufferType.DRAM
     return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.WIDTH_SHARDED, kind, shards)
 
 

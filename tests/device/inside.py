@@ -64,3 +64,10 @@ def kept_in_blocks(executor: Any, report: Report, tensor: torch.Tensor) -> torch
 
     held = ttnn.from_torch(tensor, dtype=ttnn.bfloat8_b, layout=ttnn.TILE_LAYOUT)
     return ttnn.to_torch(held).float()
+
+
+def placed(executor: Any, report: Report, type: Any) -> str:
+    """Where a tensor of a type is kept, in ttnn's words."""
+    from compiler.device.tensors import memory_config
+
+    return str(memory_config(type, executor.device))

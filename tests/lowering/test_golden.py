@@ -184,6 +184,7 @@ PLACED_BY = {
     "memory_config": {"memory_config"},
     "shards": {"memory_config"},
     "readers": {"program_config"},
+    "block": {"program_config"},
     "act_block_h_override": {"conv_config"},
     "reallocate_halo_output": {"conv_config"},
 }
