@@ -54,6 +54,15 @@ PASSES = {"lofi": 1, "hifi2": 2, "hifi3": 3, "hifi4": 4}
 """Passes of the matrix engine over the operands' mantissas, by the beginning of a compute configuration's name."""
 
 
+LINK = Number(
+    15.07e9,
+    "bytes/s",
+    "14,373 MiB/s from host to DRAM in pages of 2048 bytes, which a tile has, on a machine that is not named: "
+    "github.com/tenstorrent/tt-metal/pull/25791; taken for all boards",
+)
+"""What a board gets from its host, over PCIe and through ttnn's command queue; a write's fixed cost is left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """One chip of a board. ``chips`` run replicas of a plan, side by side: no plan is spread over two.
@@ -73,6 +82,16 @@ class Board:
     dram_sharded: Mapping[int, Number]
     banks: Number
     l1: Number
+
+    @property
+    def link(self) -> float:
+        """Bytes that a chip gets from the host in a second: chips of one board share its link."""
+        return LINK.value / self.chips
+
+    @property
+    def bytes_per_program(self) -> int:
+        """Bytes that the host sends to a chip in the time between two programs."""
+        return int(self.link * DISPATCH.value / self.clock.value)
 
 
 def _board(

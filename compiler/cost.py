@@ -1,23 +1,24 @@
 """A cost model: what a TTNN graph asks of a device, and the time that a board would need. Modelled, never measured.
 
 A node takes the longer of computing and moving its data through DRAM, and a gap before each of its programs. Work is
-spread over the cores, though over no more than the op's kernel can use, and padding is computed like the rest. Left out
-are traffic on the chip, conversions inside a program, how well a kernel keeps its core busy, and the host.
+spread over the cores, though over no more than the op's kernel can use, and padding is computed like the rest. What the
+host computes in place of the device takes the time of its way over the link. Left out are traffic on the chip,
+conversions inside a program, how well a kernel keeps its core busy, what the host computes, and what it sends anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from compiler.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 from compiler.graph import Graph, Node, Value
 from compiler.types import Memory, TensorType
 from compiler.verify import written
-from lowering.shape import is_view
-from lowering.table import HIFI4, TtnnOp
+from lowering.shape import is_view, to_device
+from lowering.table import HIFI4, TtnnOp, runs_on_host
 
-BOUNDS = ("compute", "DRAM", "dispatch")
+BOUNDS = ("compute", "DRAM", "dispatch", "link")
 """What can hold a node or a graph back."""
 
 
@@ -26,8 +27,8 @@ class Work:
     """What one node asks of a device, whatever the board.
 
     ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
-    most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM; ``sharded`` of those read lie in shards, and so
-    many ``readers`` read each bank's.
+    most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends;
+    ``sharded`` of those read lie in shards, and so many ``readers`` read each bank's.
     """
 
     programs: int
@@ -37,6 +38,7 @@ class Work:
     cores: int
     read: int
     written: int
+    sent: int = 0
     sharded: int = 0
     readers: int = 1
 
@@ -49,16 +51,20 @@ class Time:
     dram: float
     dispatch: float
     seconds: float
+    link: float = 0.0
 
     @property
     def bound(self) -> str:
         """What most of the time goes into, one of ``BOUNDS``."""
-        return max(zip((self.compute, self.dram, self.dispatch), BOUNDS, strict=True))[1]
+        return max(zip((self.compute, self.dram, self.dispatch, self.link), BOUNDS, strict=True))[1]
 
 
 def work(node: Node) -> Work:
-    """What a TTNN node asks of a device. A node of no programs does nothing."""
+    """What a TTNN node asks of a device. A node of no programs does nothing, nor does one that the host computes."""
     assert isinstance(node.op, TtnnOp)
+    if runs_on_host(node) or node.op is to_device:
+        sent = 0 if runs_on_host(node) else node.result.type.bytes
+        return Work(0, 0, 0, VECTOR.value, 1, 0, 0, sent)
     op, results = node.op, [value.type for value in node.results]
     operands = {name: value.type for name, value in zip(node.names, node.operands, strict=True)}
     programs = op.programs(node)
@@ -71,8 +77,8 @@ def work(node: Node) -> Work:
         op.cores(node),
         sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
         _written_bytes(node) if programs else 0,
-        sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
-        int(str(node.attribute("readers", 1))),
+        sharded=sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
+        readers=int(str(node.attribute("readers", 1))),
     )
 
 
@@ -114,7 +120,8 @@ def _passes(node: Node) -> int:
 def time_of(asked: Work, board: Board) -> Time:
     """The modelled time of one node on a board."""
     if not asked.programs:
-        return Time(0.0, 0.0, 0.0, 0.0)
+        link = asked.sent / board.link
+        return Time(0.0, 0.0, 0.0, link, link=link)
     cores = min(asked.cores, board.cores.value)
     compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
     by_readers = board.dram_sharded.get(asked.readers, board.dram)
@@ -126,7 +133,7 @@ def time_of(asked: Work, board: Board) -> Time:
 def total(times: Iterable[Time]) -> Time:
     """The modelled time of nodes that run one after the other."""
     listed = list(times)
-    return Time(*(sum(getattr(time, part) for time in listed) for part in ("compute", "dram", "dispatch", "seconds")))
+    return Time(*(sum(getattr(time, part.name) for time in listed) for part in fields(Time)))
 
 
 def graph_time(graph: Graph, board: Board) -> Time:
@@ -139,13 +146,14 @@ class GraphWork:
     """What one run of a graph asks of a device.
 
     ``needed`` are the bytes that must be read: of each input and constant what any one node reads of it, once, be it
-    in another shape or after a row of it was written.
+    in another shape or after a row of it was written. ``sent`` are bytes that the host computed.
     """
 
     programs: int
     flops: int
     read: int
     written: int
+    sent: int
     needed: int
 
     @property
@@ -170,5 +178,6 @@ def graph_work(graph: Graph) -> GraphWork:
         sum(one.flops for one in asked),
         sum(one.read for one in asked),
         sum(one.written for one in asked),
+        sum(one.sent for one in asked),
         sum(needed.values()),
     )

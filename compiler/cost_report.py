@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from compiler.boards import BOARDS, DISPATCH, MATRIX, VECTOR, Board, Number
+from compiler.boards import BOARDS, DISPATCH, LINK, MATRIX, VECTOR, Board, Number
 from compiler.cost import GraphWork, Time, Work, graph_time, graph_work, time_of, total, work
 from compiler.graph import Graph
 from compiler.options import CompileOptions
@@ -52,11 +52,12 @@ def work_table(costs: Sequence[GraphCost], title: str) -> Table:
     """A row for each graph: what a run asks of a device."""
     table = Table(title=f"{title}: one run ({MODELLED})")
     table.add_column("graph", no_wrap=True)
-    for column in ("programs", "FLOPs", "DRAM read", "DRAM written", "read / must be read"):
+    for column in ("programs", "FLOPs", "DRAM read", "DRAM written", "from the host", "read / must be read"):
         table.add_column(column, justify="right")
     for cost in costs:
         asked = cost.work
-        cells = (str(asked.programs), short(asked.flops), short(asked.read, "B"), short(asked.written, "B"))
+        moved = (short(count, "B") for count in (asked.read, asked.written, asked.sent))
+        cells = (str(asked.programs), short(asked.flops), *moved)
         table.add_row(cost.graph, *cells, f"{asked.read_ratio:.2f}")
     return table
 
@@ -94,12 +95,17 @@ def _cells(nodes: Sequence[tuple[Work, Time]]) -> tuple[str, ...]:
     time = total(time for _, time in nodes)
     parts = (f"{part * 1e6:.1f}" for part in (time.compute, time.dram, time.dispatch, time.seconds))
     flops = short(sum(asked.flops for asked, _ in nodes))
-    return (str(len(nodes)), str(programs), flops, *parts, time.bound if programs else "")
+    return (str(len(nodes)), str(programs), flops, *parts, time.bound if time.seconds else "")
 
 
 def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, str, str]]:
     """The numbers that the model reckons with: what it is, the value, the source."""
-    shared = (("gap before a program", DISPATCH), ("matrix engine, a core", MATRIX), ("other work, a core", VECTOR))
+    shared = (
+        ("gap before a program", DISPATCH),
+        ("matrix engine, a core", MATRIX),
+        ("other work, a core", VECTOR),
+        ("link to the host", LINK),
+    )
     rows = [(name, _value(number), number.source) for name, number in shared]
     for board in boards:
         chips = f", each of {board.chips} chips" if board.chips > 1 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -216,9 +216,7 @@ class Executable:
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
                 tuple(places[v] for _, v in written(node) if any(roots[v] in later for later in reads[i + 1 :])),
-                self._dtype is not DType.FLOAT32
-                and node.results[0].type.dtype.is_float
-                and not (isinstance(node.op, TtnnOp) and node.op.moves_only),
+                _rounds(node, self._dtype),
             )
             for i, node in enumerate(self.graph.nodes)
         ]
@@ -227,6 +225,26 @@ class Executable:
 def _bound(node: Node, numerics: Numerics) -> Callable[..., Any]:
     assert isinstance(node.op, TtnnOp)
     return node.op.bound(numerics, node.names, node.attributes)
+
+
+def _rounds(node: Node, dtype: DType) -> bool:
+    """Whether the results of a node are to be rounded, in a graph whose floats are of ``dtype``."""
+    moves_only = isinstance(node.op, TtnnOp) and node.op.moves_only
+    return dtype is not DType.FLOAT32 and node.results[0].type.dtype.is_float and not moves_only
+
+
+def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]:
+    """A node by itself, in a graph whose floats are of ``dtype``: from its operands to its results."""
+    numerics = Numerics(dtype)
+    run, rounded = _bound(node, numerics), _rounds(node, dtype)
+
+    def compute(operands: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad():
+            made = run(*operands)
+            results = tuple(made) if isinstance(made, (list, tuple)) else (made,)
+            return tuple(map(numerics.round, results)) if rounded else results
+
+    return compute
 
 
 def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:

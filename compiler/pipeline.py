@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import lowering.rules
 from compiler.boards import BOARDS, DISPATCH, MATRIX, PASSES, Board
-from compiler.components import INVARIANT
+from compiler.components import GIVEN, INVARIANT
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.graph import Graph
 from compiler.options import CompileOptions
@@ -36,6 +36,7 @@ from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
@@ -100,6 +101,7 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
         ChooseBlocks(),  # once linears name their cores
+        MakeOnHost(GIVEN, board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
     )
 
 

@@ -15,7 +15,8 @@ from compiler.errors import InvalidArgument
 from compiler.graph import Graph
 from compiler.pipeline import Record, Recorder
 from compiler.speecht5 import GRAPHS, CompiledSpeechT5
-from lowering.table import TtnnOp
+from compiler.types import Memory
+from lowering.table import TtnnOp, runs_on_host
 
 FINAL = "final"
 """Another name of the last stage."""
@@ -61,14 +62,16 @@ def report(compiled: CompiledSpeechT5, name: str, *, text: int = 1, steps: int =
     # A component is traced once for all its graphs and lengths, outside of the stages: the time that they leave over.
     tracing = StageTime("trace", max(0.0, total - sum(r.seconds for r in recorder.records)), None)
     final = recorder.records[-1].graph
+    for_host = {value for node in final.nodes if runs_on_host(node) for value in node.operands}
+    placed = [c for c in final.constants if c.value not in for_host]
     return GraphReport(
         name,
         len(recorder.records[0].graph.nodes),
         len(_before_lowering(recorder).nodes),
         len(final.nodes),
         len(critical_path(final)),
-        sum(c.value.type.elements for c in final.constants),
-        sum(c.value.type.bytes for c in final.constants),
+        sum(c.value.type.elements for c in placed),
+        sum(c.value.type.bytes for c in placed),
         peak_bytes(final),
         sum(work(node).flops for node in final.nodes),
         (tracing, *(StageTime(stage, r.seconds, len(r.graph.nodes)) for stage, r in named.items())),
@@ -103,14 +106,15 @@ def peak_bytes(graph: Graph) -> int:
     """The most bytes of inputs and results, as stored, that are alive at once when nodes run in order.
 
     A result is alive until it is last read; inputs, which are the caller's, and outputs are alive to the end. What an
-    op updates in place takes no memory of its own, and what only looks at another's memory is counted as a copy.
+    op updates in place takes no memory of its own, nor what the host computes, and what only looks at another's memory
+    is counted as a copy.
     """
     last = {value: i for i, node in enumerate(graph.nodes) for value in (*node.results, *node.operands)}
     dying: dict[int, int] = {}
-    alive = peak = sum(port.value.type.bytes for port in graph.inputs)
+    alive = peak = sum(p.value.type.bytes for p in graph.inputs if p.value.type.memory is not Memory.HOST)
     for i, node in enumerate(graph.nodes):
-        in_place = isinstance(node.op, TtnnOp) and bool(node.op.writes)
-        for value in () if in_place else node.results:
+        elsewhere = isinstance(node.op, TtnnOp) and (bool(node.op.writes) or runs_on_host(node))
+        for value in () if elsewhere else node.results:
             alive += value.type.bytes
             if value not in graph.returned:
                 dying[last[value]] = dying.get(last[value], 0) + value.type.bytes

@@ -74,9 +74,10 @@ class Layout(Enum):
 class Memory(Enum):
     """Which memory holds a tensor, and how it is spread: over all banks page by page, unless the name says else.
 
-    ``HOST`` is where a weight waits until its op prepares it. ``L1_HEIGHT_SHARDED``: the rows, all dimensions but the
-    last taken together, are dealt out in runs of whole tiles, one run a core, all columns with them;
-    :meth:`TensorType.shard_rows` gives the length of a run. So the type and a grid of cores say the whole shard spec.
+    ``HOST`` is where a weight waits until its op prepares it, and what the host computes until it is sent.
+    ``L1_HEIGHT_SHARDED``: the rows, all dimensions but the last taken together, are dealt out in runs of whole tiles,
+    one run a core, all columns with them; :meth:`TensorType.shard_rows` gives the length of a run. So the type and a
+    grid of cores say the whole shard spec.
     ``L1_WIDTH_SHARDED`` and ``DRAM_WIDTH_SHARDED``: the columns are dealt out in runs of whole tiles, all rows with
     them, over as many cores or banks of DRAM as :attr:`TensorType.shards` says, row after row of the grid.
     """

@@ -41,6 +41,7 @@ def _programs(node: Node) -> int:
     matrix=True,
     shards=True,
     in_dram=("input_tensor",),
+    from_host=("weight_tensor", "bias_tensor"),
 )
 def conv1d(
     _: Numerics,

@@ -46,6 +46,14 @@ def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
 
 
+@ttnn_op(
+    "ttnn.to_device", rounding="nothing", moves_only=True, flops=_no_flops, from_host=("tensor",), programs=lambda _: 0
+)
+def to_device(_: Numerics, tensor: Tensor) -> Tensor:
+    """From the host, where it was computed, to a memory of the device: a write, and no program."""
+    return tensor
+
+
 def _reshape_programs(node: Node) -> int:
     """None where memory stays as it is: rows keep their length, and tiles their rows, and all their place."""
     if node.attribute("padded_shape") is not None:

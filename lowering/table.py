@@ -44,10 +44,11 @@ class TtnnOp:
     ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
-    and not from two. ``blocks`` are operands that may be of bfloat8_b. ``by_width`` yields what speaks against operands
-    and a result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how
-    many programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix
-    engine's work. ``cores``: over how many cores a node's kernel spreads at most.
+    and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
+    are operands that may be of bfloat8_b. ``by_width`` yields what speaks against operands and a result of which some
+    are sharded by width; an op without it takes and makes none. ``programs`` estimates how many programs the device
+    dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over
+    how many cores a node's kernel spreads at most.
     """
 
     name: str
@@ -61,6 +62,7 @@ class TtnnOp:
     shards: bool
     in_dram: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
+    from_host: tuple[str, ...]
     blocks: tuple[str, ...]
     by_width: WidthRule | None
     programs: Callable[[Node], int]
@@ -148,6 +150,7 @@ def ttnn_op(
     shards: bool = False,
     in_dram: tuple[str, ...] = (),
     alike: tuple[tuple[str, str], ...] = (),
+    from_host: tuple[str, ...] = (),
     blocks: tuple[str, ...] = (),
     by_width: WidthRule | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
@@ -175,6 +178,7 @@ def ttnn_op(
             shards,
             in_dram,
             alike,
+            from_host,
             blocks,
             by_width,
             programs,
@@ -203,9 +207,9 @@ def infer_types(
 
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
     there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is, or an operand
-    is sharded by height, or it is updated in place. Raises ``ValueError`` for operands in a memory that the op does not
-    take, and where one is in L1 and it is not said where the result goes: ttnn's ops do not agree on that. ``shards``
-    goes with a result by width.
+    is sharded by height, or it is updated in place; what reads operands on the host alone is computed there. Raises
+    ``ValueError`` for operands in a memory that the op does not take, and where one is in L1 and it is not said where
+    the result goes: ttnn's ops do not agree on that. ``shards`` goes with a result by width.
     """
     return _infer(op, names, types, Exact(attributes))
 
@@ -237,6 +241,11 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
 
 def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> Memory:
     """Where the results of an op are; of operands that come as a list the last one counts."""
+    on_host = [name for name, type in operands.items() if type.memory is Memory.HOST and name not in op.from_host]
+    if on_host:
+        if len(on_host) < len(operands) or "memory_config" in given:
+            raise ValueError(f"{op.name} reads {', '.join(on_host)} on the host, and is to run on the device")
+        return Memory.HOST
     sharded = any(t.memory is Memory.L1_HEIGHT_SHARDED for t in operands.values())
     if sharded and not op.shards:
         raise ValueError(f"{op.name} is not known to take sharded operands")
@@ -271,6 +280,11 @@ def infer(node: Node) -> tuple[TensorType, ...]:
     """The result types of a TTNN node, from its operands' types."""
     assert isinstance(node.op, TtnnOp)
     return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
+
+
+def runs_on_host(node: Node) -> bool:
+    """Whether the host computes a TTNN node, by its reference semantics: its results stay there."""
+    return all(value.type.memory is Memory.HOST for value in node.results)
 
 
 def matmul_flops(inner: str, axis: int) -> Callable[[Mapping[str, TensorType], Sequence[TensorType]], int]:

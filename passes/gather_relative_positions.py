@@ -13,7 +13,7 @@ from compiler.constants import Computed, Expression, Literal, Weights, parameter
 from compiler.graph import Builder, Graph, Node, Value
 from compiler.types import TensorType
 from passes.base import CANONICAL, FOLDED, Property, is_op
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, expression_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class GatherRelativePositions:
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, origins = match.nodes[0], match.origins
-        found = _lookup(_expression(builder, match["table"]))
+        found = _lookup(expression_of(builder, match["table"]))
         assert found is not None
         lookup, index = found
         distances = by_distance(index)
@@ -111,12 +111,6 @@ def _lookup(table: Expression) -> tuple[Computed, Expression] | None:
         return None
     operands = dict(lookup.operands)
     return (lookup, operands["indices"]) if lookup.op.overload is ops.embedding.default else None
-
-
-def _expression(builder: Builder, value: Value) -> Expression:
-    """The expression of a constant."""
-    made = (constant for by_type in builder.constants.values() for constant in by_type.values())
-    return next(constant.expression for constant in made if constant.value is value)
 
 
 def _swaps(node: Node) -> bool:

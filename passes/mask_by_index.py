@@ -19,7 +19,7 @@ from lowering.linear import linear
 from lowering.shape import reshape
 from lowering.table import emit
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, expression_of
 
 LOWEST = -1e30
 """What a mask adds at most: a probability of zero, in any precision and next to any score."""
@@ -96,7 +96,9 @@ class MaskByIndex:
         scores = emit(builder, linear, operands, dict(product.attributes), origins)
         keep = shaped(match["keep"], batch, 1, 1, keys)
         keep = emit(builder, typecast, {"input_tensor": keep}, {"dtype": DType.UINT16.value}, origins)
-        place = shaped(index, batch, heads, queries, keys)
+        shape = (batch, heads, queries, keys)
+        viewed = Computed(Aten(ops.view.default), (("self", expression_of(builder, index)),), (("size", shape),))
+        place = builder.constant(viewed, index.type.with_(shape=shape))
         place = emit(builder, multiply, {"input_tensor_a": place, "input_tensor_b": keep}, {}, origins)
         taken = {"input": scores, "index": shaped(place, *picked.result.type.shape)}
         return (shaped(emit(builder, gather, taken, dict(picked.attributes), origins), *node.result.type.shape),)

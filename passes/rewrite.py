@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from compiler.constants import Expression
 from compiler.graph import Builder, Graph, Node, Origin, Value
 from passes.base import without_dead_nodes
 
@@ -64,6 +65,12 @@ def apply(fusion: Fusion, graph: Graph) -> Graph:
             builder.mapping.update(zip(node.results, fusion.rewrite(builder, current), strict=True))
         graph = without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
     return graph
+
+
+def expression_of(builder: Builder, value: Value) -> Expression:
+    """The expression of a constant of the graph that is being built."""
+    made = (constant for by_type in builder.constants.values() for constant in by_type.values())
+    return next(constant.expression for constant in made if constant.value is value)
 
 
 def _disjoint(fusion: Fusion, graph: Graph) -> Iterator[tuple[Node, Match]]:

@@ -22,9 +22,13 @@ COMPONENTS: dict[str, Callable[..., Component]] = {
     "postnet": postnet,
 }
 
+GIVEN = ("input_ids", "attention_mask", "speaker_embeddings", "frame_mask")
+"""Inputs that the host hands over for each utterance, so that it could compute with them first."""
+
 __all__ = [
     "COMPONENTS",
     "DROPPED",
+    "GIVEN",
     "INVARIANT",
     "LOWEST",
     "SHARED",

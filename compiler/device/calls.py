@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
+import torch
 import ttnn
 
+from compiler.device import tensors
 from compiler.device.program_configs import program_config, unary
 from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
 from compiler.errors import DeviceError
+from compiler.executor import computed
 from compiler.graph import Node
 from compiler.types import DType, Layout, Memory
-from lowering.table import DEVICE_GRID, HIFI4, TtnnOp
+from lowering.table import DEVICE_GRID, HIFI4, TtnnOp, runs_on_host
 
 Call = Callable[[Sequence[Any]], tuple[Any, ...]]
-"""Takes a node's operands as ttnn tensors, gives its results."""
+"""Takes a node's operands as ttnn tensors, gives its results; what is on the host is torch's."""
 _IN_CONFIGS = ("shards", "readers", "block")
 """Attributes that are no arguments: the memory configuration and the program configuration are made with them."""
 _IN_PROGRAM = ("activation", "core_grid")
@@ -27,7 +30,11 @@ def prepare(node: Node, device: Any) -> Call:
     """The call that ``node`` stands for. Raises ``DeviceError`` where the installed ttnn has no such op."""
     op = node.op
     assert isinstance(op, TtnnOp)
+    if runs_on_host(node):
+        return _on_host(node, device.get_num_devices())
     function = _function(op.name)
+    if op.name == "ttnn.to_device":
+        return lambda operands: (tensors.to_device(operands[0], node.result.type, device),)
     if op.name == "ttnn.conv1d":
         return _convolution(function, node, device)
     given = dict(_argument(node, name, value, device) for name, value in node.attributes if name not in _IN_CONFIGS)
@@ -41,6 +48,24 @@ def prepare(node: Node, device: Any) -> Call:
 
     over_a_mesh = op.name == "ttnn.experimental.indexed_fused_update_cache" and device.get_num_devices() > 1
     return _rows_as_heads(call) if over_a_mesh else call
+
+
+def _on_host(node: Node, replicas: int) -> Call:
+    """What the host computes, for each device's rows by themselves where devices split the rows of a batch."""
+    compute = computed(node, DType.BFLOAT16)
+
+    def call(operands: Sequence[Any]) -> tuple[Any, ...]:
+        split = [tuple(tensor.shape) != v.type.shape for tensor, v in zip(operands, node.operands, strict=True)]
+        if not any(split):
+            return compute(operands)
+        shares = [
+            tensor.chunk(replicas) if is_split else [tensor] * replicas
+            for tensor, is_split in zip(operands, split, strict=True)
+        ]
+        made = [compute(share) for share in zip(*shares, strict=True)]
+        return tuple(torch.cat(rows) for rows in zip(*made, strict=True))
+
+    return call
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -114,10 +139,13 @@ def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
     config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True, **settings)
     given = dict(_argument(node, name, value, device) for name, value in attributes.items())
     given["compute_config"] = given.pop("compute_kernel_config")
+    operands = zip(node.names, (value.type for value in node.operands), strict=True)
+    waiting = {name: type for name, type in operands if type.memory is Memory.HOST}
     prepared: dict[str, Any] = {}
 
     def call(operands: Sequence[Any]) -> tuple[Any, ...]:
-        named = _named(node, operands) | prepared
+        named = _named(node, operands)
+        named |= prepared or {name: tensors.unplaced(named[name], type) for name, type in waiting.items()}
         made, (weight, bias) = function(
             **named, **given, device=device, conv_config=config, return_weights_and_bias=True
         )

@@ -18,6 +18,7 @@ from compiler.errors import DeviceError
 from compiler.executor import Executable
 from compiler.graph import Graph, Node
 from compiler.types import TensorType
+from lowering.table import runs_on_host
 
 _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""
@@ -49,7 +50,8 @@ def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> 
     l1, dram = (ttnn.get_memory_view(executor.device, kind) for kind in (ttnn.BufferType.L1, ttnn.BufferType.DRAM))
     return GraphCheck(
         graph=plan.name,
-        ops=len(executable.graph.nodes),
+        ops=sum(not runs_on_host(node) for node in executable.graph.nodes),
+        host_ops=sum(map(runs_on_host, executable.graph.nodes)),
         accepted=walk.accepted,
         equal=walk.equal,
         programs=sum(walk.programs.values()),
@@ -123,6 +125,8 @@ class _Walk:
 
     def _call(self, node: Node, operands: list[Any]) -> list[Any]:
         """The results of a node; none where there is no memory for them, and nothing can stand in."""
+        if runs_on_host(node):
+            return list(prepare(node, self._executor.device)(operands))
         before = ttnn.get_memory_view(self._executor.device, ttnn.BufferType.L1).total_bytes_allocated_per_bank
         ttnn.graph.begin_graph_capture(ttnn.graph.RunMode.NORMAL)
         refused: Exception | None = None

@@ -31,7 +31,8 @@ class Complaint:
 class GraphCheck:
     """What a device made of one graph.
 
-    ``ops`` were asked, ``accepted`` of them taken, and ``equal`` of those made results of the inferred types.
+    ``ops`` were asked, ``accepted`` of them taken, and ``equal`` of those made results of the inferred types;
+    ``host_ops`` others are the host's, and ttnn sees none of them.
     ``programs`` are the device programs of one run on one device, by op in ``programs_by_op`` and by ttnn's name for
     what they do in ``device_operations``; ``state_programs`` of them are for the loop around a step: what it
     keeps, and rows that are looked up by position. ``compiled_again`` of them had to be compiled when the graph ran
@@ -53,6 +54,7 @@ class GraphCheck:
     l1_limit: int
     dram_bytes: int
     complaints: tuple[Complaint, ...]
+    host_ops: int = 0
 
     @property
     def conversions(self) -> int:

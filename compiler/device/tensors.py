@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import ttnn
 
+from compiler import executor
 from compiler.errors import InvalidArgument
 from compiler.types import DType, Layout, Memory, TensorType
 
@@ -79,12 +80,15 @@ def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
 
 
 def to_device(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
-    """A ttnn tensor where its type says: on the device, or on the host until an op prepares it."""
+    """A tensor where its type says: ttnn's on the device, or torch's on the host, rounded as the device's are."""
     if type.memory is Memory.HOST:
-        # An op that prepares weights wants them as they are, and brings them to all devices itself.
-        carrier = _CARRIERS.get(type.dtype, torch.float32)
-        return ttnn.from_torch(tensor.to(carrier).contiguous(), dtype=DTYPES[type.dtype])
+        return executor.to_device(tensor, type)
     return ttnn.to_device(to_host(tensor, type, device), device, memory_config=memory_config(type, device))
+
+
+def unplaced(tensor: torch.Tensor, type: TensorType) -> Any:
+    """A ttnn tensor of the host, row after row, for an op that prepares it and brings it to all devices itself."""
+    return ttnn.from_torch(tensor.to(_CARRIERS.get(type.dtype, torch.float32)).contiguous(), dtype=DTYPES[type.dtype])
 
 
 def from_device(tensor: Any, device: Any) -> torch.Tensor:

@@ -35,6 +35,12 @@ def double(executor: Any, report: Report, tensor: torch.Tensor) -> torch.Tensor:
     return 2 * tensor
 
 
+def _matrices(executor: Any, compiled: Any) -> list[int]:
+    """Where on the device the encoder's constants are."""
+    placed = executor.program(compiled.encoder).constants
+    return [tensor.buffer_address() for tensor in placed if not isinstance(tensor, torch.Tensor)]
+
+
 def places(executor: Any, report: Report, models: int) -> list[set[int]]:
     """Where an executor puts the matrices of the encoders of so many models, which name them alike."""
     from compiler import CompiledSpeechT5, CompileOptions
@@ -45,11 +51,9 @@ def places(executor: Any, report: Report, models: int) -> list[set[int]]:
     for seed in range(models):
         model = lively(small(encoder_layers=1, decoder_layers=1), seed=seed)
         compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))
-        placed = executor.program(compiled.encoder).constants
-        assert [t.buffer_address() for t in placed] == [
-            t.buffer_address() for t in executor.program(compiled.encoder).constants
-        ]
-        made.append({tensor.buffer_address() for tensor in placed})
+        placed = _matrices(executor, compiled)
+        assert placed == _matrices(executor, compiled)
+        made.append(set(placed))
     return made
 
 

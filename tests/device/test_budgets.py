@@ -38,9 +38,9 @@ def test_conversions_are_told_by_the_names_of_device_operations() -> None:
 
 @pytest.mark.slow
 def test_the_default_configuration_against_its_budgets() -> None:
-    """What is over its budget is named here: the encoder points padded keys at their column by two programs."""
+    """What is over its budget would be named here."""
     from compiler.benchmark.contenders import model
 
     checked, rows = budgets.reckon(model())
     assert checked.passed
-    assert {row.name: row.ours for row in rows if not row.met} == {"programs, encoder, 64 tokens": 124}
+    assert {row.name: row.ours for row in rows if not row.met} == {}

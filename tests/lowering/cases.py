@@ -33,6 +33,7 @@ from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
+from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
@@ -544,6 +545,14 @@ ATTENTION = (
         2 * ROUNDING,
         "scores are rounded, then probabilities",
         (MaskByIndex(),),
+    ),
+    Case(
+        "relative positions under a mask of the host's",
+        masked_positions,
+        ORDER,
+        2 * ROUNDING,
+        "scores are rounded, then probabilities",
+        (MaskByIndex(), MakeOnHost(("input1",), 2**20)),
     ),
     rounded(
         "softmax of a row that is all padding",

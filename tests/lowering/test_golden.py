@@ -211,13 +211,15 @@ class Signature:
 
 
 def signatures(name: str) -> list[Signature]:
-    """The overloads of an op, as nanobind made them."""
-    texts = [text for text, *_ in type(callable_of(name).function).__call__.__nb_signature__]
+    """The overloads of an op, as nanobind made them: a function, or an object that is called."""
+    function = callable_of(name).function
+    made = function if hasattr(function, "__nb_signature__") else type(function).__call__
+    texts = [text for text, *_ in made.__nb_signature__]
     return [parsed(text) for text in texts]
 
 
 def parsed(text: str) -> Signature:
-    """``def __call__(self, a: T, *, b: int = 0) -> R``, where types may hold ``::`` and commas."""
+    """``def name(self, a: T, *, b: int = 0) -> R``, where types may hold ``::`` and commas."""
     inner = text[text.index("(") + 1 : text.rindex(") ->")]
     starts = list(re.finditer(r"(?:^|, )(\w+): (?!:)", inner))
     ends = [match.start() for match in starts[1:]] + [len(inner)]

@@ -18,7 +18,7 @@ from compiler.aten import Aten, emit
 from compiler.constants import Computed, Expression, Literal, Parameter
 from compiler.graph import Builder, Graph, Node, Origin, Port, Value
 from compiler.printer import show, to_text
-from compiler.types import DType, TensorType
+from compiler.types import DType, Memory, TensorType
 from compiler.verify import Stage, verify
 from lowering.table import Numerics, TtnnOp
 from passes.base import without_dead_nodes
@@ -155,8 +155,13 @@ def fused(step: Any, case: Case, stage: Stage = Stage.ATEN) -> Graph:
 
 
 def signature(graph: Graph) -> list[tuple[str, str, TensorType]]:
-    ports = [("input", p) for p in graph.inputs] + [("output", p) for p in graph.outputs]
-    return [(kind, port.name, port.value.type) for kind, port in ports]
+    """Ports with their types; an input that stays on the host is the same input as one that is sent to the device."""
+
+    def taken(type: TensorType) -> TensorType:
+        return type.with_(memory=Memory.DRAM) if type.memory is Memory.HOST else type
+
+    inputs = [("input", port.name, taken(port.value.type)) for port in graph.inputs]
+    return inputs + [("output", port.name, port.value.type) for port in graph.outputs]
 
 
 def origins(graph: Graph) -> set[Origin]:

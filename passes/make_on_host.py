@@ -1,0 +1,189 @@
+"""What depends only on what the host hands over is computed by the host, where sending the result is worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from compiler.constants import parameters
+from compiler.graph import Builder, Graph, Node, Port, Value
+from compiler.types import Memory
+from lowering.shape import to_device
+from lowering.table import TtnnOp, infer, runs_on_host
+from passes.base import Property
+from passes.rewrite import Match, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class MakeOnHost:
+    r"""Compute on the host what depends on its inputs alone, and send the result in their place.
+
+    ::
+
+        mask [b, t], handed over                           mask [b, t], on the host
+               |                                                  |
+          typecast   index [b, h, s, t]                      typecast   index [b, h, s, t]     all of it
+                 \      /                                           \      /                on the host
+                 multiply                       ->                  multiply
+                /        \                                             |
+           gather ...  gather, in each layer                       to_device
+                                                                  /         \
+                                                             gather ...   gather, in each layer
+
+    ``inputs`` names what the host has. What it computes has types that lie on the host, by the reference semantics of
+    the same ops, on either executor: so one graph shows both parts, and ``to_device`` where one ends. Each result is
+    sent to the memory that the device would have written it to.
+
+    What hangs together is decided together. It goes to the host where the bytes that are sent more than before are at
+    most ``bytes_per_program`` for each program that the device saves: what the link to the host carries in the time
+    between two programs. Where that is too much, the node with the largest result stays on the device, and the rest is
+    asked again. There are as many writes as before, and what the host takes to compute is not reckoned.
+
+    Cases: the mask in the index of relative positions, to which each head adds a copy: all of it for few tokens (1),
+    and for more of them the cast alone (2). The speaker's norm, and the mask of cross-attention: no byte more (3). An
+    input that other nodes read, too, is sent as it was (4).
+    Refuses what depends on weights, which are the device's, and on what it computed; what is updated in place; a
+    result that takes longer to send than to compute; nodes that are no program on the device either.
+    """
+
+    inputs: tuple[str, ...]
+    bytes_per_program: int
+    name: ClassVar[str] = "make-on-host"
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
+
+    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
+        """Whether a node goes to the host, as the plan for the whole graph has it."""
+        return self.plan(graph).get(node)
+
+    def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
+        """For each node that the host could compute, whether it does, or why not."""
+        found: dict[Node, Match | Rejected] = {}
+        for group in _groups(graph, self.inputs):
+            asked = group
+            while asked and (reason := self._too_dear(graph, asked)):
+                left = _with_largest_result(graph, asked)
+                found.update((node, Rejected(reason)) for node in asked if node in left)
+                asked = [node for node in asked if node not in left]
+            found.update((node, Match((node,))) for node in asked)
+        return found
+
+    def run(self, graph: Graph) -> Graph:
+        moved = [node for node, found in self.plan(graph).items() if isinstance(found, Match)]
+        return _moved(graph, moved) if moved else graph
+
+    def _too_dear(self, graph: Graph, group: Sequence[Node]) -> str | None:
+        """Why the device should compute a group of nodes, if it should."""
+        programs = sum(node.op.programs(node) for node in group if isinstance(node.op, TtnnOp))
+        if not programs:
+            return "it is no program on the device"
+        read = {value for node in group for value in node.operands if value in _given(graph, self.inputs)}
+        more = sum(v.type.bytes for v in _crossing(graph, group)) - sum(v.type.bytes for v in read)
+        if more <= programs * self.bytes_per_program:
+            return None
+        return (
+            f"sending the result takes {more} bytes more than the inputs, and {programs} programs less are worth "
+            f"{programs * self.bytes_per_program}"
+        )
+
+
+def _given(graph: Graph, inputs: Collection[str]) -> set[Value]:
+    """The inputs of these names that the device gets."""
+    return {p.value for p in graph.inputs if p.name in inputs and p.value.type.memory is not Memory.HOST}
+
+
+def _groups(graph: Graph, inputs: Collection[str]) -> Iterator[list[Node]]:
+    """Nodes that depend on the given inputs and on constants of no weights alone: in order, by what hangs together."""
+    group: dict[Value, Value] = {value: value for value in _given(graph, inputs)}
+
+    def first(value: Value) -> Value:
+        while group[value] is not value:
+            value = group[value]
+        return value
+
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        assert isinstance(node.op, TtnnOp)
+        known = [value for value in node.operands if value in group]
+        others = [value for value in node.operands if value not in group]
+        free = all(value in graph.expressions and not any(parameters(graph.expressions[value])) for value in others)
+        if not known or not free or node.op.writes:
+            continue
+        nodes.append(node)
+        for value in known[1:]:
+            group[first(value)] = first(known[0])
+        group.update((result, first(known[0])) for result in node.results)
+    together: dict[Value, list[Node]] = {}
+    for node in nodes:
+        together.setdefault(first(node.results[0]), []).append(node)
+    yield from together.values()
+
+
+def _crossing(graph: Graph, group: Iterable[Node]) -> list[Value]:
+    """What nodes read or make, and something on the device reads, too."""
+    inside = dict.fromkeys(group)
+    made = dict.fromkeys(result for node in inside for result in node.results)
+    read = dict.fromkeys(v for node in inside for v in node.operands if v not in made and v not in graph.expressions)
+    return [
+        value
+        for value in (*read, *made)
+        if value in graph.returned or any(user not in inside for user in graph.users.get(value, ()))
+    ]
+
+
+def _with_largest_result(graph: Graph, group: Sequence[Node]) -> set[Node]:
+    """Of a group the node whose result takes longest to send, and what reads it; all where an input does."""
+    largest = max(_crossing(graph, group), key=lambda value: value.type.bytes)
+    if largest not in graph.producers:
+        return set(group)
+    found = {graph.producers[largest]}
+    for node in group:
+        if any(graph.producers.get(value) in found for value in node.operands):
+            found.add(node)
+    return found
+
+
+def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
+    """The graph with these nodes on the host."""
+    builder = Builder()
+    crossing = set(_crossing(graph, moved))
+    read = {value for node in moved for value in node.operands}
+    on_host: dict[Value, Value] = {}
+    inputs = []
+    for port in graph.inputs:
+        waiting = Value(port.value.type.with_(memory=Memory.HOST)) if port.value in read else port.value
+        inputs.append(Port(port.name, waiting))
+        if port.value in read:
+            on_host[port.value] = waiting
+    for constant in graph.constants:
+        if constant.value in read:
+            on_host[constant.value] = builder.constant(
+                constant.expression, constant.value.type.with_(memory=Memory.HOST)
+            )
+    builder.keep_constants(graph.constants)
+
+    def send(value: Value, node: Node) -> None:
+        where = (value.type.memory or Memory.DRAM).value
+        (sent,) = builder.emit(
+            to_device, [("tensor", on_host[value])], {"memory_config": where}, [value.type], node.origins
+        )
+        builder.mapping[value] = sent
+
+    for port in graph.inputs:
+        if port.value in crossing:  # (4)
+            send(port.value, next(node for node in graph.nodes if node in moved and port.value in node.operands))
+    for node in graph.nodes:
+        if node not in moved:
+            builder.copy(node)
+            continue
+        attributes = tuple((name, value) for name, value in node.attributes if name != "memory_config")
+        current = replace(node, operands=tuple(on_host[v] for v in node.operands), attributes=attributes)
+        current = replace(current, results=tuple(Value(type) for type in infer(current)))
+        assert runs_on_host(current)
+        builder.nodes.append(current)
+        on_host.update(zip(node.results, current.results, strict=True))
+        for value in node.results:
+            if value in crossing:
+                send(value, node)
+    return builder.graph(graph.name, inputs, graph.outputs)

@@ -1,0 +1,39 @@
+"""What the host computes for a device: each device's rows by themselves, where a mesh splits them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from compiler.graph import Node, Value
+from compiler.types import DType, Layout, Memory, TensorType
+from lowering.elementwise import multiply
+from lowering.shape import reshape
+from lowering.table import TtnnOp, infer_types
+
+
+def node(op: TtnnOp, operands: dict[str, tuple[int, ...]], **attributes: tuple[int, ...]) -> Node:
+    """A node whose operands, whole numbers by name and shape, lie on the host."""
+    values = [Value(TensorType(s, DType.UINT16, Layout.TILE, Memory.HOST)) for s in operands.values()]
+    given = tuple(attributes.items())
+    types = infer_types(op, tuple(operands), tuple(v.type for v in values), given)
+    return Node(op, tuple(values), tuple(operands), given, tuple(map(Value, types)))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_rows_that_devices_split_meet_what_all_of_them_have(replicas: int) -> None:
+    """An index for two rows and three heads, and a mask with two rows a device."""
+    from compiler.device.calls import prepare
+
+    class Mesh:
+        def get_num_devices(self) -> int:
+            return replicas
+
+    index = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    keep = (torch.arange(5) < torch.arange(1, 1 + 2 * replicas)[:, None]).long()[:, None, None, :]
+    product = node(multiply, {"input_tensor_a": (2, 3, 4, 5), "input_tensor_b": (2, 1, 1, 5)})
+    flat = node(reshape, {"input_tensor": (2, 3, 4, 5)}, shape=(6, 4, 5))
+    (masked,) = prepare(product, Mesh())([index, keep])
+    (made,) = prepare(flat, Mesh())([masked])
+    shares = [(index * keep[2 * i : 2 * i + 2]).reshape(6, 4, 5) for i in range(replicas)]
+    assert torch.equal(made, torch.cat(shares))
