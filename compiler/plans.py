@@ -59,7 +59,8 @@ def _cost(compiled: CompiledSpeechT5, passes: tuple[str, ...], text: int, steps:
 
 def table(plans: Sequence[PlanCost]) -> Table:
     """A row for each plan: on each board its programs, and the microseconds of a step, the least of each in bold."""
-    shown = Table(title=f"plans of the decoder step: programs, microseconds of a step ({MODELLED})")
+    title = f"plans of the decoder step: programs, microseconds ({MODELLED})"
+    shown = Table(title=title, min_width=len(title) + 2)
     shown.add_column("optional passes")
     for board in plans[0].times:
         shown.add_column(board, justify="right")
