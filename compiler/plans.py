@@ -6,7 +6,7 @@ fewest programs are not always the fastest, and what is faster on one board may 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ from rich.table import Table
 
 from compiler.boards import BOARDS
 from compiler.cost import Time, graph_time, graph_work
-from compiler.cost_report import MODELLED
+from compiler.cost_report import MODELLED, PLANS
+from compiler.options import CompileOptions
 from compiler.pipeline import OPTIONAL
 from compiler.speecht5 import CompiledSpeechT5
 
 STEP = "decoder_step"
+TITLE = f"plans of the decoder step: programs, microseconds ({MODELLED})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class PlanCost:
     @property
     def name(self) -> str:
         return " + ".join(self.passes) or "default"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As text: the name, then for each board programs and microseconds."""
+        return self.name, *(f"{self.programs[board]}, {time.seconds * 1e6:.0f}" for board, time in self.times.items())
 
 
 def alternatives() -> list[tuple[str, ...]]:
@@ -57,23 +64,25 @@ def _cost(compiled: CompiledSpeechT5, passes: tuple[str, ...], text: int, steps:
     )
 
 
+def model_plans(loaded: Any) -> list[PlanCost]:
+    """The plans of a model's decoder step in bfloat16, for the lengths in ``PLANS``."""
+    text, steps = PLANS[STEP]
+    return step_plans(CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16")), text, steps)
+
+
 def table(plans: Sequence[PlanCost]) -> Table:
-    """A row for each plan: on each board its programs, and the microseconds of a step, the least of each in bold."""
-    title = f"plans of the decoder step: programs, microseconds ({MODELLED})"
-    shown = Table(title=title, min_width=len(title) + 2)
-    shown.add_column("optional passes")
-    for board in plans[0].times:
-        shown.add_column(board, justify="right")
+    """A row for each plan: on each board its programs, and the microseconds of a step."""
+    shown = Table(title=TITLE, min_width=len(TITLE) + 2)
+    for column in columns(plans):
+        shown.add_column(column, justify="left" if column == columns(plans)[0] else "right")
     for plan in plans:
-        shown.add_row(plan.name, *_cells(plan, plans))
+        shown.add_row(*plan.cells)
     return shown
 
 
-def _cells(plan: PlanCost, plans: Sequence[PlanCost]) -> Iterator[str]:
-    for board, time in plan.times.items():
-        least = min(other.times[board].seconds for other in plans)
-        shown = f"{time.seconds * 1e6:.0f}"
-        yield f"{plan.programs[board]}, " + (f"[bold]{shown}[/bold]" if time.seconds == least else shown)
+def columns(plans: Sequence[PlanCost]) -> tuple[str, ...]:
+    """What :attr:`PlanCost.cells` are."""
+    return "optional passes", *plans[0].times
 
 
 def as_dicts(plans: Sequence[PlanCost]) -> list[dict[str, Any]]:

@@ -190,7 +190,7 @@ def bench(
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
-        from compiler import budgets, cost_report  # noqa: PLC0415
+        from compiler import budgets, cost_report, plans  # noqa: PLC0415
         from compiler.benchmark import contenders, page  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
 
@@ -202,13 +202,14 @@ def bench(
             stage("checking the plan")
             _, figures = budgets.reckon(contenders.model(), stage)
             costs = cost_report.plan_costs(contenders.model())
+            compared = plans.model_plans(contenders.model())
         if as_json:
-            typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
+            typer.echo(json.dumps(page.as_json(about, rows, figures, costs, compared), indent=2))
         else:
-            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs))
+            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs), plans.table(compared))
             typer.echo(cost_report.input_text())
             if page.warning(about):
                 typer.echo(page.warning(about), err=True)
         if pages is not None:
-            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
+            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs, compared))
             page.plot(rows, pages / "benchmarks.svg")
