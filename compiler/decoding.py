@@ -111,8 +111,12 @@ def decode(
     last = max(ends.values())
     if last < sent:
         masks.rewind(states[last - 1])
-    lengths = [ends[row] * config.reduction_factor for row in range(batch)]
-    refined = _refine(graph, options, limits, executor, state["spectrogram_cache"], lengths, bucket)
+    stopped = [ends[row] for row in range(batch)]
+    if options.postnet == "exact":
+        refined = _refine_each(graph, executor, state["spectrogram_cache"], stopped, bucket)
+    else:
+        lengths = [end * config.reduction_factor for end in stopped]
+        refined = _refine(graph, options, limits, executor, state["spectrogram_cache"], lengths, bucket)
     return Decoded(refined, torch.cat(attentions[:last], 2) if attentions else None, last)
 
 
@@ -201,6 +205,18 @@ def _refine(
     }
     refined = executor.read(executor.run(executable, inputs)["refined_spectrogram"])
     return tuple(refined[row, :length].clone() for row, length in enumerate(lengths))
+
+
+def _refine_each(
+    graph: GraphFor, executor: Executor, spectrogram: Handle, stopped: list[int], bucket: int
+) -> tuple[Tensor, ...]:
+    """The post-net of the very length of each row: a run for each step at which rows stopped, that keeps only these."""
+    refined: dict[int, Tensor] = {}
+    for end in dict.fromkeys(stopped):
+        executable = graph("postnet", steps=end, cache=bucket)
+        made = executor.read(executor.run(executable, {"spectrogram": spectrogram})["refined_spectrogram"])
+        refined |= {row: made[row].clone() for row, stop in enumerate(stopped) if stop == end}
+    return tuple(refined[row] for row in range(len(stopped)))
 
 
 def arrange(

@@ -190,7 +190,13 @@ class Executable:
 
     def weight(self, constant: Constant) -> torch.Tensor:
         """A constant of the graph as the device would hold it."""
-        return bind(self._weights, constant.expression, constant.value.type)
+        value = constant.value
+        along = -1
+        if value.type.dtype is DType.BFLOAT8_B:
+            reader = self.graph.users[value][0]
+            assert isinstance(reader.op, TtnnOp)
+            along = reader.op.blocks[reader.names[reader.operands.index(value)]]
+        return bind(self._weights, constant.expression, value.type, along)
 
     @cached_property
     def calls(self) -> list[Call]:
@@ -247,15 +253,18 @@ def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tup
     return compute
 
 
-def to_device(tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
-    """A tensor as the device would hold it: floats rounded to the type's precision but kept in float32."""
+def to_device(tensor: torch.Tensor, type: TensorType, along: int = -1) -> torch.Tensor:
+    """A tensor as the device would hold it: floats rounded to the type's precision but kept in float32.
+
+    In bfloat8_b elements along the dimension ``along`` share an exponent.
+    """
     if not type.dtype.is_float:
         return tensor.to(type.dtype.on_host)
     tensor = tensor.to(torch.float32)
     if type.dtype is DType.FLOAT32:
         return tensor
     if type.dtype is DType.BFLOAT8_B:
-        return in_blocks(tensor)
+        return in_blocks(tensor.movedim(along, -1)).movedim(-1, along)
     # Hugging Face masks with float32's lowest number, which would round to minus infinity, and infinities to NaN.
     limits = torch.finfo(type.dtype.on_host)
     return Numerics(type.dtype).round(tensor.clamp(limits.min, limits.max))
@@ -279,14 +288,14 @@ def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
     return held.flatten(-2)[..., : tensor.shape[-1]].to(torch.float32)
 
 
-def bind(weights: Weights, expression: Expression, type: TensorType) -> torch.Tensor:
+def bind(weights: Weights, expression: Expression, type: TensorType, along: int = -1) -> torch.Tensor:
     """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``.
 
     Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
     """
-    key = (expression, type.dtype)
+    key = (expression, (type.dtype, along))
     if key not in weights.bound:
-        made = to_device(weights[expression], type)
+        made = to_device(weights[expression], type, along)
         is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
         weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
     return weights.bound[key]

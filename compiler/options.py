@@ -16,6 +16,9 @@ PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 WEIGHTS = ("bfloat16", "bfloat8_b", "mixed")
 """How a bfloat16 plan stores the matrices of its products. bfloat8_b takes 17 bytes where bfloat16 takes 32."""
 
+POSTNETS = ("bucket", "exact")
+"""For how many frames the post-net is compiled: those of a bucket, past a row's end masked, or those that were said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileOptions:
@@ -25,8 +28,10 @@ class CompileOptions:
     ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for the matrices of all
     products, or ``mixed``, which keeps those at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
-    and speech, by default what the model's tables of positions hold. ``disable`` names passes to leave out, ``enable``
-    optional ones to run; see ``compiler/pipeline.py``. Raises ``InvalidArgument`` for anything else.
+    and speech, by default what the model's tables of positions hold. ``postnet``: ``bucket``, or ``exact`` for a graph
+    of the very length that was said, compiled when decoding ends; rows that end at different steps take a run each.
+    ``disable`` names passes to leave out, ``enable`` optional ones to run; see ``compiler/pipeline.py``. Raises
+    ``InvalidArgument`` for anything else.
     """
 
     board: str = "n150"
@@ -35,6 +40,7 @@ class CompileOptions:
     batch_size: int = 1
     max_text_tokens: int | None = None
     max_decoder_steps: int | None = None
+    postnet: str = "bucket"
     enable: Sequence[str] = ()
     disable: Sequence[str] = ()
 
@@ -42,6 +48,7 @@ class CompileOptions:
         _one_of("board", self.board, BOARDS)
         _one_of("precision", self.precision, tuple(PRECISIONS))
         _one_of("weights", self.weights, WEIGHTS)
+        _one_of("postnet", self.postnet, POSTNETS)
         if self.weights != "bfloat16" and self.precision != "bfloat16":
             raise InvalidArgument(
                 f"weights={self.weights!r} with precision={self.precision!r}: only a plan in bfloat16 has weights in "

@@ -43,6 +43,7 @@ from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import Pace, ShardWeights
+from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
 from passes.width_shards import Grid
@@ -58,6 +59,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
     SplitConcat(INVARIANT),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
+    SliceAfterView(),  # what stands behind speech in a cache is cut off on the way to them
     GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops

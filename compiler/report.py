@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from rich.table import Table
 
@@ -152,12 +153,21 @@ def time_table(measured: Sequence[GraphReport]) -> Table:
     for made in measured:
         table.add_column(made.graph.replace("_attentions", "\n_attentions"), justify="right")
     columns = [{timed.stage: timed.seconds for timed in made.stages} for made in measured]
-    longest = max(measured, key=lambda made: len(made.stages))
-    for stage in (timed.stage for timed in longest.stages):
+    for stage in _in_order([[timed.stage for timed in made.stages] for made in measured]):
         table.add_row(stage, *(_milliseconds(column.get(stage)) for column in columns))
     table.add_section()
     table.add_row("sum", *(_milliseconds(sum(column.values())) for column in columns))
     return table
+
+
+def _in_order(lists: Sequence[list[str]]) -> list[str]:
+    """All stages of several graphs, those that only some have where these have them."""
+    order = [*max(lists, key=len)]
+    for stages in lists:
+        for before, stage in pairwise(stages):
+            if stage not in order:
+                order.insert(order.index(before) + 1, stage)
+    return order
 
 
 def stage_table(recorder: Recorder) -> Table:

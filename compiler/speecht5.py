@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import checkpoint, components, decoding
+from compiler import checkpoint, components, decoding, weight_norm
 from compiler.boards import BOARDS
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
@@ -28,6 +28,7 @@ from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
 from lowering.rules import table_inputs
 from passes.hoist_invariants import hoist_invariants
+from passes.read_front import read_front
 
 GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
 """The graphs of a compiled model, in the order in which an utterance runs them.
@@ -46,9 +47,12 @@ _TRACED = {
     "decoder_step": (components.decoder_step, {}),
     "decoder_step_attentions": (components.decoder_step, {"output_cross_attentions": True}),
     "postnet": (components.postnet, {}),
+    "postnet_exact": (components.postnet, {"masked": False}),
 }
 SMALLEST_CACHE = 64
 """Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
+EXACT_LENGTHS = 8
+"""Post-nets of exact length that are kept compiled. On a device each has its weights there in a form of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class CompiledSpeechT5:
         self._traced = lru_cache(maxsize=None)(self._trace)
         self._optimized = lru_cache(maxsize=None)(self._optimize)
         self._compiled = lru_cache(maxsize=None)(self._compile)
+        self._exact = lru_cache(maxsize=EXACT_LENGTHS)(self._compile)
 
     def for_board(self, board: str) -> CompiledSpeechT5:
         """The same model compiled for another board. What does not depend on the board is shared with this one.
@@ -114,6 +119,7 @@ class CompiledSpeechT5:
         if other._pipeline.aten != self._pipeline.aten:
             other._optimized = lru_cache(maxsize=None)(other._optimize)
         other._compiled = lru_cache(maxsize=None)(other._compile)
+        other._exact = lru_cache(maxsize=EXACT_LENGTHS)(other._compile)
         return other
 
     @property
@@ -136,17 +142,18 @@ class CompiledSpeechT5:
         """A finished spectrogram to a refined one."""
         return self.graph("postnet")
 
-    def graph(self, name: str, *, text: int = 1, steps: int = 1) -> Executable:
+    def graph(self, name: str, *, text: int = 1, steps: int = 1, cache: int = 1) -> Executable:
         """The graph ``name``, one of ``GRAPHS``, for the smallest buckets that hold the lengths.
 
-        ``text`` counts tokens, ``steps`` decoder steps. Raises ``InvalidArgument`` for an unknown graph
-        and for lengths past what the model was compiled for.
+        ``text`` counts tokens, ``steps`` decoder steps. With ``postnet="exact"`` the post-net is the one for ``steps``
+        steps and no more, which it reads from the front of a cache for ``cache`` steps, or for ``steps`` where these
+        are more. Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
         """
-        return self._compiled(name, *self._lengths(name, text, steps))[0]
+        return self._found(name, text, steps, cache)[0]
 
     def stages(self, name: str, *, text: int = 1, steps: int = 1) -> Recorder:
         """The records of all stages that made the same graph, the imported graph first."""
-        return self._compiled(name, *self._lengths(name, text, steps))[1]
+        return self._found(name, text, steps, 1)[1]
 
     def generate_speech(
         self,
@@ -213,14 +220,18 @@ class CompiledSpeechT5:
         decoded = decoding.decode(self.graph, self._model, self.options, self.limits, request, loop)
         return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
 
-    def _lengths(self, name: str, text: int, steps: int) -> tuple[int, int]:
+    def _found(self, name: str, text: int, steps: int, cache: int) -> tuple[Executable, Recorder]:
         if name not in GRAPHS:
             raise InvalidArgument(f"there is no graph {name!r}: choose one of {', '.join(GRAPHS)}")
-        for what, size, longest in (("text", text, self.limits.text), ("steps", steps, self.limits.steps)):
-            if not 1 <= size <= longest:
-                raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest}")
+        longest = {"text": self.limits.text, "steps": self.limits.steps, "cache": self.limits.step_buckets[-1]}
+        for what, size in (("text", text), ("steps", steps), ("cache", cache)):
+            if not 1 <= size <= longest[what]:
+                raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest[what]}")
+        if name == "postnet" and self.options.postnet == "exact":
+            return self._exact("postnet_exact", 0, steps, bucket_for(max(steps, cache), self.limits.step_buckets))
         reads_text, reads_steps = name != "postnet", name == "postnet" or name.startswith("decoder_step")
-        return (
+        return self._compiled(
+            name,
             bucket_for(text, self.limits.text_buckets) if reads_text else 0,
             bucket_for(steps, self.limits.step_buckets) if reads_steps else 0,
         )
@@ -229,7 +240,7 @@ class CompiledSpeechT5:
         make, options = _TRACED[name]
         return trace(make(self._model, self.options.batch_size, **options))
 
-    def _optimize(self, component: str, text: int, steps: int) -> tuple[Graph, Recorder]:
+    def _optimize(self, component: str, text: int, steps: int, cache: int = 0) -> tuple[Graph, Recorder]:
         recorder = Recorder()
         lengths = {
             "text": text,
@@ -239,11 +250,15 @@ class CompiledSpeechT5:
         traced = self._traced(component)
         graph = recorder.timed("import", lambda: import_program(traced, lengths))
         verify(graph, Stage.ATEN, after="import")
+        if cache:
+            graph = recorder.timed("read-front", lambda: read_front(graph, "spectrogram", 2, cache))
         return self._pipeline.optimize(graph, recorder), recorder
 
-    def _compile(self, name: str, text: int, steps: int) -> tuple[Executable, Recorder]:
+    def _compile(self, name: str, text: int, steps: int, cache: int = 0) -> tuple[Executable, Recorder]:
+        """``cache``: steps in the cache of which the graph reads the front, where it does; such graphs are not kept."""
         component, half = _HALVES.get(name, (name, None))
-        graph, shared = self._optimized(component, text, steps)
+        optimize = self._optimize if cache else self._optimized
+        graph, shared = optimize(component, text, steps, cache)
         recorder = Recorder(list(shared.records))
         halves: list[Graph] = []
         if half is not None:
@@ -268,7 +283,10 @@ def _snapshot(model: Any) -> Any:
     """
     tensors = {id(t): _copied_on_write(t.detach()) for t in [*model.parameters(), *model.buffers()]}
     parameters = {id(p): torch.nn.Parameter(tensors[id(p)], requires_grad=False) for p in model.parameters()}
-    return _prepared(copy.deepcopy(model, tensors | parameters))
+    left = {id(t): t.detach() for t in weight_norm.computed(model)}
+    copied = copy.deepcopy(model, tensors | parameters | left)
+    weight_norm.as_parametrizations(copied)
+    return _prepared(copied)
 
 
 def _copied_on_write(tensor: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class TensorType:
         """Bytes as stored, padding included: of tiles, and of the last shards by width."""
         columns = self.shard_columns * (self.shards or 1) if self.by_width else (1, *self.padded_shape)[-1]
         elements = self.padded_rows * columns
-        exponents = elements // BLOCK if self.dtype is DType.BFLOAT8_B else 0
+        exponents = -(-elements // BLOCK) if self.dtype is DType.BFLOAT8_B else 0
         return elements * self.dtype.bytes + exponents
 
     @property

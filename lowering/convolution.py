@@ -42,6 +42,7 @@ def _programs(node: Node) -> int:
     shards=True,
     in_dram=("input_tensor",),
     from_host=("weight_tensor", "bias_tensor"),
+    blocks={"weight_tensor": 0, "bias_tensor": -1},
 )
 def conv1d(
     _: Numerics,
@@ -60,7 +61,10 @@ def conv1d(
     groups: int,
     activation: str | None = None,
 ) -> Tensor:
-    """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out]."""
+    """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out].
+
+    The device multiplies by rows of output channels, and keeps the bias in the weight's element type.
+    """
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
     out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
     out = out if activation is None else ACTIVATIONS[activation](out)
@@ -78,9 +82,10 @@ def l1_bytes(node: Node, cores: int) -> int:
     source, result = node["input_tensor"].type, node.result.type
     out, inner, taps = node["weight_tensor"].type.shape
     wide, narrow = (round_up(size, TILE) for size in (inner, out))
-    buffers = taps * wide * narrow + TILE * (narrow + 2 * taps * wide + narrow)
+    weights = node["weight_tensor"].type.with_(shape=(taps * wide + TILE, narrow)).bytes
+    buffers = TILE * (2 * taps * wide + narrow)
     shards = source.shard_rows(cores) * (2 * wide + narrow + max(wide, narrow))
-    return (buffers + shards) * result.dtype.bytes
+    return weights + (buffers + shards) * result.dtype.bytes
 
 
 @lowers(ops.conv1d.default)

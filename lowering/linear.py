@@ -90,7 +90,7 @@ def _linear_by_width(operands: Mapping[str, TensorType], result: TensorType) -> 
     flops=matmul_flops("input_tensor_b", -2),
     programs=_linear_programs,
     matrix=True,
-    blocks=("input_tensor_b",),
+    blocks={"input_tensor_b": -1},
     by_width=_linear_by_width,
     cores=_linear_cores,
 )
@@ -112,7 +112,7 @@ def linear(
     left_out="the order of accumulation over blocks of the inner dimension",
     flops=matmul_flops("input_tensor_a", -1),
     matrix=True,
-    blocks=("input_tensor_b",),
+    blocks={"input_tensor_b": -1},
 )
 def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tensor:
     """Batched matrix product [..., m, k] x [..., k, n]."""

@@ -45,10 +45,11 @@ class TtnnOp:
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
-    are operands that may be of bfloat8_b. ``by_width`` yields what speaks against operands and a result of which some
-    are sharded by width; an op without it takes and makes none. ``programs`` estimates how many programs the device
-    dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over
-    how many cores a node's kernel spreads at most.
+    are operands that may be of bfloat8_b, each with the dimension along which elements share an exponent: that of the
+    device's rows, into which some ops bring a weight themselves. ``by_width`` yields what speaks against operands and a
+    result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how many
+    programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
+    work. ``cores``: over how many cores a node's kernel spreads at most.
     """
 
     name: str
@@ -63,7 +64,7 @@ class TtnnOp:
     in_dram: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
     from_host: tuple[str, ...]
-    blocks: tuple[str, ...]
+    blocks: Mapping[str, int]
     by_width: WidthRule | None
     programs: Callable[[Node], int]
     matrix: bool
@@ -151,7 +152,7 @@ def ttnn_op(
     in_dram: tuple[str, ...] = (),
     alike: tuple[tuple[str, str], ...] = (),
     from_host: tuple[str, ...] = (),
-    blocks: tuple[str, ...] = (),
+    blocks: Mapping[str, int] | None = None,
     by_width: WidthRule | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
@@ -179,7 +180,7 @@ def ttnn_op(
             in_dram,
             alike,
             from_host,
-            blocks,
+            blocks or {},
             by_width,
             programs,
             matrix,

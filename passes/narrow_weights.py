@@ -1,4 +1,4 @@
-"""Matrices of products are stored in bfloat8_b, which takes about half of bfloat16's bytes."""
+"""Weights of products are stored in bfloat8_b, which takes about half of bfloat16's bytes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.graph import Constant, Graph, Node, Value
-from compiler.types import DType, Layout
+from compiler.types import DType, Layout, Memory
+from lowering.convolution import conv1d
 from lowering.linear import linear, matmul
 from lowering.shape import is_view
+from lowering.table import TtnnOp
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 
-PRODUCTS = (linear, matmul)
+PRODUCTS = (linear, matmul, conv1d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,12 @@ class NarrowWeights:
           ->
         %w: bfp8[768,768] tile dram          linear(input_tensor_a=%x, input_tensor_b=%w)
 
-    Cases: the second operand of a linear or a product, a constant in tiles that nothing else reads (1). Biases, norms
-    and tables are read whole rows at a time, are small, and stay.
-    Refuses a weight that something else reads too; and unless ``edges`` is set a product that reads an input of the
-    graph or makes an output: what goes wrong there goes round with every step of a loop, as in the first layer of the
-    decoder's prenet and in its head.
+    Cases: the second operand of a linear or a product, a constant in tiles that nothing else reads (1); a convolution's
+    weight, and with it its bias, which ttnn prepares in one type (2). Other biases, norms and tables are read whole
+    rows at a time, are small, and stay.
+    Refuses a weight that something else reads too; and unless ``edges`` is set a linear or a product that reads an
+    input of the graph or makes an output: what goes wrong there goes round with every step of a loop, as in the first
+    layer of the decoder's prenet and in its head. No convolution is part of one.
     """
 
     edges: bool = False
@@ -43,38 +46,48 @@ class NarrowWeights:
         """Whether a node is a product whose weight to retype."""
         if node.op not in PRODUCTS:
             return None
-        weight = node["input_tensor_b"]
-        if weight not in graph.expressions or weight.type.dtype is not DType.BFLOAT16:
+        weights = _weights(node)
+        if any(w not in graph.expressions or w.type.dtype is not DType.BFLOAT16 for w in weights):
             return None
-        if weight.type.layout is not Layout.TILE or weight in graph.returned or not _reads_second(graph, weight):
+        if not all(_stands_so(w) and w not in graph.returned and _reads_as_weight(graph, w) for w in weights):
             return Rejected("something else reads its weight")
-        if not self.edges and (edge := next(_edges(graph, node), None)) is not None:
+        if not self.edges and node.op is not conv1d and (edge := next(_edges(graph, node), None)) is not None:
             return Rejected(edge)
         return Match((node,))
 
     def run(self, graph: Graph) -> Graph:
         chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
+        while lost := {n for n in chosen if not all(chosen.issuperset(graph.users[w]) for w in _weights(n))}:
+            chosen -= lost
+        if not chosen:
+            return graph
         weights = {
             weight: Value(weight.type.with_(dtype=DType.BFLOAT8_B))
-            for weight in dict.fromkeys(node["input_tensor_b"] for node in graph.nodes if node in chosen)
-            if chosen.issuperset(graph.users[weight])
+            for weight in dict.fromkeys(w for node in graph.nodes if node in chosen for w in _weights(node))
         }
-        if not weights:
-            return graph
         constants = tuple(Constant(weights.get(c.value, c.value), c.expression) for c in graph.constants)
         nodes = tuple(node.with_operands(weights) for node in graph.nodes)
         return Graph(graph.name, graph.inputs, constants, nodes, graph.outputs)
 
 
-def _reads_second(graph: Graph, weight: Value) -> bool:
-    """Whether all that is done with a weight is to multiply by it."""
-    reads = (
-        (user.op, name)
-        for user in graph.users[weight]
-        for name, value in zip(user.names, user.operands, strict=True)
-        if value is weight
-    )
-    return all(op in PRODUCTS and name == "input_tensor_b" for op, name in reads)
+def _weights(node: Node) -> list[Value]:
+    """The operands of a product that are of one type, and may be of bfloat8_b."""
+    assert isinstance(node.op, TtnnOp)
+    return [value for name, value in zip(node.names, node.operands, strict=True) if name in node.op.blocks]
+
+
+def _stands_so(weight: Value) -> bool:
+    """Whether a weight is where it can be of bfloat8_b: in tiles, or on the host until its op makes them."""
+    return weight.type.layout is Layout.TILE or weight.type.memory is Memory.HOST
+
+
+def _reads_as_weight(graph: Graph, weight: Value) -> bool:
+    """Whether all that is done with a weight is to multiply by it, along the same dimension, or to add it there."""
+    along: set[int | None] = set()
+    for user in graph.users[weight]:
+        known = user.op.blocks if isinstance(user.op, TtnnOp) and user.op in PRODUCTS else {}
+        along |= {known.get(n) for n, v in zip(user.names, user.operands, strict=True) if v is weight}
+    return len(along) == 1 and None not in along
 
 
 def _edges(graph: Graph, node: Node) -> Iterator[str]:

@@ -10,7 +10,7 @@ from compiler.graph import Attribute, Builder, Graph, Node, Value
 from compiler.types import TILE, Memory
 from lowering.convolution import conv1d, l1_bytes
 from lowering.elementwise import ELEMENTWISE
-from lowering.shape import reshape, to_memory_config
+from lowering.shape import reshape, slice_, to_memory_config
 from lowering.table import TtnnOp, emit
 from passes.base import Property, without_dead_nodes
 from passes.rewrite import Match, Rejected
@@ -34,9 +34,10 @@ class ShardConvolutions:
     ttnn runs a convolution over interleaved memory as five programs: it shards the input, collects the edges that
     neighbours hold, moves the result, convolves, and gathers the shards. Two of them are left.
 
-    Cases: an elementwise op that feeds nothing but convolutions writes shards at no cost (1); any other input is
-    sharded by an op of its own (2); results that nothing but elementwise ops and convolutions read stay sharded (3);
-    other results are gathered by the convolution (4).
+    Cases: an elementwise op that feeds nothing but convolutions writes shards at no cost (1); so does the slice of a
+    front that nothing but convolutions and elementwise ops read (2); any other input is sharded by an op of its own
+    (3); results that nothing but elementwise ops and convolutions read stay sharded (4); other results are gathered by
+    the convolution (5).
     Refuses groups; a result of another length than its input, whose shards would not be those of its input; sequences
     in a batch that do not fill whole tiles, where a reshape would move data; more L1 than a core has. Rows are dealt
     out to ``cores``, in each of which programs and tensors share ``l1_bytes``.
@@ -91,6 +92,8 @@ def _placement(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Ma
     """What a node says of where it computes, besides what it says already; ``None`` where that is enough."""
     if node in chosen:
         return {**BLOCKED, "memory_config": SHARDED if _stays(graph, chosen, node.result) else DRAM}
+    if _is_front(node) and _feeds(graph, chosen, node.result) and _stays(graph, chosen, node.result):
+        return {"memory_config": SHARDED}
     if node.op not in ELEMENTWISE:
         return None
     users = graph.users.get(node.result, ())
@@ -105,6 +108,22 @@ def _stays(graph: Graph, chosen: set[Node], value: Value) -> bool:
     return value not in graph.returned and all(
         node in chosen or node.op in ELEMENTWISE or (_is_free(node) and _stays(graph, chosen, node.result))
         for node in graph.users.get(value, ())
+    )
+
+
+def _is_front(node: Node) -> bool:
+    """Whether a node cuts off what stands behind the first elements."""
+    if node.op is not slice_:
+        return False
+    starts, steps = node.attribute("slice_start"), node.attribute("slice_step")
+    assert isinstance(starts, tuple) and isinstance(steps, tuple)
+    return not any(starts) and all(step == 1 for step in steps)
+
+
+def _feeds(graph: Graph, chosen: set[Node], value: Value) -> bool:
+    """Whether a convolution reads a value, under whatever shape."""
+    return any(
+        node in chosen or (_is_free(node) and _feeds(graph, chosen, node.result)) for node in graph.users.get(value, ())
     )
 
 

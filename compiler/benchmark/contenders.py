@@ -33,9 +33,9 @@ def model(layers: int = 1) -> Any:
     return SpeechT5ForTextToSpeech(config).eval().requires_grad_(False)
 
 
-def compiled(loaded: Any) -> CompiledSpeechT5:
+def compiled(loaded: Any, **options: Any) -> CompiledSpeechT5:
     """``loaded`` for the reference executor in float32; no graph is compiled yet."""
-    return CompiledSpeechT5(loaded, CompileOptions())
+    return CompiledSpeechT5(loaded, CompileOptions(**options))
 
 
 class HuggingFaceStep(nn.Module):

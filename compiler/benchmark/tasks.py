@@ -77,7 +77,10 @@ def speech(rounds: int) -> dict[str, Any]:
 
 
 def compiling(_: int) -> dict[str, Any]:
-    """Seconds until our step has run once, until all graphs of that bucket are compiled, and for those of another."""
+    """Seconds until our step has run once, until all graphs of that bucket are compiled, and for those of another.
+
+    Then for a post-net of exact length, and for one of another length.
+    """
     from compiler.benchmark import contenders  # noqa: PLC0415
 
     loaded = contenders.model()
@@ -88,7 +91,18 @@ def compiling(_: int) -> dict[str, Any]:
     contenders.compile_all(graphs)
     every = time.perf_counter()
     contenders.compile_all(graphs, text=2 * contenders.TOKENS, steps=2 * contenders.CACHE)
-    return {"step": first - begin, "all": every - begin, "further": time.perf_counter() - every}
+    bucket = time.perf_counter()
+    exact = contenders.compiled(loaded, postnet="exact")
+    exact.graph("postnet", steps=contenders.STEPS).prepare()
+    one = time.perf_counter()
+    exact.graph("postnet", steps=contenders.STEPS + 1).prepare()
+    return {
+        "step": first - begin,
+        "all": every - begin,
+        "further": bucket - every,
+        "exact": one - bucket,
+        "another": time.perf_counter() - one,
+    }
 
 
 def inductor(_: int) -> dict[str, Any]:

@@ -25,6 +25,9 @@ PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or b
 WeightsOption = Annotated[
     str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: matrices of a bfloat16 plan.")
 ]
+PostnetOption = Annotated[
+    str, typer.Option(metavar="LENGTH", help="bucket, or exact: a post-net for the very length that was said.")
+]
 BoardOption = Annotated[
     str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: whose cores and memory to plan for.")
 ]

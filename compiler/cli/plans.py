@@ -16,6 +16,7 @@ from compiler.cli.options import (
     EnableOption,
     FullSizeOption,
     ModelOption,
+    PostnetOption,
     PrecisionOption,
     StepsOption,
     TextOption,
@@ -36,6 +37,7 @@ def check(
     ] = None,
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
+    postnet: PostnetOption = "bucket",
     batch_size: BatchOption = 1,
     enable: EnableOption = None,
     disable: DisableOption = None,
@@ -57,8 +59,8 @@ def check(
         _one_model(full_size, model)
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
-        asked = (model, board, precision, weights, batch_size, enable, disable, text, steps, device)
-        if budgets and asked != (None, None, "bfloat16", "bfloat16", 1, None, None, 1, 1, False):
+        asked = (model, board, precision, weights, postnet, batch_size, enable, disable, text, steps, device)
+        if budgets and asked != (None, None, "bfloat16", "bfloat16", "bucket", 1, None, None, 1, 1, False):
             raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
     if budgets:
         _check_budgets(as_json)
@@ -69,6 +71,7 @@ def check(
             full_size,
             precision=precision,
             weights=weights,
+            postnet=postnet,
             board=(board or BOARDS)[0],
             batch_size=batch_size,
             enable=enable,
@@ -128,6 +131,7 @@ def cost(
     full_size: FullSizeOption = False,
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
+    postnet: PostnetOption = "bucket",
     board: BoardOption = "n150",
     batch_size: BatchOption = 1,
     enable: EnableOption = None,
@@ -144,6 +148,7 @@ def cost(
             full_size,
             precision=precision,
             weights=weights,
+            postnet=postnet,
             board=board,
             batch_size=batch_size,
             enable=enable,

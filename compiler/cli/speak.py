@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler.cli.app import app
-from compiler.cli.options import BoardOption, DisableOption, EnableOption, ModelOption, WeightsOption
+from compiler.cli.options import (
+    BoardOption,
+    DisableOption,
+    EnableOption,
+    ModelOption,
+    PostnetOption,
+    WeightsOption,
+)
 from compiler.errors import InvalidArgument
 from compiler.terminal import progress_bar, quiet, refusals
 
@@ -44,6 +51,7 @@ def speak(
         str | None, typer.Option(metavar="TYPE", help="float32, or bfloat16, the only one on a device.")
     ] = None,
     weights: WeightsOption = "bfloat16",
+    postnet: PostnetOption = "bucket",
     board: BoardOption = "n150",
     enable: EnableOption = None,
     disable: DisableOption = None,
@@ -65,7 +73,12 @@ def speak(
             raise InvalidArgument("--device takes no --precision float32: ttnn refuses it in attention and caches")
         precision = precision or ("bfloat16" if device else "float32")
         options = CompileOptions(
-            precision=precision, weights=weights, board=board, enable=enable or (), disable=disable or ()
+            precision=precision,
+            weights=weights,
+            postnet=postnet,
+            board=board,
+            enable=enable or (),
+            disable=disable or (),
         )
         from compiler import checkpoint, speaking  # noqa: PLC0415
         from compiler.device import session  # noqa: PLC0415

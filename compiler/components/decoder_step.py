@@ -29,7 +29,8 @@ class DecoderStep(nn.Module):
         self.output_cross_attentions = output_cross_attentions
         self._rows, self._position = Slot(), Slot()
         prenet = self.model.speecht5.decoder.prenet
-        prenet.layers = nn.ModuleList(DroppedLayer(layer, self._rows, i == 0) for i, layer in enumerate(prenet.layers))
+        for i, layer in enumerate(prenet.layers):
+            layer.forward = DroppedLayer(layer, self._rows, i == 0)
         prenet.encode_positions = PositionRow(prenet.encode_positions, self._position)
         prenet._consistent_dropout = self._drop
         self._places = places(self.model.config)

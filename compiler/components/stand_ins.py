@@ -39,24 +39,23 @@ class PositionRow(nn.Module):
         return embedded + row_at(self.position.tensor, (self.alpha * self.pe)[0])
 
 
-class DroppedLayer(nn.Module):
-    """Stands in for a linear layer of the prenet, of which transformers drops units past the relu that comes next.
+class DroppedLayer:
+    """Stands in for ``forward`` of a linear layer of the prenet, of which units are dropped past the relu that follows.
 
     A unit is dropped before that relu: a number is added that makes the sum negative, whatever the unit is, and zero
     where it is kept. For the first layer the number comes with the layer's bias, as one row; for the others it comes
-    with the sign turned, so that it stays what it is past a relu. :func:`dropout_row` writes both.
+    with the sign turned, so that it stays what it is past a relu. :func:`dropout_row` writes both. The layer keeps its
+    parameters, and what computes its weight from them.
     """
 
-    def __init__(self, layer: nn.Module, rows: Slot, first: bool) -> None:
-        super().__init__()
-        self.weight, self.bias = cast(nn.Parameter, layer.weight), cast(nn.Parameter, layer.bias)
-        self.rows, self.first = rows, first
+    def __init__(self, layer: nn.Linear, rows: Slot, first: bool) -> None:
+        self.layer, self.rows, self.first = layer, rows, first
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def __call__(self, hidden: Tensor) -> Tensor:
         row: Tensor = next(self.rows.tensor)
         if self.first:
-            return functional.linear(hidden, self.weight) + row
-        return functional.linear(hidden, self.weight, self.bias) - functional.relu(row)
+            return functional.linear(hidden, self.layer.weight) + row
+        return functional.linear(hidden, self.layer.weight, self.layer.bias) - functional.relu(row)
 
 
 class SelfAttentionCache:

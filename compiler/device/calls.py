@@ -136,7 +136,8 @@ def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
     settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
     if "activation" in settings:
         settings["activation"] = unary(settings["activation"])
-    config = ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat16, config_tensors_in_dram=True, **settings)
+    dtype = DTYPES[node["weight_tensor"].type.dtype]
+    config = ttnn.Conv1dConfig(weights_dtype=dtype, config_tensors_in_dram=True, **settings)
     given = dict(_argument(node, name, value, device) for name, value in attributes.items())
     given["compute_config"] = given.pop("compute_kernel_config")
     operands = zip(node.names, (value.type for value in node.operands), strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import torch
 import ttnn
@@ -22,9 +23,9 @@ from compiler.types import DType, TensorType
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """A graph made ready: its constants on the device, and a call for each node."""
+    """A graph made ready: its constants on the device, and a call for each node. Kept as long as the graph is."""
 
-    executable: Executable
+    executable: ref[Executable]
     constants: tuple[Any, ...]
     calls: tuple[Call, ...]
 
@@ -91,8 +92,18 @@ class TtnnExecutor:
             _check_cores(executable, self.device.compute_with_storage_grid_size())
             constants = tuple(self._placed(executable, index) for index in range(len(executable.graph.constants)))
             calls = tuple(prepare(node, self.device) for node in executable.graph.nodes)
-            known = self._programs[id(executable)] = _Program(executable, constants, calls)
+            known = self._programs[id(executable)] = _Program(self._remembered(executable), constants, calls)
         return known
+
+    def _remembered(self, executable: Executable) -> ref[Executable]:
+        """A reference to a graph that forgets its program, and what convolutions prepared for it, with the graph."""
+        key, executor = id(executable), ref(self)
+
+        def forget(_: object) -> None:
+            if (still := executor()) is not None:
+                still._programs.pop(key, None)
+
+        return ref(executable, forget)
 
     def _placed(self, executable: Executable, index: int) -> Any:
         constant = executable.graph.constants[index]

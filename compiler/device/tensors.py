@@ -82,13 +82,18 @@ def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
 def to_device(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
     """A tensor where its type says: ttnn's on the device, or torch's on the host, rounded as the device's are."""
     if type.memory is Memory.HOST:
-        return executor.to_device(tensor, type)
+        # Blocks are there already, along the dimension that the op brings into rows.
+        return tensor if type.dtype is DType.BFLOAT8_B else executor.to_device(tensor, type)
     return ttnn.to_device(to_host(tensor, type, device), device, memory_config=memory_config(type, device))
 
 
 def unplaced(tensor: torch.Tensor, type: TensorType) -> Any:
-    """A ttnn tensor of the host, row after row, for an op that prepares it and brings it to all devices itself."""
-    return ttnn.from_torch(tensor.to(_CARRIERS.get(type.dtype, torch.float32)).contiguous(), dtype=DTYPES[type.dtype])
+    """A ttnn tensor of the host, row after row, for an op that prepares it and brings it to all devices itself.
+
+    There are no blocks but in tiles: the op makes them again, of the same numbers.
+    """
+    dtype = DType.FLOAT32 if type.dtype is DType.BFLOAT8_B else type.dtype
+    return ttnn.from_torch(tensor.to(_CARRIERS.get(dtype, torch.float32)).contiguous(), dtype=DTYPES[dtype])
 
 
 def from_device(tensor: Any, device: Any) -> torch.Tensor:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from compiler import CompileOptions, report
+import compiler
+from compiler import CompileOptions, report, speecht5
 from compiler.graph import Graph, Node, Port, Value
 from compiler.types import DType, TensorType
 
@@ -156,3 +157,27 @@ def test_a_full_disk_is_told_without_a_traceback(run, monkeypatch):
     monkeypatch.setattr("compiler.printer.to_text", fail)
     result = run("inspect", "encoder")
     assert (result.exit_code, result.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+def test_the_post_net_of_exact_length(run, voice, monkeypatch):
+    """Its front of the cache is cut out by a stage that the other graphs do not have."""
+    exact = speecht5.CompiledSpeechT5(voice.model, CompileOptions(postnet="exact"))
+
+    def chosen(model, options):
+        assert options == exact.options
+        return exact
+
+    monkeypatch.setattr(compiler, "CompiledSpeechT5", chosen)
+    listed = rows(run("inspect", "postnet", "--postnet", "exact", "--steps", 37, "--list").stdout)
+    assert [row[0] for row in listed][:3] == ["import", "read-front", "eliminate-dead-code"]
+    result = run("compile", "--postnet", "exact", "--steps", 37)
+    times = {row[0]: row[1:] for row in rows(result.stdout.split("milliseconds")[1])}
+    assert list(times)[:4] == ["trace", "import", "read-front", "eliminate-dead-code"]
+    assert [bool(cell) for cell in times["read-front"]] == [False] * 5 + [True]
+    text = run("inspect", "postnet", "--postnet", "exact", "--steps", 37, "--no-origins").stdout
+    assert "ttnn.multiply" not in text and "slice_end=[1, 74, 96]" in text
+    refused = run("inspect", "postnet", "--postnet", "longer")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "error: postnet='longer' is not known: choose one of bucket, exact\n",
+    )

@@ -75,3 +75,54 @@ def placed(executor: Any, report: Report, type: Any) -> str:
     from compiler.device.tensors import memory_config
 
     return str(memory_config(type, executor.device))
+
+
+def after_lengths(executor: Any, report: Report, lengths: list[int]) -> list[tuple[int, int]]:
+    """After the post-net of each exact length in turn: the graphs that are made ready, and the DRAM in use in a bank.
+
+    Each is compiled when its length is asked for, as an utterance does it.
+    """
+    import ttnn
+
+    from compiler import CompiledSpeechT5, CompileOptions
+    from tests.fidelity.test_generate_speech import small
+    from tests.models import lively
+
+    compiled = CompiledSpeechT5(lively(small()), CompileOptions(precision="bfloat16", postnet="exact"))
+    found = []
+    for steps in lengths:
+        report(f"{steps} steps")
+        graph = compiled.graph("postnet", steps=steps)
+        type = graph.graph.input("spectrogram").type
+        executor.run(graph, {"spectrogram": executor.load(torch.zeros(type.shape), type)})
+        del graph
+        memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
+        found.append((len(executor._programs), memory.total_bytes_allocated_per_bank))
+    return found
+
+
+def prepared(
+    executor: Any, report: Report, weight: torch.Tensor, bias: torch.Tensor
+) -> list[tuple[tuple[int, ...], str]]:
+    """Shapes and types of what ttnn makes of a convolution's weight and bias for bfloat8_b."""
+    import ttnn
+
+    out, inner, taps = weight.shape
+    _, made = ttnn.conv1d(
+        input_tensor=ttnn.from_torch(
+            torch.zeros(1, 64, inner), dtype=ttnn.bfloat16, layout=ttnn.TILE_LAYOUT, device=executor.device
+        ),
+        weight_tensor=ttnn.from_torch(weight, dtype=ttnn.float32),
+        bias_tensor=ttnn.from_torch(bias, dtype=ttnn.float32),
+        device=executor.device,
+        in_channels=inner,
+        out_channels=out,
+        batch_size=1,
+        input_length=64,
+        kernel_size=taps,
+        stride=1,
+        padding=taps // 2,
+        conv_config=ttnn.Conv1dConfig(weights_dtype=ttnn.bfloat8_b, config_tensors_in_dram=True),
+        return_weights_and_bias=True,
+    )
+    return [(tuple(tensor.shape), str(tensor.dtype)) for tensor in made]

@@ -18,9 +18,11 @@ TRACING = ("begin_trace_capture", "end_trace_capture", "execute_trace", "release
 
 
 @cache
-def compiled(batch: int) -> compiler.CompiledSpeechT5:
+def compiled(batch: int, postnet: str = "bucket") -> compiler.CompiledSpeechT5:
+    """For the board of the fewest cores, whose plan all take."""
     model = lively(small(encoder_layers=1, decoder_layers=1))
-    return compiler.CompiledSpeechT5(model, compiler.CompileOptions(precision="bfloat16", batch_size=batch))
+    options = compiler.CompileOptions(precision="bfloat16", board="n300", batch_size=batch, postnet=postnet)
+    return compiler.CompiledSpeechT5(model, options)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,14 @@ class Utterance:
 
 
 def speak(
-    executor: Any, report: Report, batch: int, steps: int, read_every: int, attentions: bool, utterances: int
+    executor: Any,
+    report: Report,
+    batch: int,
+    steps: int,
+    read_every: int,
+    attentions: bool,
+    utterances: int,
+    postnet: str = "bucket",
 ) -> list[Utterance]:
     """Say the same so many times, for ``steps`` steps: a mock computes zeros, which would never stop."""
     import ttnn
@@ -49,7 +58,13 @@ def speak(
             report(f"step {step}")
 
         made = _generate(
-            batch, steps, executor, output_cross_attentions=attentions, read_every=read_every, progress=heard
+            batch,
+            steps,
+            executor,
+            postnet,
+            output_cross_attentions=attentions,
+            read_every=read_every,
+            progress=heard,
         )
         memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
         said.append(
@@ -64,14 +79,14 @@ def speak(
     return said
 
 
-def on_the_reference(batch: int, steps: int) -> torch.Tensor:
+def on_the_reference(batch: int, steps: int, postnet: str = "bucket") -> torch.Tensor:
     """The same speech by the reference executor, in this process."""
-    speech: torch.Tensor = _generate(batch, steps, ReferenceExecutor())
+    speech: torch.Tensor = _generate(batch, steps, ReferenceExecutor(), postnet)
     return speech
 
 
-def _generate(batch: int, steps: int, executor: Any, **options: Any) -> Any:
-    chosen, length = compiled(batch), 12
+def _generate(batch: int, steps: int, executor: Any, postnet: str = "bucket", **options: Any) -> Any:
+    chosen, length = compiled(batch, postnet), 12
     rows, ratio = batch * executor.replicas, steps * chosen.config.reduction_factor / length
     return chosen.generate_speech(
         tokens(chosen.config, length, rows=rows),

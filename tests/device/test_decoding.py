@@ -9,6 +9,7 @@ import torch
 
 from compiler.checking import PCC_BAR, correlation
 from compiler.device.session import Session
+from compiler.speecht5 import EXACT_LENGTHS
 from tests.device import inside, loops
 from tests.device.loops import Utterance
 
@@ -28,9 +29,10 @@ def said(
     rows: int = 1,
     attentions: bool = False,
     utterances: int = 1,
+    postnet: str = "bucket",
 ) -> list[Utterance]:
     """Utterances, of the right shapes and with every step told."""
-    arguments = (batch, steps, read_every, attentions, utterances)
+    arguments = (batch, steps, read_every, attentions, utterances, postnet)
     made: list[Utterance] = session.call(loops.speak, *arguments)
     for one in made:
         assert one.told == tuple(range(1, -(-steps // read_every) * read_every + 1)) or attentions
@@ -58,6 +60,28 @@ def test_steps_are_read_by_eight(session: Session) -> None:
     assert one.told[-1] == 16, "the second eight were begun"
 
 
+@pytest.mark.parametrize("steps", [1, 13])
+def test_a_post_net_of_exact_length(session: Session, steps: int) -> None:
+    """It takes the frames out of a cache that was filled past them, and is there for the next utterance so long."""
+    first, second = said(session, steps, 8, utterances=2, postnet="exact")
+    assert (first.programs, first.dram) == (second.programs, second.dram)
+
+
+@pytest.mark.slow
+def test_two_devices_refine_a_batch_at_its_exact_length(n300: Session) -> None:
+    first, second = said(n300, 5, 1, batch=2, rows=4, utterances=2, postnet="exact")
+    assert (first.programs, first.dram) == (second.programs, second.dram)
+
+
+def test_a_graph_that_is_given_up_leaves_the_device(session: Session) -> None:
+    """Of post-nets of exact length so many are kept. ttnn keeps a little of each program's own."""
+    found = session.call(inside.after_lengths, list(range(1, EXACT_LENGTHS + 5)))
+    ready, memory = zip(*found, strict=True)
+    assert ready[:EXACT_LENGTHS] == tuple(range(ready[0], ready[0] + EXACT_LENGTHS))
+    assert set(ready[EXACT_LENGTHS:]) == {ready[EXACT_LENGTHS - 1]}
+    assert memory[-1] - memory[EXACT_LENGTHS - 1] < memory[1] - memory[0], "four were given up, and not one is left"
+
+
 @pytest.mark.slow
 def test_speech_grows_into_the_next_caches(session: Session) -> None:
     first, second = said(session, 70, 8, utterances=2)
@@ -82,9 +106,9 @@ def test_cross_attentions_of_two_devices(n300: Session) -> None:
     said(n300, 9, 8, batch=1, rows=2, attentions=True)
 
 
-@pytest.mark.parametrize("read_every", [1, 8])
-def test_a_device_speaks_as_the_reference_executor_does(numbers: Session, read_every: int) -> None:
-    (one,) = said(numbers, 20, read_every)
-    wanted = loops.on_the_reference(1, 20)
+@pytest.mark.parametrize(("read_every", "postnet"), [(1, "bucket"), (8, "bucket"), (8, "exact")])
+def test_a_device_speaks_as_the_reference_executor_does(numbers: Session, read_every: int, postnet: str) -> None:
+    (one,) = said(numbers, 20, read_every, postnet=postnet)
+    wanted = loops.on_the_reference(1, 20, postnet)
     assert correlation(one.speech, wanted) >= PCC_BAR
     assert bool(torch.isfinite(one.speech).all())

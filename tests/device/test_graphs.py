@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -33,9 +34,9 @@ def passed(compiled: CompiledSpeechT5, *boards: str, **sizes: Any) -> list[Board
     return found
 
 
-def tiny(batch: int, **changes: Any) -> CompiledSpeechT5:
+def tiny(batch: int, options: Mapping[str, Any] | None = None, **changes: Any) -> CompiledSpeechT5:
     model = lively(small(encoder_layers=1, decoder_layers=1, **changes))
-    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=batch))
+    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=batch, **(options or {})))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,35 @@ def test_all_graphs_on_all_boards(batch: int) -> None:
     assert [board.board for board in found] == list(BOARDS)
     assert all([graph.graph for graph in board.graphs] == list(GRAPHS) for board in found)
     assert {board.rows for board in found} == {batch}
+
+
+@pytest.mark.parametrize(("steps", "programs"), [(1, 13), (33, 13), (64, 13)])
+def test_a_post_net_of_exact_length(steps: int, programs: int) -> None:
+    """Frames, their front in shards, two programs a layer, the residual."""
+    (board,) = passed(tiny(1, {"postnet": "exact"}), "n150", graphs=("postnet",), steps=steps)
+    assert board.graphs[0].programs == programs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "batch", "steps", "programs"),
+    [
+        ({"reduction_factor": 1}, 1, 33, 12),  # rows of the cache are frames
+        ({"reduction_factor": 3, "num_mel_bins": 63}, 1, 37, 13),
+        ({"num_mel_bins": 32}, 1, 37, 14),  # mels fill whole tiles, and the logit is cut off by a program
+        ({}, 3, 48, 13),
+        ({}, 3, 37, 38),  # sequences that fill no tiles are not sharded
+    ],
+)
+def test_post_nets_of_exact_length(changes: dict[str, Any], batch: int, steps: int, programs: int) -> None:
+    found = passed(tiny(batch, {"postnet": "exact"}, **changes), *BOARDS, graphs=("postnet",), steps=steps)
+    assert {board.graphs[0].programs for board in found} == {programs}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "postnet"), [("bfloat8_b", "exact"), ("mixed", "bucket")])
+def test_weights_in_blocks(weights: str, postnet: str) -> None:
+    passed(tiny(1, {"weights": weights, "postnet": postnet}), *BOARDS, steps=37)
 
 
 @pytest.mark.slow

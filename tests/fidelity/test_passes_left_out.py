@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +53,10 @@ def speech(model: SpeechT5ForTextToSpeech, speaks: Any) -> torch.Tensor:
 
 
 def graphs(compiled: compiler.CompiledSpeechT5) -> list[Any]:
-    return [compiled.graph(name).graph for name in ("encoder", "utterance", "decoder_step", "postnet")]
+    """All graphs, and the post-net of exact length besides."""
+    exact = compiler.CompiledSpeechT5(compiled._model, replace(compiled.options, postnet="exact"))
+    made = [compiled.graph(name).graph for name in ("encoder", "utterance", "decoder_step", "postnet")]
+    return [*made, exact.graph("postnet", steps=STEPS).graph]
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))

@@ -69,6 +69,34 @@ def test_all_between_a_mask_and_the_residual_is_sharded(batch: int, length: int)
     assert memories(graph) == [*layer, *layer, ("add", DRAM)]
 
 
+def front(start: int = 0, length: int = 40, also_read: bool = False) -> Case:
+    """A slice of rows, a view of its columns, a convolution of them, and a residual."""
+    s = Sketch()
+    rows = s.op(ops.slice.Tensor, s.input("x", 1, 96, 5), 1, start, start + length, module="rows")
+    x = s.op(ops.slice.Tensor, rows, 2, 0, 4, module="columns")
+    made = s.op(ops.add.Tensor, x, convolution(s, x, "taps", 4), module="residual")
+    return lowered(s.case(made, *([s.op(ops.softmax.int, rows, -1)] if also_read else [])))
+
+
+def test_golden_of_a_front(golden: Callable[[str, str], None]) -> None:
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), front(), Stage.TTNN)
+    golden("shard_convolutions_front", to_text(graph))
+
+
+def test_a_slice_of_the_front_writes_shards() -> None:
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), front(), Stage.TTNN)
+    assert memories(graph) == [
+        *[("slice", SHARDED), ("reshape", SHARDED), ("conv1d", SHARDED), ("reshape", SHARDED), ("add", DRAM)]
+    ]
+
+
+@pytest.mark.parametrize("case", [front(start=32), front(also_read=True)], ids=["from the middle", "also read"])
+def test_other_slices_do_not(case: Case) -> None:
+    graph = fused(ShardConvolutions(CORES, L1_BYTES), case, Stage.TTNN)
+    by_op = dict(memories(graph))
+    assert (by_op["slice"], by_op["to_memory_config"], by_op["conv1d"]) == (DRAM, SHARDED, SHARDED)
+
+
 def test_a_convolution_by_itself_takes_and_gives_interleaved_memory() -> None:
     graph = fused(ShardConvolutions(CORES, L1_BYTES), single(), Stage.TTNN)
     assert memories(graph) == [("to_memory_config", SHARDED), ("conv1d", DRAM), ("reshape", DRAM)]
