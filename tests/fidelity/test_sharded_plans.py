@@ -69,3 +69,13 @@ def test_bit_for_bit(
     assert list(got) == list(expected)
     assert [name for name in expected if not torch.equal(got[name], expected[name])] == []
     assert all(tensor.abs().sum() > 0 for tensor in expected.values() if tensor.is_floating_point())
+
+
+def test_another_plan_of_a_model_is_that_of_its_options(model: SpeechT5ForTextToSpeech) -> None:
+    """Whatever the plan that it is made from, which stays as it was."""
+    plain = CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))
+    before = plain.graph("decoder_step").graph
+    for changes in ({"enable": PASSES}, {"disable": ("fold-scale",), "board": "p150"}, {"weights": "bfloat8_b"}):
+        anew = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", **changes))
+        assert plain.with_plan(**changes).graph("decoder_step").graph == anew.graph("decoder_step").graph != before
+    assert plain.graph("decoder_step").graph == before
