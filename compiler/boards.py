@@ -13,7 +13,7 @@ _L1 = (
     "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core, "
     "down to where a program's buffers begin, a multiple of 64 bytes"
 )
-_BANKS = "the grid of DRAM banks that ttnn 0.81.1 opens on its mock device of the board"
+_BANKS = "num_banks of ttnn.get_memory_view of DRAM, in ttnn 0.81.1 on its mock device of the board"
 _SATURATING = f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth"
 _ISSUES = "github.com/tenstorrent/tt-metal"
 _WORMHOLE_PAGES = (
@@ -91,7 +91,17 @@ class Board:
     @property
     def bytes_per_program(self) -> int:
         """Bytes that the host sends to a chip in the time between two programs."""
-        return int(self.link * DISPATCH.value / self.clock.value)
+        return int(self.link * self.gap)
+
+    @property
+    def moved_per_program(self) -> int:
+        """Bytes that the DRAM moves in the time between two programs."""
+        return int(self.dram.value * self.gap)
+
+    @property
+    def gap(self) -> float:
+        """Seconds between two programs."""
+        return DISPATCH.value / self.clock.value
 
 
 def _board(

@@ -21,10 +21,11 @@ VIEWS = (
     "ttnn.reshape",
     "ttnn.permute",
     "ttnn.slice",
+    "ttnn.narrow",
     "ttnn.expand",
     "ttnn.experimental.nlp_create_qkv_heads",
 )
-"""Ops that are views in torch: on the device only a reshape is."""
+"""Ops that are views in torch: on the device only a reshape and a narrow are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ from passes.shard_weights import Pace, ShardWeights
 from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
+from passes.stack_heads import StackHeads
+from passes.widen_parts import WidenParts
 from passes.width_shards import Grid
 
 ATEN_PASSES: tuple[Pass, ...] = (
@@ -87,16 +89,18 @@ WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
 def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
     """The passes on TTNN graphs, with the cores and the memory of a board. ``weights`` is one of ``WEIGHT_PASSES``."""
     room = {"cores": int(board.cores.value), "l1_bytes": int(board.l1.value)}
-    grid = Grid(board.columns, board.rows)
+    grid, banks = Grid(board.columns, board.rows), int(board.banks.value)
     return (
         CancelPermutes(),  # convolutions hand on channels as the device wants them
         FuseBias(),  # a position's row comes in as a bias
         FuseActivation(),  # one device program instead of two
         FuseResidual(),  # a norm adds its residual itself
+        StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
         ConcatHeads(),  # attention lays its heads side by side itself
         MaskByIndex(),  # padding is masked once for all of the encoder's layers
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
+        WidenParts(banks),  # and what is done to the keys of each
         *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
         ShardNorms(grid),  # optional: a row is normalized on many cores

@@ -110,7 +110,7 @@ def written(node: Node) -> list[tuple[str, Value]]:
     return [(name, value) for name, value in zip(node.names, node.operands, strict=True) if name in names]
 
 
-def memory_roots(graph: Graph, views: Collection[str] = ("ttnn.reshape",)) -> dict[Value, Value]:
+def memory_roots(graph: Graph, views: Collection[str] = ("ttnn.reshape", "ttnn.narrow")) -> dict[Value, Value]:
     """For each value, the value whose memory it may share: results of ``views``, ops by name, are no copies."""
     roots = {port.value: port.value for port in graph.outputs}
     for node in graph.nodes:

@@ -121,7 +121,7 @@ def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tenso
         heads, inner, head = input_tensor_b.shape[1:]
         columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
         made = _product(input_tensor_a[0], columns)
-        return made.reshape(1, -1, heads, head).transpose(1, 2)
+        return made.reshape(1, -1, heads, head).transpose(1, 2).contiguous()
     return input_tensor_a @ input_tensor_b
 
 

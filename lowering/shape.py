@@ -123,6 +123,19 @@ def slice_(
     return input_tensor[tuple(slice(start, end, step) for start, end, step in ranges)]
 
 
+@ttnn_op(
+    "ttnn.narrow",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    in_dram=("input_tensor",),
+    programs=lambda _: 0,
+)
+def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A view of a run of ``input_tensor`` along its first dimension that is not one: ``start`` is at the first bank."""
+    return input_tensor.narrow(dim, start, length)
+
+
 @ttnn_op("ttnn.concat", rounding="nothing", moves_only=True, flops=_no_flops, lists=("tensors",))
 def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return torch.cat(list(tensors), dim)
@@ -130,7 +143,7 @@ def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
 
 def is_view(node: Node) -> bool:
     """Whether the result of a node shares the memory of what it reads."""
-    return node.op is reshape and _reshape_programs(node) == 0
+    return node.op is narrow or (node.op is reshape and _reshape_programs(node) == 0)
 
 
 @lowers(ops.view.default)

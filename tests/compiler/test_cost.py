@@ -68,6 +68,22 @@ def test_what_is_in_l1_does_not_go_through_dram() -> None:
     assert (work(near).read, work(near).written) == (6 * TILE_BYTES, 0)
 
 
+def test_what_the_host_computes_costs_its_way_to_the_device() -> None:
+    made = node("relu", {"input_tensor": tensor(32, 96, memory=Memory.HOST)})
+    sent = node("to_device", {"tensor": made.result}, memory_config="l1")
+    assert work(made) == Work(0, 0, 0, 32.0, 1, 0, 0)
+    assert work(sent) == Work(0, 0, 0, 32.0, 1, 0, 0, 3 * TILE_BYTES)
+    for board, chips in (("n150", 1), ("n300", 2)):
+        time = time_of(work(sent), BOARDS[board])
+        assert time.seconds == time.link == pytest.approx(chips * 3 * TILE_BYTES / 15.07e9)
+        assert time.bound == "link"
+
+
+def test_a_view_of_a_part_costs_nothing() -> None:
+    part = node("narrow", {"input_tensor": tensor(1, 4, 32, 32)}, dim=1, start=2, length=2)
+    assert work(part).programs == work(part).read == work(part).written == 0
+
+
 def test_a_look_up_reads_rows_and_not_the_table() -> None:
     table = tensor(1000, 64, layout=Layout.ROW_MAJOR)
     asked = work(node("embedding", {"input_tensor": indices(1, 32), "weight": table}, layout="tile"))

@@ -39,6 +39,8 @@ from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import Pace, ShardWeights
 from passes.split_heads import SplitHeads
+from passes.stack_heads import StackHeads
+from passes.widen_parts import WidenParts
 from passes.width_shards import Grid
 from tests.models import CORES, L1_BYTES
 
@@ -633,6 +635,22 @@ def three_heads(s: Sketch) -> Results:
     return {name: heads(s, x) for name in ("query", "key", "value")}
 
 
+def two_layers(s: Sketch) -> dict[str, Value]:
+    """Keys and values that two layers make of one input, twelve banks being filled up."""
+    x = s.x(1, 33, 16)
+    return {name: heads(s, x, 4, bias=False) for name in ("key", "value", "other key", "other value")}
+
+
+def scored(s: Sketch) -> Results:
+    """Keys and values, and how much the bias of each layer's query makes of its keys."""
+    made = two_layers(s)
+    mask = s.x(1, 1, 1, 33)
+    for name in ("key", "other key"):
+        scores = s(ops.matmul.default, s.w(1, 4, 1, 32, std=32**-0.5), s(ops.permute.default, made[name], (0, 1, 3, 2)))
+        made[f"{name} scores"] = s(ops.add.Tensor, scores, mask)
+    return made
+
+
 def columns(s: Sketch, batch: int, queries: int) -> Value:
     """Attention whose heads are laid side by side."""
     made = attention(s, batch, 3, queries, 7, 32)
@@ -642,6 +660,15 @@ def columns(s: Sketch, batch: int, queries: int) -> Value:
 HEADS = (
     Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of two layers", two_layers, ORDER, 1 * ROUNDING, ONE, (StackHeads(12, 2**20),)),
+    Case(
+        "scores of two layers",
+        scored,
+        ORDER,
+        2 * ROUNDING,
+        "keys are rounded, then scores",
+        (StackHeads(12, 2**20), WidenParts(12)),
+    ),
     Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
     replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
