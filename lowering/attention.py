@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import TILE, DType, TensorType
+from compiler.types import TILE, DType, Memory, TensorType
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
@@ -32,6 +32,15 @@ def _cores(node: Node) -> int:
     return batch * heads * (queries // TILE)
 
 
+def _attention_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """The kernel reads its operands page by page, and writes each page of its result wherever it lies."""
+    for name, type in operands.items():
+        if type.by_width:
+            yield f"{name} is, and only the result may be"
+    if result.by_width and (result.padded_rows > TILE or result.memory is not Memory.L1_WIDTH_SHARDED):
+        yield "its result is in DRAM, or has more rows than a tile"
+
+
 @ttnn_op(
     "ttnn.transformer.scaled_dot_product_attention",
     rounding="scores, masked scores, exponentials, their sum and the weighted sum of values, then the result: "
@@ -41,6 +50,7 @@ def _cores(node: Node) -> int:
     matrix=True,
     in_dram=("attn_mask",),
     cores=_cores,
+    by_width=_attention_by_width,
 )
 def attention(
     numerics: Numerics,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import TILE, Layout
+from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.table import Numerics, ttnn_op
 
@@ -18,7 +18,30 @@ def _no_flops(*_: object) -> int:
     return 0
 
 
-@ttnn_op("ttnn.to_memory_config", rounding="nothing", moves_only=True, flops=_no_flops, shards=True)
+def _moves_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """From and to shards in L1, of one tile row or more."""
+    for type in (*operands.values(), result):
+        if type.by_width and type.memory is not Memory.L1_WIDTH_SHARDED:
+            yield "it is in DRAM"
+
+
+def _views_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """Where rows and columns stay as they are, and so their place."""
+    source = operands["input_tensor"]
+    if (source.memory, source.shards) != (result.memory, result.shards):
+        yield "its result lies in another way than what it reads"
+    if (source.padded_rows, source.shape[-1]) != (result.padded_rows, result.shape[-1]):
+        yield "it moves rows or columns"
+
+
+@ttnn_op(
+    "ttnn.to_memory_config",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    shards=True,
+    by_width=_moves_by_width,
+)
 def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
 
@@ -50,7 +73,15 @@ def _slice_programs(node: Node) -> int:
     return 3 if inside else 1
 
 
-@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops, shards=True, programs=_reshape_programs)
+@ttnn_op(
+    "ttnn.reshape",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    shards=True,
+    by_width=_views_by_width,
+    programs=_reshape_programs,
+)
 def reshape(
     _: Numerics,
     input_tensor: Tensor,

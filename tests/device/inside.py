@@ -90,6 +90,13 @@ def narrowed(executor: Any, report: Report, rounds: int) -> tuple[int, int]:
     return banks, part.buffer_address() - tensor.buffer_address()
 
 
+def placed(executor: Any, report: Report, type: Any) -> str:
+    """Where a tensor of a type is kept, in ttnn's words."""
+    from compiler.device.tensors import memory_config
+
+    return str(memory_config(type, executor.device))
+
+
 def after_lengths(executor: Any, report: Report, lengths: list[int]) -> list[tuple[int, int]]:
     """After the post-net of each exact length in turn: the graphs that are made ready, and the DRAM in use in a bank.
 

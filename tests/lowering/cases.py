@@ -40,9 +40,12 @@ from passes.heads_as_views import HeadsAsViews
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
+from passes.shard_norms import ShardNorms
+from passes.shard_weights import Pace, ShardWeights
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
 from passes.widen_parts import WidenParts
+from passes.width_shards import Grid
 from tests.models import CORES, L1_BYTES
 
 ROUNDING = 2**-8
@@ -703,6 +706,38 @@ HEADS = (
 )
 
 
+# --- Shards by width ----------------------------------------------------------------------------------------
+
+GRID = Grid(8, 7)
+"""An n300's, which is the smallest."""
+ONE_ROW = (FuseActivation(), FuseResidual(), ConcatHeads(), ShardNorms(GRID))
+BANKS = ShardWeights(GRID, Pace(12, 1.0, ((1, 2.0),), flops=1e15, gap=0.0))
+"""As if all weights were read faster from the twelve banks of an n150 or n300, at any number of conversions."""
+
+
+def block(s: Sketch, width: int = 96) -> Value:
+    """Attention, its projection, the residual and its norm, of one row; the norm's own reader is a linear."""
+    x = s.x(1, 1, width)
+    columned = columns(s, 1, 1)
+    projected = s(ops.linear.default, columned, s.w(width, 96, std=0.1), s.w(width, std=0.1))
+    normed = layer_norm(s, s(ops.add.Tensor, x, projected))
+    return s(ops.gelu.default, s(ops.linear.default, normed, s.w(2 * width, width, std=width**-0.5), s.w(2 * width)))
+
+
+SHARDS = (
+    Case("a block of one row in shards", block, ORDER, 2 * ROUNDING, FUSED, ONE_ROW),
+    Case("a block with its weights in shards", block, ORDER, 3 * ROUNDING, FUSED, (*ONE_ROW, BANKS)),
+    Case(
+        "a linear with its weights in shards",
+        lambda s: s(ops.linear.default, s.x(1, 1, 96), s.w(160, 96), s.w(160)),
+        ORDER,
+        ROUNDING,
+        ONE,
+        (BANKS,),
+    ),
+)
+
+
 # --- Several ops --------------------------------------------------------------------------------------------
 
 
@@ -755,5 +790,6 @@ CASES: tuple[Case, ...] = (
     *ATTENTION,
     *CACHES,
     *HEADS,
+    *SHARDS,
     *BLOCKS,
 )
