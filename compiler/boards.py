@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _CARDS = "docs.tenstorrent.com/aibs"
@@ -12,14 +13,21 @@ _L1 = (
     "total_bytes_per_bank of ttnn.get_memory_view in ttnn 0.81.1 on its mock device of the board, a bank being a core, "
     "down to where a program's buffers begin, a multiple of 64 bytes"
 )
-_WORMHOLE_DRAM = (
-    f"288 GB/s a chip ({_CARDS}/wormhole/specifications.html), of which a reader a bank gets 267: "
-    f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth.md"
+_BANKS = "num_banks of ttnn.get_memory_view of DRAM, in ttnn 0.81.1 on its mock device of the board"
+_SATURATING = f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth"
+_ISSUES = "github.com/tenstorrent/tt-metal"
+_WORMHOLE_PAGES = (
+    f"of 288 GB/s a chip ({_CARDS}/wormhole/specifications.html), tiles read from all banks in turn: "
+    f"{_ISSUES}/issues/6729; in a matmul rather less, it takes 1.37 times as long as on shards: {_ISSUES}/pull/42593"
 )
-_BLACKHOLE_DRAM = (
-    f"({_CARDS}/blackhole/), of which a reader a bank gets 500 of 512: "
-    f"{_REPORTS}/Saturating_DRAM_bandwidth/Saturating_DRAM_bandwidth_Blackhole.md"
+_WORMHOLE_SHARDS = (
+    f"of 288 GB/s a chip, the DRAM-sharded matmul in the decode step of Llama3-70B, at least: {_SATURATING}.md"
 )
+_BLACKHOLE_PAGES = (
+    f"67 % of {{}} GB/s ({_CARDS}/blackhole/), for readers that are not beside the bank that they read: "
+    f"{_SATURATING}_Blackhole.md"
+)
+_BLACKHOLE_SHARDS = "{} % of {} GB/s, the DRAM-sharded matmul with {}: " + f"{_ISSUES}/pull/54242"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +67,21 @@ LINK = Number(
 class Board:
     """One chip of a board. ``chips`` run replicas of a plan, side by side: no plan is spread over two.
 
-    ``dram`` is what can be reached of the memory's bandwidth, not what is on the data sheet. ``l1`` is what
-    programs and tensors share of a core's L1.
+    ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is what is reached of the memory's bandwidth, not
+    what is on the data sheet, where pages are read from all banks in turn; ``dram_sharded`` where each bank's shard is
+    read by one core or more beside it, by how many. ``banks`` are those that a tensor is dealt out over there, ``l1``
+    is what programs and tensors share of a core's L1.
     """
 
     name: str
     chips: int
+    columns: int
+    rows: int
     cores: Number
     clock: Number
     dram: Number
+    dram_sharded: Mapping[int, Number]
+    banks: Number
     l1: Number
 
     @property
@@ -78,32 +92,67 @@ class Board:
     @property
     def bytes_per_program(self) -> int:
         """Bytes that the host sends to a chip in the time between two programs."""
-        return int(self.link * DISPATCH.value / self.clock.value)
+        return int(self.link * self.gap)
+
+    @property
+    def moved_per_program(self) -> int:
+        """Bytes that the DRAM moves in the time between two programs."""
+        return int(self.dram.value * self.gap)
+
+    @property
+    def gap(self) -> float:
+        """Seconds between two programs."""
+        return DISPATCH.value / self.clock.value
 
 
 def _board(
-    name: str, chips: int, grid: str, ghz: float, dram: float, l1: int, clock_source: str, dram_source: str
+    name: str,
+    chips: int,
+    grid: str,
+    clock: tuple[float, str],
+    dram: tuple[float, str],
+    dram_sharded: Mapping[int, tuple[float, str]],
+    banks: int,
+    l1: int,
 ) -> Board:
     columns, rows = map(int, grid.split("x"))
     return Board(
         name,
         chips,
+        columns,
+        rows,
         Number(columns * rows, "cores", f"{grid}: {_GRID}"),
-        Number(ghz * 1e9, "cycles/s", clock_source),
-        Number(dram * 1e9, "bytes/s", dram_source),
+        Number(clock[0] * 1e9, "cycles/s", clock[1]),
+        Number(dram[0] * 1e9, "bytes/s", dram[1]),
+        {readers: Number(rate * 1e9, "bytes/s", source) for readers, (rate, source) in dram_sharded.items()},
+        Number(banks, "banks", _BANKS),
         Number(l1, "bytes", _L1),
     )
 
 
-_WORMHOLE = (f"{_CARDS}/wormhole/specifications.html", _WORMHOLE_DRAM)
-_BLACKHOLE = f"up to, {_CARDS}/blackhole/"
+def _wormhole(name: str, chips: int, grid: str) -> Board:
+    clock = (1.0, f"{_CARDS}/wormhole/specifications.html")
+    shards = {1: (239.0, _WORMHOLE_SHARDS)}
+    return _board(name, chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_216)
+
+
+def _blackhole(name: str, grid: str, banks: int, sheet: int) -> Board:
+    clock = (1.35, f"up to, {_CARDS}/blackhole/")
+    shards = {
+        1: (0.55 * sheet, _BLACKHOLE_SHARDS.format(55, sheet, "one reader a bank")),
+        2: (0.9 * sheet, _BLACKHOLE_SHARDS.format(90, sheet, "more readers a bank")),
+        3: (0.9 * sheet, _BLACKHOLE_SHARDS.format(90, sheet, "more readers a bank")),
+    }
+    return _board(name, 1, grid, clock, (0.67 * sheet, _BLACKHOLE_PAGES.format(sheet)), shards, banks, 1_461_120)
+
+
 BOARDS = {
     board.name: board
     for board in (
-        _board("n150", 1, "8x8", 1.0, 267, 1_393_216, *_WORMHOLE),
-        _board("n300", 2, "8x7", 1.0, 267, 1_393_216, *_WORMHOLE),
-        _board("p150", 1, "13x10", 1.35, 500, 1_461_120, _BLACKHOLE, f"512 GB/s {_BLACKHOLE_DRAM}"),
-        _board("p100", 1, "11x10", 1.35, 437, 1_461_120, _BLACKHOLE, f"448 GB/s {_BLACKHOLE_DRAM}"),
+        _wormhole("n150", 1, "8x8"),
+        _wormhole("n300", 2, "8x7"),
+        _blackhole("p150", "13x10", 8, 512),
+        _blackhole("p100", "11x10", 7, 448),
     )
 }
 """The boards by name."""

@@ -1,7 +1,7 @@
 """A cost model: what a TTNN graph asks of a device, and the time that a board would need. Modelled, never measured.
 
 A node takes the longer of computing and moving its data through DRAM, and a gap before each of its programs. Work is
-spread over the cores, though over no more than the result has tiles, and padding is computed like the rest. What the
+spread over the cores, though over no more than the op's kernel can use, and padding is computed like the rest. What the
 host computes in place of the device takes the time of its way over the link. Left out are traffic on the chip,
 conversions inside a program, how well a kernel keeps its core busy, what the host computes, and what it sends anyway.
 """
@@ -18,8 +18,6 @@ from compiler.verify import written
 from lowering.shape import is_view, to_device
 from lowering.table import HIFI4, TtnnOp, runs_on_host
 
-ON_CHIP = (Memory.L1, Memory.L1_HEIGHT_SHARDED)
-"""Memories that are not DRAM."""
 BOUNDS = ("compute", "DRAM", "dispatch", "link")
 """What can hold a node or a graph back."""
 
@@ -29,7 +27,8 @@ class Work:
     """What one node asks of a device, whatever the board.
 
     ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
-    most ``cores``. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends.
+    most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends;
+    ``sharded`` of those read lie in shards, and so many ``readers`` read each bank's.
     """
 
     programs: int
@@ -40,6 +39,8 @@ class Work:
     read: int
     written: int
     sent: int = 0
+    sharded: int = 0
+    readers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ def work(node: Node) -> Work:
         op.cores(node),
         sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
         _written_bytes(node) if programs else 0,
+        sharded=sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
+        readers=int(str(node.attribute("readers", 1))),
     )
 
 
@@ -87,7 +90,7 @@ def read_bytes(node: Node, place: int) -> int:
     """
     assert isinstance(node.op, TtnnOp)
     type = node.operands[place].type
-    if type.memory in ON_CHIP or node.names[place] in node.op.writes:
+    if _on_chip(type) or node.names[place] in node.op.writes:
         return 0
     most = sum(result.type.bytes for result in node.results) if node.op.moves_only else type.bytes
     return min(type.bytes, most)
@@ -98,7 +101,11 @@ def _written_bytes(node: Node) -> int:
     assert isinstance(node.op, TtnnOp)
     if node.op.writes:
         return sum(read_bytes(node, place) for place in range(len(node.operands)))
-    return sum(value.type.bytes for value in node.results if value.type.memory not in ON_CHIP)
+    return sum(value.type.bytes for value in node.results if not _on_chip(value.type))
+
+
+def _on_chip(type: TensorType) -> bool:
+    return type.memory is not None and type.memory.on_chip
 
 
 def _padded(type: TensorType) -> TensorType:
@@ -117,7 +124,8 @@ def time_of(asked: Work, board: Board) -> Time:
         return Time(0.0, 0.0, 0.0, link, link=link)
     cores = min(asked.cores, board.cores.value)
     compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
-    dram = (asked.read + asked.written) / board.dram.value
+    by_readers = board.dram_sharded.get(asked.readers, board.dram)
+    dram = (asked.read - asked.sharded + asked.written) / board.dram.value + asked.sharded / by_readers.value
     dispatch = asked.programs * DISPATCH.value / board.clock.value
     return Time(compute, dram, dispatch, dispatch + max(compute, dram))
 

@@ -35,10 +35,17 @@ def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.v
     return GraphCost(name, graph_work(graph), {board.name: graph_time(graph, board) for board in boards})
 
 
+def model_cost(compiled: CompiledSpeechT5, name: str, text: int, steps: int) -> GraphCost:
+    """The modelled cost of a model's graph: its work as compiled, the times of each board's own plan."""
+    graphs = {board: compiled.for_board(board).graph(name, text=text, steps=steps).graph for board in BOARDS}
+    times = {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()}
+    return GraphCost(name, graph_work(graphs[compiled.options.board]), times)
+
+
 def plan_costs(loaded: Any) -> list[GraphCost]:
     """The modelled cost of a model's graphs in bfloat16, one row each, for ``PLANS``."""
     compiled = CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16"))
-    return [graph_cost(n, compiled.graph(n, text=text, steps=steps).graph) for n, (text, steps) in PLANS.items()]
+    return [model_cost(compiled, name, text, steps) for name, (text, steps) in PLANS.items()]
 
 
 def work_table(costs: Sequence[GraphCost], title: str) -> Table:
@@ -102,7 +109,12 @@ def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, 
     rows = [(name, _value(number), number.source) for name, number in shared]
     for board in boards:
         chips = f", each of {board.chips} chips" if board.chips > 1 else ""
-        for name, number in (("cores", board.cores), ("clock", board.clock), ("DRAM", board.dram)):
+        by_readers: dict[Number, str] = {}  # where as many more read no faster, the fewest
+        for readers, rate in board.dram_sharded.items():
+            by_readers.setdefault(rate, f"DRAM in shards, {readers} reader{'s' * (readers > 1)} a bank")
+        named = {board.cores: "cores", board.clock: "clock", board.dram: "DRAM", **by_readers}
+        named[board.banks] = "DRAM banks"
+        for number, name in named.items():
             rows.append((f"{board.name} {name}{chips}", _value(number), number.source))
     return rows
 
@@ -117,7 +129,7 @@ def input_text(boards: Sequence[Board] = tuple(BOARDS.values())) -> str:
 
 
 def _value(number: Number) -> str:
-    if number.unit in ("cores", "cycles", "FLOP/cycle"):
+    if number.unit in ("cores", "banks", "cycles", "FLOP/cycle"):
         return f"{number.value:g} {number.unit}"
     return f"{number.value / 1e9:g} {'GHz' if number.unit == 'cycles/s' else 'GB/s'}"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
-from compiler.boards import BOARDS, Board
+from compiler.boards import BOARDS, DISPATCH, MATRIX, PASSES, Board
 from compiler.components import GIVEN, INVARIANT
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.graph import Graph
@@ -19,11 +19,13 @@ from passes.base import CANONICAL, FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
 from passes.carry_row import CarryRow
+from passes.choose_blocks import ChooseBlocks
 from passes.compose_linears import ComposeLinears
 from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
+from passes.flash_decode import FlashDecode
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
@@ -35,14 +37,20 @@ from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.heads_as_views import HeadsAsViews
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.shard_convolutions import ShardConvolutions
+from passes.shard_norms import ShardNorms
+from passes.shard_weights import Pace, ShardWeights
 from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
+from passes.stack_heads import StackHeads
+from passes.widen_parts import WidenParts
+from passes.width_shards import Grid
 
 ATEN_PASSES: tuple[Pass, ...] = (
     EliminateDeadCode(),  # what the trace brought in for nobody
@@ -72,25 +80,50 @@ ATEN_PASSES: tuple[Pass, ...] = (
 )
 
 
-def ttnn_passes(board: Board) -> tuple[Pass, ...]:
-    """The passes on TTNN graphs, with the cores and the memory of a board."""
+WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
+    "bfloat16": (),
+    "bfloat8_b": (NarrowWeights(edges=True),),
+    "mixed": (NarrowWeights(),),
+}
+"""What stores the matrices of products in fewer bits, by the option ``weights``."""
+
+
+def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
+    """The passes on TTNN graphs, with the cores and the memory of a board. ``weights`` is one of ``WEIGHT_PASSES``."""
     room = {"cores": int(board.cores.value), "l1_bytes": int(board.l1.value)}
+    grid, banks = Grid(board.columns, board.rows), int(board.banks.value)
     return (
         CancelPermutes(),  # convolutions hand on channels as the device wants them
         FuseBias(),  # a position's row comes in as a bias
         FuseActivation(),  # one device program instead of two
         FuseResidual(),  # a norm adds its residual itself
+        StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
+        HeadsAsViews(banks),  # optional: and, of one row, read where they are
         ConcatHeads(),  # attention lays its heads side by side itself
         MaskByIndex(),  # padding is masked once for all of the encoder's layers
+        FlashDecode(int(board.cores.value)),  # optional: keys of a cache are dealt out to several cores
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
+        WidenParts(banks),  # and what is done to the keys of each
+        *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
+        ShardNorms(grid),  # optional: a row is normalized on many cores
+        ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
+        ChooseBlocks(),  # once linears name their cores
         MakeOnHost(GIVEN, board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
     )
 
 
-OPTIONAL: frozenset[str] = frozenset()
+def _pace(board: Board) -> Pace:
+    """What a board does in a second, its products being those of the plan's compute configuration."""
+    by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
+    clock = board.clock.value
+    flops = MATRIX.value / PASSES["hifi4"] * clock
+    return Pace(int(board.banks.value), board.dram.value, by_readers, flops, DISPATCH.value / clock)
+
+
+OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, HeadsAsViews.name, ShardNorms.name, ShardWeights.name})
 """Names of passes that run only where ``CompileOptions.enable`` has them."""
 
 
@@ -148,14 +181,6 @@ def check_order(passes: Sequence[Pass], wanted: Sequence[Property] = ()) -> None
         raise InvalidGraph(f"lowering requires {', '.join(missing)}, which no pass ensures")
 
 
-WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
-    "bfloat16": (),
-    "bfloat8_b": (NarrowWeights(edges=True),),
-    "mixed": (NarrowWeights(),),
-}
-"""What follows the passes on TTNN graphs, by the option ``weights``."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The passes of one plan: on ATen graphs, and on the TTNN graphs that these are lowered to."""
@@ -169,8 +194,8 @@ class Pipeline:
 
         Raises ``InvalidArgument`` for the name of a pass that is not known, or that others cannot do without.
         """
-        ttnn = ttnn_passes(BOARDS[options.board])
-        known = {step.name for step in (*ATEN_PASSES, *ttnn)}
+        board = BOARDS[options.board]
+        known = {step.name for step in (*ATEN_PASSES, *ttnn_passes(board))}
         for what, asked, named in (
             ("enable", options.enable, OPTIONAL),
             ("disable", options.disable, known - OPTIONAL),
@@ -179,13 +204,14 @@ class Pipeline:
                 names = ", ".join(sorted(named)) or "none"
                 raise InvalidArgument(f"{what}={', '.join(unknown)}: no pass that can be. These can: {names}")
         left_out = {*options.disable, *(OPTIONAL - set(options.enable))}
-        aten, ttnn = (tuple(step for step in passes if step.name not in left_out) for passes in (ATEN_PASSES, ttnn))
+        both = ATEN_PASSES, ttnn_passes(board, options.weights)
+        aten, ttnn = (tuple(step for step in passes if step.name not in left_out) for passes in both)
         try:
             check_order(aten, LOWERABLE)
             check_order(ttnn)
         except InvalidGraph as error:
             raise InvalidArgument(f"disable={', '.join(options.disable)}: {error}") from None
-        return cls(aten, (*ttnn, *WEIGHT_PASSES[options.weights]))
+        return cls(aten, ttnn)
 
     def optimize(self, graph: Graph, recorder: Recorder | None = None) -> Graph:
         """An imported graph after the ATen passes."""

@@ -106,11 +106,19 @@ class CompiledSpeechT5:
 
         Raises ``InvalidArgument`` for an unknown board.
         """
-        if board == self.options.board:
-            return self
+        return self if board == self.options.board else self.with_plan(board=board)
+
+    def with_plan(self, **changes: Any) -> CompiledSpeechT5:
+        """The same model under other options of its plan: ``board``, ``weights``, ``enable``, ``disable``.
+
+        What passes on ATen graphs made is shared with this one, where they are the same. Raises ``InvalidArgument``
+        for what ``CompileOptions`` refuses.
+        """
         other = copy.copy(self)
-        other.options = replace(self.options, board=board)
+        other.options = replace(self.options, **changes)
         other._pipeline = Pipeline.of(other.options)
+        if other._pipeline.aten != self._pipeline.aten:
+            other._optimized = lru_cache(maxsize=None)(other._optimize)
         other._compiled = lru_cache(maxsize=None)(other._compile)
         other._exact = lru_cache(maxsize=EXACT_LENGTHS)(other._compile)
         return other

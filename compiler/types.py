@@ -78,22 +78,42 @@ class Memory(Enum):
     ``L1_HEIGHT_SHARDED``: the rows, all dimensions but the last taken together, are dealt out in runs of whole tiles,
     one run a core, all columns with them; :meth:`TensorType.shard_rows` gives the length of a run. So the type and a
     grid of cores say the whole shard spec.
+    ``L1_WIDTH_SHARDED`` and ``DRAM_WIDTH_SHARDED``: the columns are dealt out in runs of whole tiles, all rows with
+    them, over as many cores or banks of DRAM as :attr:`TensorType.shards` says, row after row of the grid.
     """
 
     HOST = "host"
     DRAM = "dram"
+    DRAM_WIDTH_SHARDED = "dram_width_sharded"
     L1 = "l1"
     L1_HEIGHT_SHARDED = "l1_height_sharded"
+    L1_WIDTH_SHARDED = "l1_width_sharded"
+
+    @property
+    def on_chip(self) -> bool:
+        return self in (Memory.L1, Memory.L1_HEIGHT_SHARDED, Memory.L1_WIDTH_SHARDED)
+
+    @property
+    def by_width(self) -> bool:
+        return self in (Memory.L1_WIDTH_SHARDED, Memory.DRAM_WIDTH_SHARDED)
 
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """Shape and element type, and on the device layout and memory (both ``None`` before lowering)."""
+    """Shape and element type, and on the device layout and memory (both ``None`` before lowering).
+
+    ``shards``: over how many cores or banks the columns are dealt out, where they are.
+    """
 
     shape: tuple[int, ...]
     dtype: DType
     layout: Layout | None = None
     memory: Memory | None = None
+    shards: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.by_width != (self.shards is not None):
+            raise ValueError(f"memory {self.memory} with shards={self.shards}: they are said where it is by width")
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> TensorType:
@@ -112,9 +132,15 @@ class TensorType:
         return math.prod(self.shape)
 
     @property
+    def by_width(self) -> bool:
+        """Whether the columns are dealt out, to cores or to banks of DRAM."""
+        return self.memory is not None and self.memory.by_width
+
+    @property
     def bytes(self) -> int:
-        """Bytes as stored, padding included."""
-        elements = math.prod(self.padded_shape)
+        """Bytes as stored, padding included: of tiles, and of the last shards by width."""
+        columns = self.shard_columns * (self.shards or 1) if self.by_width else (1, *self.padded_shape)[-1]
+        elements = self.padded_rows * columns
         exponents = -(-elements // BLOCK) if self.dtype is DType.BFLOAT8_B else 0
         return elements * self.dtype.bytes + exponents
 
@@ -127,6 +153,12 @@ class TensorType:
         """Rows in each core's run when they are dealt out evenly to at most ``cores`` cores, in whole tiles."""
         return round_up(-(-self.padded_rows // cores), TILE)
 
+    @property
+    def shard_columns(self) -> int:
+        """Columns in each run when they are dealt out by width, in whole tiles; the last runs may be shorter."""
+        assert self.shards is not None
+        return round_up(-(-self.padded_shape[-1] // self.shards), TILE)
+
     def bytes_per_core(self, cores: int) -> int:
         """Bytes of L1 that this takes in each of ``cores`` cores, at most.
 
@@ -134,6 +166,8 @@ class TensorType:
         """
         if self.memory is Memory.L1_HEIGHT_SHARDED:
             return self.shard_rows(cores) * self.padded_shape[-1] * self.dtype.bytes
+        if self.memory is Memory.L1_WIDTH_SHARDED:
+            return self.padded_rows * self.shard_columns * self.dtype.bytes
         if self.layout is Layout.TILE:
             page, pages = TILE * TILE * self.dtype.bytes, math.prod(self.padded_shape) // (TILE * TILE)
         else:
@@ -147,6 +181,7 @@ class TensorType:
 
     def __str__(self) -> str:
         where = "".join(f" {part.value}" for part in (self.layout, self.memory) if part is not None)
+        where += f"({self.shards})" if self.shards is not None else ""
         return f"{self.dtype.value}[{','.join(map(str, self.shape))}]{where}"
 
 

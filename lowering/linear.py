@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,13 +11,15 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout, Memory
+from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.shape import expand
-from lowering.table import HIFI4, Numerics, matmul_flops, ttnn_op
+from lowering.table import HIFI4, Numerics, matmul_flops, tiles, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
+BLOCK = 8
+"""The most tile columns of its input that a linear sends to its cores at a time, as in tt-metal's own models."""
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -33,11 +36,51 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
 
 def _linear_programs(node: Node) -> int:
     """With no cores given, an activation is a program of its own, and so is a bias where data or result is in L1."""
-    if node.attribute("core_grid") is not None:
+    if node.attribute("core_grid") is not None or is_configured(node):
         return 1
     activation = node.attribute("activation") is not None
     on_chip = Memory.L1 in (node["input_tensor_a"].type.memory, node.result.type.memory)
     return 1 + activation + (on_chip and node.operand("bias") is not None)
+
+
+def is_configured(node: Node) -> bool:
+    """Whether a linear reads or writes shards by width, which says on which cores it runs, and how."""
+    return node["input_tensor_a"].type.by_width or node.result.type.by_width
+
+
+def block_width(columns: int, most: int = BLOCK) -> int:
+    """The widest block of no more than ``most`` that divides so many tile columns."""
+    return max(width for width in range(1, most + 1) if columns % width == 0)
+
+
+def _linear_cores(node: Node) -> int:
+    """The readers of weights over the banks of DRAM compute, too; else the cores to which the result's tiles go."""
+    weight, result = node["input_tensor_b"].type, node.result.type
+    if weight.shards is not None:
+        return weight.shards * int(str(node.attribute("readers", 1)))
+    return result.shards if result.shards is not None else tiles(node)
+
+
+def _linear_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """Weights over the banks of DRAM want the rest by width too; others are multicast to the cores of the result."""
+    rows, matrix, bias = (operands.get(name) for name in ("input_tensor_a", "input_tensor_b", "bias"))
+    assert rows is not None and matrix is not None
+    for name, type in (("input", rows), ("result", result)):
+        if type.by_width and type.memory is not Memory.L1_WIDTH_SHARDED:
+            yield f"its {name} is in DRAM"
+        if type.padded_rows > TILE:
+            yield f"its {name} has {type.padded_rows} rows as stored, more than a tile"
+        if type.by_width and type.shard_columns * (type.shards or 1) != type.padded_shape[-1]:
+            yield f"the columns of its {name} do not fill {type.shards} shards of whole tiles"
+    if matrix.memory is Memory.DRAM_WIDTH_SHARDED:
+        if not (rows.by_width and result.by_width):
+            yield "its weights are, and its input or its result is not"
+        if bias is not None and (bias.memory, bias.shards) != (matrix.memory, matrix.shards):
+            yield "its weights and its bias lie in different ways"
+    elif matrix.by_width or (bias is not None and bias.by_width):
+        yield "its weights are not in DRAM, or its bias alone is sharded"
+    elif rows.by_width and result.by_width and (rows.shards or 0) > (result.shards or 0):
+        yield f"its input is in {rows.shards} shards and its result in {result.shards}"
 
 
 @ttnn_op(
@@ -48,6 +91,8 @@ def _linear_programs(node: Node) -> int:
     programs=_linear_programs,
     matrix=True,
     blocks={"input_tensor_b": -1},
+    by_width=_linear_by_width,
+    cores=_linear_cores,
 )
 def linear(
     _: Numerics,
@@ -76,7 +121,7 @@ def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tenso
         heads, inner, head = input_tensor_b.shape[1:]
         columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
         made = _product(input_tensor_a[0], columns)
-        return made.reshape(1, -1, heads, head).transpose(1, 2)
+        return made.reshape(1, -1, heads, head).transpose(1, 2).contiguous()
     return input_tensor_a @ input_tensor_b
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,10 +11,30 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import Layout
+from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
+
+
+def _norm_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """Each core normalizes its columns, and they exchange the statistics: input, residual and result lie alike."""
+    source = operands["input_tensor"]
+    alike = [operands.get("residual_input_tensor", source), result]
+    if any((type.memory, type.shards) != (source.memory, source.shards) for type in alike):
+        yield "its input, its residual and its result lie in different ways"
+    if source.memory is not Memory.L1_WIDTH_SHARDED:
+        yield "its input is not in L1"
+    elif source.shard_columns * (source.shards or 1) != source.shape[-1]:
+        yield f"{source.shape[-1]} columns do not fill {source.shards} shards of whole tiles"
+    if any(type.by_width for name, type in operands.items() if name in ("weight", "bias")):
+        yield "its weight or its bias is sharded"
+
+
+def _norm_cores(node: Node) -> int:
+    """A core takes its shard, or else whole rows of tiles."""
+    type = node.result.type
+    return type.shards if type.shards is not None else type.padded_rows // TILE
 
 
 @ttnn_op(
@@ -21,6 +42,8 @@ from lowering.table import HIFI4, Numerics, ttnn_op
     rounding="the result; the sum with a residual, mean, variance and scaling are float32",
     left_out="the approximation of the reciprocal square root; the order of summation over tiles",
     flops=lambda _, results: 8 * results[0].elements,
+    by_width=_norm_by_width,
+    cores=_norm_cores,
 )
 def layer_norm(
     _: Numerics,

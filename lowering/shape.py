@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import TILE, Layout
+from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.table import Numerics, ttnn_op
 
@@ -18,7 +18,30 @@ def _no_flops(*_: object) -> int:
     return 0
 
 
-@ttnn_op("ttnn.to_memory_config", rounding="nothing", moves_only=True, flops=_no_flops, shards=True)
+def _moves_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """From and to shards in L1, of one tile row or more."""
+    for type in (*operands.values(), result):
+        if type.by_width and type.memory is not Memory.L1_WIDTH_SHARDED:
+            yield "it is in DRAM"
+
+
+def _views_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
+    """Where rows and columns stay as they are, and so their place."""
+    source = operands["input_tensor"]
+    if (source.memory, source.shards) != (result.memory, result.shards):
+        yield "its result lies in another way than what it reads"
+    if (source.padded_rows, source.shape[-1]) != (result.padded_rows, result.shape[-1]):
+        yield "it moves rows or columns"
+
+
+@ttnn_op(
+    "ttnn.to_memory_config",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    shards=True,
+    by_width=_moves_by_width,
+)
 def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
 
@@ -50,7 +73,15 @@ def _slice_programs(node: Node) -> int:
     return 3 if inside else 1
 
 
-@ttnn_op("ttnn.reshape", rounding="nothing", moves_only=True, flops=_no_flops, shards=True, programs=_reshape_programs)
+@ttnn_op(
+    "ttnn.reshape",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    shards=True,
+    by_width=_views_by_width,
+    programs=_reshape_programs,
+)
 def reshape(
     _: Numerics,
     input_tensor: Tensor,
@@ -63,6 +94,41 @@ def reshape(
         return input_tensor[tuple(map(slice, logical_shape))]
     assert shape is not None
     return input_tensor.reshape(shape)
+
+
+@ttnn_op(
+    "ttnn.experimental.view",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    shares=True,
+    programs=lambda _: 0,
+)
+def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """One row a tile, its columns cut into heads or heads laid side by side: [b, 1, 1, h * d] and [b, h, 1, d].
+
+    Rows of whole tiles lie in memory tile after tile, the first head's first, under either shape. For ``reshape`` ttnn
+    dispatches a program here, and its page on ``view`` warns of a change of the last dimension, which does corrupt the
+    data where a tile holds several rows, or where a head is no whole number of tiles. Raises ``ValueError`` there.
+    """
+    for sizes in (tuple(input_tensor.shape), shape):
+        if sizes[-2] != 1 or sizes[-1] % TILE:
+            raise ValueError(f"{list(sizes)} is no row of whole tiles: its view in another shape would mix up its data")
+    return input_tensor.reshape(shape)
+
+
+@ttnn_op(
+    "ttnn.narrow",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    in_dram=("input_tensor",),
+    shares=True,
+    programs=lambda _: 0,
+)
+def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A view of a run along the first dimension of more than one, in DRAM; ``start`` is where the first bank is."""
+    return input_tensor.narrow(dim, start, length)
 
 
 @ttnn_op("ttnn.to_layout", rounding="nothing", moves_only=True, flops=_no_flops)
@@ -99,7 +165,7 @@ def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
 
 def is_view(node: Node) -> bool:
     """Whether the result of a node shares the memory of what it reads."""
-    return node.op is reshape and _reshape_programs(node) == 0
+    return node.op in (view, narrow) or (node.op is reshape and _reshape_programs(node) == 0)
 
 
 @lowers(ops.view.default)

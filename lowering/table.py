@@ -9,7 +9,7 @@ meta tensors, so there is one definition of each op and not two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -31,6 +31,10 @@ class Numerics:
         return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
 
 
+WidthRule = Callable[[Mapping[str, TensorType], TensorType], Iterator[str]]
+"""From operands by name and the first result to what speaks against the ways in which they are sharded by width."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TtnnOp:
     """One TTNN op.
@@ -42,9 +46,11 @@ class TtnnOp:
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
     are operands that may be of bfloat8_b, each with the dimension along which elements share an exponent: that of the
-    device's rows, into which some ops bring a weight themselves. ``programs`` estimates how many programs the device
-    dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's work. ``cores``: over
-    how many cores a node's kernel spreads at most.
+    device's rows, into which some ops bring a weight themselves. ``by_width`` yields what speaks against operands and a
+    result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how many
+    programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
+    work. ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's
+    memory, wherever that lies.
     """
 
     name: str
@@ -60,9 +66,11 @@ class TtnnOp:
     alike: tuple[tuple[str, str], ...]
     from_host: tuple[str, ...]
     blocks: Mapping[str, int]
+    by_width: WidthRule | None
     programs: Callable[[Node], int]
     matrix: bool
     cores: Callable[[Node], int]
+    shares: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -105,10 +113,15 @@ PLACEMENT = (
     "dtype",
     "layout",
     "memory_config",
+    "shards",
+    "readers",
+    "block",
     "compute",
     "core_grid",
     "act_block_h_override",
     "reallocate_halo_output",
+    "k_chunk_size",
+    "max_cores_per_head_batch",
 )
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
@@ -125,7 +138,7 @@ def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType])
     return sum(t.elements for t in results)
 
 
-def _tiles(node: Node) -> int:
+def tiles(node: Node) -> int:
     """As many as the results have tiles, each of which one core makes."""
     return max(1, sum(math.prod(value.type.padded_shape) // TILE**2 for value in node.results))
 
@@ -144,9 +157,11 @@ def ttnn_op(
     alike: tuple[tuple[str, str], ...] = (),
     from_host: tuple[str, ...] = (),
     blocks: Mapping[str, int] | None = None,
+    by_width: WidthRule | None = None,
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
-    cores: Callable[[Node], int] = _tiles,
+    cores: Callable[[Node], int] = tiles,
+    shares: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -171,9 +186,11 @@ def ttnn_op(
             alike,
             from_host,
             blocks or {},
+            by_width,
             programs,
             matrix,
             cores,
+            shares,
         )
         return OPS[name]
 
@@ -197,9 +214,9 @@ def infer_types(
 
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
     there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is, or an operand
-    is sharded, or it is updated in place; what reads operands on the host alone is computed there. Raises
+    is sharded by height, or it is updated in place; what reads operands on the host alone is computed there. Raises
     ``ValueError`` for operands in a memory that the op does not take, and where one is in L1 and it is not said where
-    the result goes: ttnn's ops do not agree on that.
+    the result goes: ttnn's ops do not agree on that. ``shards`` goes with a result by width.
     """
     return _infer(op, names, types, Exact(attributes))
 
@@ -218,9 +235,15 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     first = next((t for t in types if t.dtype.is_float), types[0])
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout
-    memory = _memory(op, dict(zip(names, types, strict=True)), given)
-    results = made if isinstance(made, list | tuple) else (made,)
-    return tuple(TensorType(tuple(r.shape), dtype, layout, memory) for r in results)
+    operands = dict(zip(names, types, strict=True))
+    memory = _memory(op, operands, given)
+    made = made if isinstance(made, list | tuple) else (made,)
+    results = tuple(TensorType(tuple(r.shape), dtype, layout, memory, given.get("shards")) for r in made)
+    if any(type.by_width for type in (*types, *results)):
+        against = ["its tensors cannot be"] if op.by_width is None else [*op.by_width(operands, results[0])]
+        if against:
+            raise ValueError(f"{op.name} is not known to work on what is sharded by width so: {'; '.join(against)}")
+    return results
 
 
 def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> Memory:
@@ -233,14 +256,15 @@ def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, 
     sharded = any(t.memory is Memory.L1_HEIGHT_SHARDED for t in operands.values())
     if sharded and not op.shards:
         raise ValueError(f"{op.name} is not known to take sharded operands")
-    in_l1 = [name for name, type in operands.items() if type.memory is Memory.L1]
+    in_l1 = [name for name, type in operands.items() if type.memory in (Memory.L1, Memory.L1_WIDTH_SHARDED)]
     if wrong := [name for name in in_l1 if name in op.in_dram]:
         raise ValueError(f"{op.name} is not known to take {', '.join(wrong)} from L1")
     for one, other in op.alike:
         if {one, other} <= operands.keys() and operands[one].memory is not operands[other].memory:
             raise ValueError(f"{op.name} takes {one} and {other} from one memory, not from two")
-    if op.writes:
-        return operands[op.writes[0]].memory or Memory.DRAM
+    if op.shares or op.writes:
+        held = operands[op.writes[0]] if op.writes else next(iter(operands.values()))
+        return held.memory or Memory.DRAM
     if in_l1 and "memory_config" not in given:
         raise ValueError(f"{op.name} reads {', '.join(in_l1)} in L1, and does not say where its result goes")
     return Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))

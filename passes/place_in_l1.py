@@ -10,13 +10,11 @@ from typing import ClassVar
 from compiler.graph import Builder, Graph, Node, Value
 from compiler.types import Memory
 from lowering.convolution import conv1d, l1_bytes
-from lowering.linear import linear
+from lowering.linear import is_configured, linear
 from lowering.shape import is_view
 from lowering.table import DEVICE_GRID, TtnnOp, infer
 from passes.base import Property
 from passes.rewrite import Match, Rejected
-
-ON_CHIP = (Memory.L1, Memory.L1_HEIGHT_SHARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class PlaceInL1:
         lives = Lives(graph)
         used = [0] * len(graph.nodes)
         for value, life in lives.spans.items():
-            if value.type.memory in ON_CHIP:
+            if value.type.memory is not None and value.type.memory.on_chip:
                 self._take(used, life, value)
         found: dict[Node, Match | Rejected] = {}
         for node in graph.nodes:
@@ -89,7 +87,7 @@ class PlaceInL1:
             where = _where(node, current, node in placed)
             if where is not None:
                 attributes = {**dict(node.attributes), "memory_config": where.value}
-                if node.op is linear:
+                if node.op is linear and not is_configured(current):
                     attributes["core_grid"] = DEVICE_GRID
                 current = replace(current, attributes=tuple(sorted(attributes.items())))
             made = tuple(Value(type) for type in infer(current))
@@ -131,7 +129,7 @@ def _where(node: Node, current: Node, placed: bool) -> Memory | None:
     assert isinstance(node.op, TtnnOp)
     if placed:
         return Memory.L1
-    if all(value.type.memory is not Memory.L1 for value in current.operands) or node.op.writes:
+    if all(value.type.memory is not Memory.L1 for value in current.operands) or node.op.writes or node.op.shares:
         return None
     if is_view(node):
         return Memory.L1

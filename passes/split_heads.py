@@ -9,7 +9,7 @@ from typing import ClassVar
 from compiler.aten import Aten, ops
 from compiler.constants import Computed, Expression
 from compiler.graph import Builder, Exact, Graph, Node, Value
-from compiler.types import TILE
+from compiler.types import TILE, TensorType
 from lowering.heads import create_heads
 from lowering.linear import linear, matmul
 from lowering.rules import derive
@@ -37,7 +37,7 @@ class SplitHeads:
          permute     permute      permute              q       k       v
 
     Cases: three linears of one input that make heads alike, whatever reads them (1): queries, keys and values of
-    self-attention, and any three of the keys and values that all layers make of the encoder's states. Where some have
+    self-attention, and any three of the keys and values that all layers make of several texts' states. Where some have
     a bias, the others get one of zeros (2). One or two that are left over, or alone: the op makes one matrix of heads
     and two empty ones (3). One without a bias, of one batch row, as the queries of cross-attention: one product a head,
     ``matmul(x [1, 1, s, k], W [1, h, k, d])``, and nothing to split; more batch rows ttnn does not take (4).
@@ -50,14 +50,14 @@ class SplitHeads:
     ensures: ClassVar[tuple[Property, ...]] = ()
 
     def run(self, graph: Graph) -> Graph:
-        groups = {group[0].nodes[-1].result: group for group in _groups(self, graph)}
+        groups = {group[0].nodes[-1].result: group for group in _groups(graph)}
         heads: dict[Value, Value] = {}
 
         def change(builder: Builder, node: Node) -> tuple[Value, ...] | None:
             if node.results[0] in groups:
                 group = groups[node.results[0]]
                 results = [m.nodes[0].result for m in group]
-                emit = _by_head if _is_plain(group) else _together
+                emit = _alone if _is_plain(group) else _together
                 heads.update(zip(results, emit(graph, builder, node, group), strict=True))
             made = heads.get(node.results[0])
             return None if made is None else (made,)
@@ -84,17 +84,22 @@ class SplitHeads:
         return Match((node, split, product))
 
 
-def _groups(fusion: SplitHeads, graph: Graph) -> Iterator[list[Match]]:
-    """Matches that read one input and make heads alike: in order, (1) in threes, and (3) what is left one by one."""
-    alike: dict[tuple[object, ...], list[Match]] = {}
+def alike(graph: Graph) -> list[list[Match]]:
+    """Linears that read one input and make heads alike, with their reshapes and permutes, in order."""
+    groups: dict[tuple[object, ...], list[Match]] = {}
     for node in graph.nodes:
-        found = fusion.match(graph, node)
+        found = SplitHeads().match(graph, node)
         if isinstance(found, Match):
             _, split, product = found.nodes
             key = (product["input_tensor_a"], split.result.type, Exact(product.attributes))
-            alike.setdefault(key, []).append(found)
+            groups.setdefault(key, []).append(found)
+    return list(groups.values())
+
+
+def _groups(graph: Graph) -> Iterator[list[Match]]:
+    """Of what makes heads alike (1) three at a time, and (3) what is left one by one."""
     position = {node: i for i, node in enumerate(graph.nodes)}
-    for matches in alike.values():
+    for matches in alike(graph):
         whole = len(matches) // TOGETHER * TOGETHER
         for first in range(0, whole, TOGETHER):
             yield sorted(matches[first : first + TOGETHER], key=lambda m: position[m.nodes[-1]])
@@ -131,20 +136,25 @@ def _is_plain(group: Sequence[Match]) -> bool:
     return len(group) == 1 and product.operand("bias") is None and product.result.type.shape[0] == 1
 
 
-def _by_head(graph: Graph, builder: Builder, first: Node, group: Sequence[Match]) -> tuple[Value, ...]:
-    """(4)."""
-    node, split, product = group[0].nodes
-    _, _, count, head = split.result.type.shape
-    source, known = first["input_tensor_a"], product["input_tensor_b"]
-    inner, origins = known.type.shape[0], group[0].origins
-    expression, type = graph.expressions[known], known.type
+def by_head(expression: Expression, type: TensorType, count: int, head: int) -> tuple[Expression, TensorType]:
+    """A matrix [k, h * d] as one matrix a head, [1, h, k, d]."""
+    inner, known = type.shape[0], type
     for overload, attributes in (
         (ops.view.default, {"size": (inner, count, head)}),
         (ops.permute.default, {"dims": (1, 0, 2)}),
         (ops.view.default, {"size": (1, count, inner, head)}),
     ):
         expression, type = derive(expression, type, overload, attributes)
-    weight = builder.constant(expression, known.type.with_(shape=type.shape))
+    return expression, known.with_(shape=type.shape)
+
+
+def _alone(graph: Graph, builder: Builder, first: Node, group: Sequence[Match]) -> tuple[Value, ...]:
+    """(4)."""
+    node, split, product = group[0].nodes
+    _, _, count, head = split.result.type.shape
+    source, known = first["input_tensor_a"], product["input_tensor_b"]
+    origins = group[0].origins
+    weight = builder.constant(*by_head(graph.expressions[known], known.type, count, head))
     shape = (1, *source.type.shape)
     (row,) = builder.emit(
         reshape, [("input_tensor", source)], {"shape": shape}, [source.type.with_(shape=shape)], origins

@@ -13,11 +13,13 @@ from typing import Any
 
 from rich.table import Table
 
+from compiler import plans
 from compiler.benchmark.rows import Row
 from compiler.benchmark.tasks import THREADS
 from compiler.budgets import COLUMNS as BUDGET_COLUMNS
 from compiler.budgets import Budget, as_dicts
 from compiler.cost_report import MODELLED, PLANS, GraphCost, as_dict, inputs
+from compiler.plans import PlanCost
 
 COLUMNS = ("what", "against", "ours", "theirs", "ratio (lowest to highest)", "target", "met")
 
@@ -76,7 +78,11 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def as_json(
-    about: Mapping[str, str], rows: Sequence[Row], budgets: Sequence[Budget], costs: Sequence[GraphCost]
+    about: Mapping[str, str],
+    rows: Sequence[Row],
+    budgets: Sequence[Budget],
+    costs: Sequence[GraphCost],
+    compared: Sequence[PlanCost],
 ) -> dict[str, Any]:
     """All figures, for JSON."""
     return {
@@ -84,11 +90,16 @@ def as_json(
         "measured": [{**asdict(row), "met": row.met} for row in rows],
         "budgets": as_dicts(budgets),
         "modelled": [as_dict(cost) for cost in costs],
+        "step_plans": plans.as_dicts(compared),
     }
 
 
 def markdown(
-    about: Mapping[str, str], rows: Sequence[Row], budgets: Sequence[Budget], costs: Sequence[GraphCost]
+    about: Mapping[str, str],
+    rows: Sequence[Row],
+    budgets: Sequence[Budget],
+    costs: Sequence[GraphCost],
+    compared: Sequence[PlanCost],
 ) -> str:
     """The page ``docs/benchmarks.md``."""
     lengths = ", ".join(f"{name} {text} tokens and {steps} steps" for name, (text, steps) in PLANS.items())
@@ -109,6 +120,10 @@ def markdown(
         f"Microseconds of one run and what bounds it ({MODELLED}; "
         f"[architecture](architecture.md#what-a-device-would-need) describes the model), for {lengths}:",
         _table(("graph", *costs[0].times), [_times(cost) for cost in costs]),
+        "Plans of the decoder step side by side, by the optional passes that they run (`--enable`): programs, and "
+        "microseconds of the same model. `python -m compiler cost decoder_step --full-size --text 64 --steps 256` "
+        "prints them by themselves.",
+        _table(plans.columns(compared), [plan.cells for plan in compared]),
         _table(("the model reckons with", "value", "source"), inputs()),
     ]
     return "\n\n".join(part if part[0] in "|#!" else textwrap.fill(part, 120) for part in parts) + "\n"

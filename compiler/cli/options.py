@@ -17,6 +17,10 @@ ModelOption = Annotated[
         metavar="FOLDER|OWNER/NAME", help="Checkpoint: a folder, or a name on the hub. The small voice by default."
     ),
 ]
+FullSizeOption = Annotated[
+    bool,
+    typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
+]
 PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
 WeightsOption = Annotated[
     str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: weights of a bfloat16 plan.")

@@ -14,6 +14,7 @@ from compiler.cli.options import (
     BoardOption,
     DisableOption,
     EnableOption,
+    FullSizeOption,
     ModelOption,
     PostnetOption,
     PrecisionOption,
@@ -30,10 +31,7 @@ from compiler.terminal import progress_bar, quiet, refusals, tables
 @app.command()
 def check(
     model: ModelOption = None,
-    full_size: Annotated[
-        bool,
-        typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
-    ] = False,
+    full_size: FullSizeOption = False,
     board: Annotated[
         list[str] | None, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100; may be repeated. All, if none.")
     ] = None,
@@ -58,8 +56,7 @@ def check(
     with refusals():
         from compiler.options import BOARDS  # noqa: PLC0415
 
-        if full_size and model is not None:
-            raise InvalidArgument("--full-size takes no --model: it checks transformers' default configuration")
+        _one_model(full_size, model)
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
         asked = (model, board, precision, weights, postnet, batch_size, enable, disable, text, steps, device)
@@ -103,6 +100,11 @@ def check(
         raise typer.Exit(1)
 
 
+def _one_model(full_size: bool, model: str | None) -> None:
+    if full_size and model is not None:
+        raise InvalidArgument("--full-size takes no --model: it takes transformers' default configuration")
+
+
 def _check_budgets(as_json: bool) -> None:
     with refusals():
         from compiler import budgets, checking  # noqa: PLC0415
@@ -126,6 +128,7 @@ def cost(
         str | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
     ] = None,
     model: ModelOption = None,
+    full_size: FullSizeOption = False,
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
@@ -139,8 +142,10 @@ def cost(
 ) -> None:
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
     with refusals():
+        _one_model(full_size, model)
         compiled = compiled_model(
             model,
+            full_size,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -149,25 +154,29 @@ def cost(
             enable=enable,
             disable=disable,
         )
-        from compiler import cost_report, report  # noqa: PLC0415
+        from compiler import cost_report, plans, report  # noqa: PLC0415
         from compiler.boards import BOARDS  # noqa: PLC0415
         from compiler.speecht5 import GRAPHS  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
             names = [graph] if graph else GRAPHS
-            made = {name: compiled.graph(name, text=text, steps=steps).graph for name in names}
+            costs = [cost_report.model_cost(compiled, name, text, steps) for name in names]
+            stage("comparing plans")
+            compared = plans.step_plans(compiled, text, steps) if plans.STEP in names else []
         sizes = report.lengths(compiled, text=text, steps=steps)
-        costs = [cost_report.graph_cost(name, one) for name, one in made.items()]
         if as_json:
             inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
             modelled = [cost_report.as_dict(one) for one in costs]
             about = {"precision": precision, "weights": weights, **sizes}
-            typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled}, indent=2))
+            side_by_side = {"step_plans": plans.as_dicts(compared)} if compared else {}
+            typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled, **side_by_side}, indent=2))
             return
         title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}, weights {weights}"
-        detail = [cost_report.op_table(made[graph], BOARDS[board])] if graph else []
-        tables(cost_report.work_table(costs, title), cost_report.time_table(costs), *detail)
+        shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
+        if graph:
+            shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, BOARDS[board]))
+        tables(*shown, *([plans.table(compared)] if compared else []))
         typer.echo(cost_report.input_text())
 
 
@@ -186,7 +195,7 @@ def bench(
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
-        from compiler import budgets, cost_report  # noqa: PLC0415
+        from compiler import budgets, cost_report, plans  # noqa: PLC0415
         from compiler.benchmark import contenders, page  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
 
@@ -198,13 +207,14 @@ def bench(
             stage("checking the plan")
             _, figures = budgets.reckon(contenders.model(), stage)
             costs = cost_report.plan_costs(contenders.model())
+            compared = plans.model_plans(contenders.model())
         if as_json:
-            typer.echo(json.dumps(page.as_json(about, rows, figures, costs), indent=2))
+            typer.echo(json.dumps(page.as_json(about, rows, figures, costs, compared), indent=2))
         else:
-            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs))
+            tables(page.table(rows), budgets.table(figures), cost_report.time_table(costs), plans.table(compared))
             typer.echo(cost_report.input_text())
             if page.warning(about):
                 typer.echo(page.warning(about), err=True)
         if pages is not None:
-            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs))
+            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs, compared))
             page.plot(rows, pages / "benchmarks.svg")

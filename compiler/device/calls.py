@@ -10,6 +10,7 @@ import torch
 import ttnn
 
 from compiler.device import tensors
+from compiler.device.program_configs import program_config, unary
 from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
 from compiler.errors import DeviceError
 from compiler.executor import computed
@@ -19,6 +20,10 @@ from lowering.table import DEVICE_GRID, HIFI4, TtnnOp, runs_on_host
 
 Call = Callable[[Sequence[Any]], tuple[Any, ...]]
 """Takes a node's operands as ttnn tensors, gives its results; what is on the host is torch's."""
+_IN_CONFIGS = ("shards", "readers", "block", "k_chunk_size", "max_cores_per_head_batch")
+"""Attributes that are no arguments: the memory configuration and the program configuration are made with them."""
+_IN_PROGRAM = ("activation", "core_grid")
+"""Arguments of a linear that a program configuration takes the place of."""
 
 
 def prepare(node: Node, device: Any) -> Call:
@@ -32,7 +37,10 @@ def prepare(node: Node, device: Any) -> Call:
         return lambda operands: (tensors.to_device(operands[0], node.result.type, device),)
     if op.name == "ttnn.conv1d":
         return _convolution(function, node, device)
-    given = dict(_argument(node, name, value, device) for name, value in node.attributes)
+    given = dict(_argument(node, name, value, device) for name, value in node.attributes if name not in _IN_CONFIGS)
+    config = program_config(node, device)
+    if config is not None:
+        given = {name: value for name, value in given.items() if name not in _IN_PROGRAM} | {"program_config": config}
 
     def call(operands: Sequence[Any]) -> tuple[Any, ...]:
         made = function(**_named(node, operands), **given)
@@ -77,7 +85,7 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
             assert value == HIFI4
             return "compute_kernel_config", _hifi4(device)
         case "activations":
-            return name, [_unary(activation) for activation in value]
+            return name, [unary(activation) for activation in value]
         case "core_grid":
             assert value == DEVICE_GRID
             grid = device.compute_with_storage_grid_size()
@@ -90,10 +98,6 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
             return name, memory_config(node.results[0].type.with_(memory=Memory(value)), device)
         case _:
             return name, list(value) if isinstance(value, tuple) else value
-
-
-def _unary(activation: str) -> Any:
-    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, activation.upper()))
 
 
 def _hifi4(device: Any) -> Any:
@@ -131,7 +135,7 @@ def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
     attributes = {name: value for name, value in node.attributes if name != "layout"}
     settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
     if "activation" in settings:
-        settings["activation"] = _unary(settings["activation"])
+        settings["activation"] = unary(settings["activation"])
     dtype = DTYPES[node["weight_tensor"].type.dtype]
     config = ttnn.Conv1dConfig(weights_dtype=dtype, config_tensors_in_dram=True, **settings)
     given = dict(_argument(node, name, value, device) for name, value in attributes.items())

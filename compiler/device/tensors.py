@@ -9,6 +9,7 @@ import torch
 import ttnn
 
 from compiler import executor
+from compiler.errors import InvalidArgument
 from compiler.types import DType, Layout, Memory, TensorType
 
 DTYPES = {
@@ -32,6 +33,8 @@ _CARRIERS = {
 
 def memory_config(type: TensorType, device: Any) -> Any:
     """Where a tensor of a type is kept: a sharded one's shards follow from its rows and the device's grid of cores."""
+    if type.by_width:
+        return _by_width(type, device)
     if type.memory is not Memory.L1_HEIGHT_SHARDED:
         return _INTERLEAVED[type.memory or Memory.DRAM]
     grid = device.compute_with_storage_grid_size()
@@ -39,6 +42,26 @@ def memory_config(type: TensorType, device: Any) -> Any:
     cores = ttnn.num_cores_to_corerangeset(-(-type.padded_rows // rows), grid, row_wise=True)
     shards = ttnn.ShardSpec(cores, [rows, type.padded_shape[-1]], ttnn.ShardOrientation.ROW_MAJOR)
     return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.HEIGHT_SHARDED, ttnn.BufferType.L1, shards)
+
+
+def _by_width(type: TensorType, device: Any) -> Any:
+    """Shards over the first cores of the grid, row after row, or over the banks of DRAM."""
+    assert type.shards is not None
+    if type.memory is Memory.L1_WIDTH_SHARDED:
+        kind, where = ttnn.BufferType.L1, device.compute_with_storage_grid_size()
+        fits = type.shards <= where.x or (type.shards % where.x == 0 and type.shards <= where.x * where.y)
+        there = f"{where.x} by {where.y} cores, of which they fill no rectangle"
+    else:
+        kind, where = ttnn.BufferType.DRAM, device.dram_grid_size()
+        fits, there = type.shards == where.x, f"{where.x} banks of DRAM"
+    if not fits:
+        raise InvalidArgument(
+            f"the plan has a tensor {type}, and this device has {there}: it was made for another board. Compile for "
+            "this one with the option board, or leave out the passes shard-norms and shard-weights"
+        )
+    places = ttnn.num_cores_to_corerangeset(type.shards, where, row_wise=True)
+    shards = ttnn.ShardSpec(places, [type.padded_rows, type.shard_columns], ttnn.ShardOrientation.ROW_MAJOR)
+    return ttnn.MemoryConfig(ttnn.TensorMemoryLayout.WIDTH_SHARDED, kind, shards)
 
 
 def to_host(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:

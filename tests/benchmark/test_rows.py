@@ -13,6 +13,7 @@ from compiler.benchmark.timing import Ratio
 from compiler.budgets import Budget
 from compiler.cost_report import GraphCost, graph_cost
 from compiler.errors import InvalidArgument
+from compiler.plans import PlanCost
 from tests.compiler.test_cost import two_readers
 
 MADE: dict[str, dict[str, Any]] = {
@@ -86,9 +87,15 @@ def costs() -> list[GraphCost]:
     return [graph_cost("two", two_readers())]
 
 
+def compared(costs: list[GraphCost]) -> list[PlanCost]:
+    """A plan by two passes, which costs what the first graph does."""
+    (cost,) = costs
+    return [PlanCost(("a", "b"), dict.fromkeys(cost.times, cost.work.programs), cost.times)]
+
+
 def test_the_page_shows_all_figures_and_says_what_is_modelled(costs: list[GraphCost]) -> None:
     text = page.markdown(
-        {**page.machine(), "load": "9.0, 9.0, 9.0"}, rows(), [Budget("programs", "363", 84, 82)], costs
+        {**page.machine(), "load": "9.0, 9.0, 9.0"}, rows(), [Budget("programs", "363", 84, 82)], costs, compared(costs)
     )
     lines = text.splitlines()
     assert sum(line.startswith("| decoder step") for line in lines) == 3
@@ -96,6 +103,7 @@ def test_the_page_shows_all_figures_and_says_what_is_modelled(costs: list[GraphC
     assert text.count("modelled, not measured") == 1
     assert next(line for line in lines if line.startswith("| two ")).count("dispatch") == 4
     assert "The machine was busy when it began (load 9.0" in text
+    assert "| a + b | 2, 8 | 2, 8 | 2, 6 | 2, 6 |" in lines
     assert all(len(line) <= 120 or line.startswith("|") for line in lines)
 
 
@@ -107,9 +115,10 @@ def test_a_busy_machine_is_told() -> None:
 
 
 def test_json_holds_what_the_page_shows(costs: list[GraphCost]) -> None:
-    made = page.as_json(page.machine(), rows(), [Budget("programs", "363", 84, 82)], costs)
+    made = page.as_json(page.machine(), rows(), [Budget("programs", "363", 84, 82)], costs, compared(costs))
     assert [row["met"] for row in made["measured"]].count(True) == 7
     assert made["measured"][0]["ratio"]["median"] == 0.5 and made["budgets"][0]["met"] is False
+    assert made["step_plans"][0]["enable"] == ["a", "b"]
     assert made["modelled"][0]["modelled"] is True and made["machine"]["cores"].isdigit()
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from compiler.plans import alternatives
 from tests.cli.test_graphs import GRAPHS, rows
 
 
@@ -12,10 +13,13 @@ def test_cost_models_all_graphs_on_all_boards(run):
     result = run("cost", "--steps", 100)
     assert (result.exit_code, result.stderr) == (0, "")
     shown, reckoned = result.stdout.split("The model reckons with:")
-    assert shown.count("modelled, not measured") == 2
+    assert shown.count("modelled, not measured") == 3
     assert "32 tokens, 128 decoder steps" in shown
-    cells = rows(shown)
+    graphs, plans = shown.split("plans of the decoder step")
+    cells = rows(graphs)
     assert [row[0] for row in cells] == GRAPHS * 2
+    assert [row[0] for row in rows(plans)] == [" + ".join(names) or "default" for names in alternatives()]
+    assert all(re.fullmatch(r"\d+, \d+", cell) for row in rows(plans) for cell in row[1:])
     assert all(cell.split()[1] in ("compute", "DRAM", "dispatch") for row in cells[len(GRAPHS) :] for cell in row[1:])
     assert "n300 cores, each of 2 chips" in reckoned
     assert all(re.search(r"\.md|mock|aibs|issues|/pull/", line) for line in reckoned.splitlines()[1:])
@@ -24,7 +28,7 @@ def test_cost_models_all_graphs_on_all_boards(run):
 def test_cost_of_one_graph_op_by_op(run):
     shown = run("cost", "decoder_step", "--board", "p150").stdout
     assert "decoder_step on p150, microseconds (modelled, not measured)" in shown
-    table = rows(shown.split("microseconds (modelled")[1])
+    table = rows(shown.split("microseconds (modelled")[1].split("plans of")[0])
     by_op = {row[0]: row[1:] for row in table}
     assert {"linear", "layer_norm", "transformer.scaled_dot_product_attention", "sum"} <= set(by_op)
     for column in (0, 1):
@@ -38,6 +42,15 @@ def test_cost_as_json(run):
     assert set(graph["boards"]) == {"n150", "n300", "p150", "p100"}
     assert graph["boards"]["n150"]["bound"] in ("compute", "DRAM", "dispatch")
     assert {"name", "value", "source"} == set(made["inputs"][0])
+
+
+def test_plans_of_the_decoder_step_as_json(run):
+    plans = json.loads(run("cost", "decoder_step", "--json").stdout)["step_plans"]
+    assert [tuple(plan["enable"]) for plan in plans] == alternatives()
+    assert all(plan["modelled"] is True and set(plan["boards"]) == set(plan["programs"]) for plan in plans)
+    default, norms = (plan for plan in plans if plan["enable"] in ([], ["shard-norms"]))
+    assert norms["programs"]["n150"] == default["programs"]["n150"] + 2, "a conversion a layer"
+    assert norms["boards"]["n150"]["compute"] < default["boards"]["n150"]["compute"]
 
 
 @pytest.mark.parametrize(

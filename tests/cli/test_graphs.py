@@ -30,7 +30,7 @@ def test_compile_tells_sizes_and_times(run):
     assert all(re.fullmatch(r"[\d.]+( [kMG]?B?)?", cell) for row in sizes for cell in row[1:])
     times = {row[0]: row[1:] for row in rows(second)}
     assert list(times)[:3] == ["trace", "import", "eliminate-dead-code"]
-    assert list(times)[-3:] == ["place-in-l1", "make-on-host", "sum"]
+    assert list(times)[-3:] == ["choose-blocks", "make-on-host", "sum"]
     assert [bool(cell) for cell in times["hoist-invariants"]] == [False, True, True, True, True, False]
     assert max(map(len, result.stdout.splitlines())) <= 120
     assert "…" not in result.stdout

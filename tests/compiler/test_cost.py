@@ -68,6 +68,22 @@ def test_what_is_in_l1_does_not_go_through_dram() -> None:
     assert (work(near).read, work(near).written) == (6 * TILE_BYTES, 0)
 
 
+def test_what_the_host_computes_costs_its_way_to_the_device() -> None:
+    made = node("relu", {"input_tensor": tensor(32, 96, memory=Memory.HOST)})
+    sent = node("to_device", {"tensor": made.result}, memory_config="l1")
+    assert work(made) == Work(0, 0, 0, 32.0, 1, 0, 0)
+    assert work(sent) == Work(0, 0, 0, 32.0, 1, 0, 0, 3 * TILE_BYTES)
+    for board, chips in (("n150", 1), ("n300", 2)):
+        time = time_of(work(sent), BOARDS[board])
+        assert time.seconds == time.link == pytest.approx(chips * 3 * TILE_BYTES / 15.07e9)
+        assert time.bound == "link"
+
+
+def test_a_view_of_a_part_costs_nothing() -> None:
+    part = node("narrow", {"input_tensor": tensor(1, 4, 32, 32)}, dim=1, start=2, length=2)
+    assert work(part).programs == work(part).read == work(part).written == 0
+
+
 def test_a_look_up_reads_rows_and_not_the_table() -> None:
     table = tensor(1000, 64, layout=Layout.ROW_MAJOR)
     asked = work(node("embedding", {"input_tensor": indices(1, 32), "weight": table}, layout="tile"))
@@ -123,8 +139,19 @@ def test_what_dispatches_nothing_moves_nothing() -> None:
     assert (asked.read, asked.written) == (0, 0) and time_of(asked, BOARDS["n150"]).seconds == 0
 
 
-ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 1e6)))
-"""Ten cores at 1 MHz, 1 GB/s: a gap of 4,000 cycles is 4 ms."""
+ROUND = Board(
+    "round",
+    chips=1,
+    columns=5,
+    rows=2,
+    cores=Number(10, "cores", ""),
+    clock=Number(1e6, "cycles/s", ""),
+    dram=Number(1e9, "bytes/s", ""),
+    dram_sharded={1: Number(2e9, "bytes/s", ""), 2: Number(4e9, "bytes/s", "")},
+    banks=Number(4, "banks", ""),
+    l1=Number(1e6, "bytes", ""),
+)
+"""Ten cores at 1 MHz, 1 GB/s, twice that from shards: a gap of 4,000 cycles is 4 ms."""
 
 
 @pytest.mark.parametrize(
@@ -133,9 +160,11 @@ ROUND = Board("round", 1, *(Number(value, "", "") for value in (10, 1e6, 1e9, 1e
         (Work(1, 0, 8_000_000, 100.0, 20, 1000, 0), Time(8e-3, 1e-6, 4e-3, 12e-3)),
         (Work(1, 0, 8_000_000, 100.0, 5, 1000, 0), Time(16e-3, 1e-6, 4e-3, 20e-3)),
         (Work(1, 0, 100, 100.0, 20, 4_000_000, 1_000_000), Time(1e-7, 5e-3, 4e-3, 9e-3)),
+        (Work(1, 0, 100, 100.0, 20, 12_000_000, 0, sharded=10_000_000), Time(1e-7, 7e-3, 4e-3, 11e-3)),
+        (Work(1, 0, 100, 100.0, 20, 12_000_000, 0, sharded=10_000_000, readers=2), Time(1e-7, 4.5e-3, 4e-3, 8.5e-3)),
         (Work(2, 0, 0, 100.0, 20, 0, 0), Time(0.0, 0.0, 8e-3, 8e-3)),
     ],
-    ids=["compute", "compute on fewer cores", "DRAM", "dispatch"],
+    ids=["compute", "compute on fewer cores", "DRAM", "DRAM in shards", "DRAM by two readers a bank", "dispatch"],
 )
 def test_time_of_a_node(asked: Work, want: Time, request: pytest.FixtureRequest) -> None:
     time = time_of(asked, ROUND)

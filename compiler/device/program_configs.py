@@ -1,0 +1,112 @@
+"""How ttnn is to run what it is not left to decide: on which cores, and how much at a time.
+
+All of it follows from the shapes, the shards and the device's grid of cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ttnn
+
+from compiler.graph import Node
+from compiler.types import TILE, Memory, TensorType
+from lowering.decoding import decode_attention
+from lowering.linear import BLOCK, block_width, is_configured, linear
+from lowering.normalization import layer_norm
+
+DESTINATION = 4
+"""Tiles of float32 that a core accumulates at a time, on Wormhole and Blackhole alike."""
+
+
+def program_config(node: Node, device: Any) -> Any:
+    """The program configuration of a node; ``None`` where ttnn is to choose."""
+    if node.op is layer_norm and node.result.type.by_width:
+        return _norm(node.result.type, device)
+    if node.op is linear and (is_configured(node) or node.attribute("block") is not None):
+        by_bank = node["input_tensor_b"].type.memory is Memory.DRAM_WIDTH_SHARDED
+        return _by_bank(node) if by_bank else _multicast(node, device)
+    if node.op is decode_attention:
+        return _chunks(node, device)
+    return None
+
+
+def unary(activation: str) -> Any:
+    """An activation as ttnn names it."""
+    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, activation.upper()))
+
+
+def _norm(result: TensorType, device: Any) -> Any:
+    """Each core normalizes its own columns, and they exchange their sums."""
+    columns = result.shard_columns // TILE
+    return ttnn.LayerNormShardedMultiCoreProgramConfig(
+        compute_with_storage_grid_size=_first_cores(result.shards or 1, device),
+        subblock_w=block_width(columns, DESTINATION),
+        block_h=result.padded_rows // TILE,
+        block_w=columns,
+        inplace=False,
+    )
+
+
+def _chunks(node: Node, device: Any) -> Any:
+    """How attention over a cache deals out its keys."""
+    settings = {name: node.attribute(name) for name in ("k_chunk_size", "max_cores_per_head_batch")}
+    grid = device.compute_with_storage_grid_size()
+    return ttnn.SDPAProgramConfig(compute_with_storage_grid_size=grid, q_chunk_size=0, **settings)
+
+
+def _by_bank(node: Node) -> Any:
+    """Readers beside the banks of DRAM, each of which multiplies the columns that its bank holds."""
+    rows, result = node["input_tensor_a"].type, node.result.type
+    return ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig(
+        in0_block_w=_block(rows),
+        per_core_M=1,
+        per_core_N=result.shard_columns // TILE,
+        fused_activation=_activation(node),
+        num_workers_per_dram_bank=int(str(node.attribute("readers", 1))),
+    )
+
+
+def _multicast(node: Node, device: Any) -> Any:
+    """Cores that each compute some columns and are sent the whole input: those of the result's shards, or all."""
+    rows, result = node["input_tensor_a"].type, node.result.type
+    grid, height = device.compute_with_storage_grid_size(), result.padded_rows // TILE
+    if result.by_width:
+        grid, columns = _first_cores(result.shards or 1, device), result.shard_columns // TILE
+    else:
+        columns = -(-result.padded_shape[-1] // (TILE * grid.x * grid.y))
+    wide = block_width(columns, DESTINATION)
+    block = rows.shard_columns // TILE if rows.by_width else block_width(rows.padded_shape[-1] // TILE)
+    return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
+        compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
+        in0_block_w=int(str(node.attribute("block", block))),
+        out_subblock_h=block_width(height, DESTINATION // wide) if wide == columns else 1,
+        out_subblock_w=wide,
+        per_core_M=height,
+        per_core_N=columns,
+        fuse_batch=True,
+        fused_activation=_activation(node),
+        mcast_in0=True,
+    )
+
+
+def _activation(node: Node) -> Any:
+    name = node.attribute("activation")
+    return None if name is None else unary(str(name))
+
+
+def _block(rows: TensorType) -> int:
+    """Tile columns that are sent at a time: whole shards, or a part of one that divides it.
+
+    Blocks are sent one after the other, each waiting for the one before: github.com/tenstorrent/tt-metal/issues/55443.
+    """
+    columns, shard = rows.padded_shape[-1] // TILE, rows.shard_columns // TILE
+    if shard > BLOCK:
+        return block_width(shard, BLOCK)
+    return max(width for width in range(shard, BLOCK + 1, shard) if columns % width == 0)
+
+
+def _first_cores(count: int, device: Any) -> Any:
+    """The rectangle that the first ``count`` cores fill, row after row."""
+    width = device.compute_with_storage_grid_size().x
+    return ttnn.CoreCoord(min(count, width), -(-count // width))

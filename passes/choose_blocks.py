@@ -1,0 +1,74 @@
+"""A linear whose input goes to all cores says how much of it is sent at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from compiler.graph import Builder, Graph, Node
+from compiler.types import TILE
+from lowering.linear import BLOCK, block_width, is_configured, linear
+from lowering.table import DEVICE_GRID
+from passes.base import Property
+from passes.rewrite import Match, Rejected
+
+NARROW = 8
+"""How many times as many columns as rows a result has at least where ttnn gives each core some columns of it, and so
+sends the input to all; where they are fewer, it deals out rows as well (``NARROW_SHAPE_RATIO_THRESHOLD`` in tt-metal's
+``matmul_program_config.cpp``)."""
+TILES = 64
+"""The most tiles that are sent at a time: 128 KiB in bfloat16, of which a core has two."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseBlocks:
+    """Have linears of few rows send their input in blocks of several tile columns.
+
+    ::
+
+        x[1, 768] -> linear(core_grid="device")      ->      x[1, 768] -> linear(block=8, core_grid="device")
+
+    Told nothing but the cores, ttnn 0.81.1 sends such an input in blocks of its tile columns over the cores: one at a
+    time of 24 on 64 cores, and each core waits for each block of input and weights. tt-metal's report on LLMs says of
+    the width of a block that higher is better (``tech_reports/LLMs/llms.md``), and its own models take up to eight.
+
+    Takes linears that name their cores and whose input goes to all of them: their results have eight times as many
+    columns as rows, or no matrix in the batch has more rows than a tile. Others are left to ttnn, which deals out their
+    rows as well.
+    Refuses an inner width that no block of several tiles divides, and more rows than leave room for one.
+    """
+
+    name: ClassVar[str] = "choose-blocks"
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
+
+    def match(self, _: Graph, node: Node) -> Match | Rejected | None:
+        """Whether a node is a linear to tell how much to send at a time."""
+        if node.op is not linear or node.attribute("core_grid") != DEVICE_GRID or is_configured(node):
+            return None
+        if node.attribute("block") is not None:
+            return None
+        rows, columns = node["input_tensor_a"].type.padded_rows, node.result.type.padded_shape[-1]
+        if columns <= NARROW * rows and node.result.type.padded_shape[-2] > TILE:
+            return Rejected(f"its {rows} rows as stored are dealt out as well as its {columns} columns")
+        if _block(node) == 1:
+            inner = node["input_tensor_a"].type.padded_shape[-1] // TILE
+            return Rejected(f"no block of several tiles divides {inner} tile columns and has room for {rows} rows")
+        return Match((node,))
+
+    def run(self, graph: Graph) -> Graph:
+        chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
+        if not chosen:
+            return graph
+        builder = Builder()
+        builder.keep_constants(graph.constants)
+        for node in graph.nodes:
+            attributes = {**dict(node.attributes), "block": _block(node)} if node in chosen else {}
+            builder.copy(replace(node, attributes=tuple(sorted(attributes.items()))) if attributes else node)
+        return builder.graph(graph.name, graph.inputs, graph.outputs)
+
+
+def _block(node: Node) -> int:
+    """Tile columns of the input that are sent at a time."""
+    rows = node["input_tensor_a"].type
+    return block_width(rows.padded_shape[-1] // TILE, min(BLOCK, max(1, TILES * TILE // rows.padded_rows)))

@@ -1,0 +1,55 @@
+"""Shards by width on a device: whose grid and banks they fit, and plans that have them."""
+
+from __future__ import annotations
+
+import pytest
+from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
+
+from compiler import CompiledSpeechT5, CompileOptions, checking
+from compiler.boards import BOARDS
+from compiler.device.session import Session
+from compiler.errors import InvalidArgument
+from compiler.pipeline import OPTIONAL
+from compiler.types import DType, Layout, Memory, TensorType
+from tests.models import lively
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechT5ForTextToSpeech:
+    return lively(SpeechT5Config(encoder_layers=1, decoder_layers=1))
+
+
+def by_width(memory: Memory, shards: int) -> TensorType:
+    return TensorType((1, 1, 768), DType.BFLOAT16, Layout.TILE, memory, shards)
+
+
+@pytest.mark.parametrize(
+    ("memory", "shards", "there"),
+    [
+        (Memory.L1_WIDTH_SHARDED, 12, "8 by 8 cores, of which they fill no rectangle"),
+        (Memory.L1_WIDTH_SHARDED, 72, "8 by 8 cores, of which they fill no rectangle"),
+        (Memory.DRAM_WIDTH_SHARDED, 8, "12 banks of DRAM"),
+    ],
+)
+def test_a_plan_for_another_board_is_refused(
+    session: Session, on_device: bool, memory: Memory, shards: int, there: str
+) -> None:
+    if on_device:
+        pytest.skip("the numbers are those of an n150")
+    with pytest.raises(InvalidArgument) as error:
+        session.call("tests.device.inside:placed", by_width(memory, shards))
+    assert f"this device has {there}: it was made for another board. Compile for this one" in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["bfloat16", "bfloat8_b"])
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_board_takes_each_optional_pass_and_all(
+    model: SpeechT5ForTextToSpeech, board: str, weights: str, on_device: bool
+) -> None:
+    if on_device:
+        pytest.skip("for the mocks of all boards")
+    for enable in ((), *((name,) for name in sorted(OPTIONAL)), tuple(sorted(OPTIONAL))):
+        options = CompileOptions(precision="bfloat16", weights=weights, board=board, enable=enable)
+        (found,) = checking.check(CompiledSpeechT5(model, options), board, text=40, steps=70, graphs=["decoder_step"])
+        assert found.passed, (enable, found.graphs[0].complaints)
