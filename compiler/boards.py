@@ -69,7 +69,8 @@ class Board:
 
     ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is what is reached of the memory's bandwidth, not
     what is on the data sheet, where pages are read from all banks in turn; ``dram_sharded`` where each bank's shard is
-    read by one core or more beside it, by how many. ``l1`` is what programs and tensors share of a core's L1.
+    read by one core or more beside it, by how many. ``banks`` are those that a tensor is dealt out over there, ``l1``
+    is what programs and tensors share of a core's L1.
     """
 
     name: str

@@ -19,13 +19,14 @@ from lowering.table import Numerics, TtnnOp
 
 VIEWS = (
     "ttnn.reshape",
+    "ttnn.experimental.view",
+    "ttnn.narrow",
     "ttnn.permute",
     "ttnn.slice",
-    "ttnn.narrow",
     "ttnn.expand",
     "ttnn.experimental.nlp_create_qkv_heads",
 )
-"""Ops that are views in torch: on the device only a reshape and a narrow are."""
+"""Ops that are views in torch: on the device only the first three are."""
 
 
 @dataclass(frozen=True, slots=True)

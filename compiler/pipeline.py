@@ -25,6 +25,7 @@ from passes.concat_heads import ConcatHeads
 from passes.concatenate_linears import ConcatenateLinears
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.eliminate_dead_code import EliminateDeadCode
+from passes.flash_decode import FlashDecode
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
@@ -36,6 +37,7 @@ from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
+from passes.heads_as_views import HeadsAsViews
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
@@ -97,8 +99,10 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         FuseResidual(),  # a norm adds its residual itself
         StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
+        HeadsAsViews(banks),  # optional: and, of one row, read where they are
         ConcatHeads(),  # attention lays its heads side by side itself
         MaskByIndex(),  # padding is masked once for all of the encoder's layers
+        FlashDecode(int(board.cores.value)),  # optional: keys of a cache are dealt out to several cores
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
         WidenParts(banks),  # and what is done to the keys of each
         *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
@@ -118,7 +122,7 @@ def _pace(board: Board) -> Pace:
     return Pace(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
 
 
-OPTIONAL: frozenset[str] = frozenset({"shard-norms", "shard-weights"})
+OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, HeadsAsViews.name, ShardNorms.name, ShardWeights.name})
 """Names of passes that run only where ``CompileOptions.enable`` has them."""
 
 

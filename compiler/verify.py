@@ -110,7 +110,11 @@ def written(node: Node) -> list[tuple[str, Value]]:
     return [(name, value) for name, value in zip(node.names, node.operands, strict=True) if name in names]
 
 
-def memory_roots(graph: Graph, views: Collection[str] = ("ttnn.reshape", "ttnn.narrow")) -> dict[Value, Value]:
+ON_DEVICE = ("ttnn.reshape", "ttnn.experimental.view", "ttnn.narrow")
+"""Ops whose result may be the memory of what they read."""
+
+
+def memory_roots(graph: Graph, views: Collection[str] = ON_DEVICE) -> dict[Value, Value]:
     """For each value, the value whose memory it may share: results of ``views``, ops by name, are no copies."""
     roots = {port.value: port.value for port in graph.outputs}
     for node in graph.nodes:

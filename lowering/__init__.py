@@ -6,6 +6,7 @@ Importing the package registers all of them.
 from lowering import (
     attention,
     convolution,
+    decoding,
     elementwise,
     embedding,
     heads,
@@ -19,6 +20,7 @@ from lowering import (
 __all__ = [
     "attention",
     "convolution",
+    "decoding",
     "elementwise",
     "embedding",
     "heads",

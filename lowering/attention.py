@@ -22,6 +22,16 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
     return batch * heads * queries * operands["input_tensor_k"].shape[-2] * (4 * head + 5)
 
 
+def _cores(node: Node) -> int:
+    """A core takes a head of a batch row and a chunk of its queries, by default a tile of them, with all keys.
+
+    They are dealt out as one range over all cores: ``sdpa/device/kernels/dataflow/reader_interleaved.cpp``
+    in the wheel, and github.com/tenstorrent/tt-metal/pull/44614.
+    """
+    batch, heads, queries, _ = node["input_tensor_q"].type.padded_shape
+    return batch * heads * (queries // TILE)
+
+
 def _attention_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
     """The kernel reads its operands page by page, and writes each page of its result wherever it lies."""
     for name, type in operands.items():
@@ -39,6 +49,7 @@ def _attention_by_width(operands: Mapping[str, TensorType], result: TensorType) 
     flops=_attention_flops,
     matrix=True,
     in_dram=("attn_mask",),
+    cores=_cores,
     by_width=_attention_by_width,
 )
 def attention(
@@ -60,14 +71,14 @@ def attention(
             input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale=scale
         )
     else:
-        heads = _in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale)
+        heads = in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale)
     return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
 
 
-def _in_stages(
+def in_stages(
     numerics: Numerics, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
 ) -> Tensor:
-    """Attention, each stage rounded."""
+    """Attention, each stage rounded as the kernels do."""
     scores = numerics.round(queries @ keys.mT)
     if scale != 1.0:
         scores = numerics.round(scores * scale)

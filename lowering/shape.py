@@ -96,6 +96,41 @@ def reshape(
     return input_tensor.reshape(shape)
 
 
+@ttnn_op(
+    "ttnn.experimental.view",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    shares=True,
+    programs=lambda _: 0,
+)
+def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """One row a tile, its columns cut into heads or heads laid side by side: [b, 1, 1, h * d] and [b, h, 1, d].
+
+    Rows of whole tiles lie in memory tile after tile, the first head's first, under either shape. For ``reshape`` ttnn
+    dispatches a program here, and its page on ``view`` warns of a change of the last dimension, which does corrupt the
+    data where a tile holds several rows, or where a head is no whole number of tiles. Raises ``ValueError`` there.
+    """
+    for sizes in (tuple(input_tensor.shape), shape):
+        if sizes[-2] != 1 or sizes[-1] % TILE:
+            raise ValueError(f"{list(sizes)} is no row of whole tiles: its view in another shape would mix up its data")
+    return input_tensor.reshape(shape)
+
+
+@ttnn_op(
+    "ttnn.narrow",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    in_dram=("input_tensor",),
+    shares=True,
+    programs=lambda _: 0,
+)
+def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A view of a run along the first dimension of more than one, in DRAM; ``start`` is where the first bank is."""
+    return input_tensor.narrow(dim, start, length)
+
+
 @ttnn_op("ttnn.to_layout", rounding="nothing", moves_only=True, flops=_no_flops)
 def to_layout(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
@@ -123,19 +158,6 @@ def slice_(
     return input_tensor[tuple(slice(start, end, step) for start, end, step in ranges)]
 
 
-@ttnn_op(
-    "ttnn.narrow",
-    rounding="nothing",
-    moves_only=True,
-    flops=_no_flops,
-    in_dram=("input_tensor",),
-    programs=lambda _: 0,
-)
-def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """A view of a run of ``input_tensor`` along its first dimension that is not one: ``start`` is at the first bank."""
-    return input_tensor.narrow(dim, start, length)
-
-
 @ttnn_op("ttnn.concat", rounding="nothing", moves_only=True, flops=_no_flops, lists=("tensors",))
 def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return torch.cat(list(tensors), dim)
@@ -143,7 +165,7 @@ def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
 
 def is_view(node: Node) -> bool:
     """Whether the result of a node shares the memory of what it reads."""
-    return node.op is narrow or (node.op is reshape and _reshape_programs(node) == 0)
+    return node.op in (view, narrow) or (node.op is reshape and _reshape_programs(node) == 0)
 
 
 @lowers(ops.view.default)

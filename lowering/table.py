@@ -49,7 +49,8 @@ class TtnnOp:
     device's rows, into which some ops bring a weight themselves. ``by_width`` yields what speaks against operands and a
     result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how many
     programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
-    work. ``cores``: over how many cores a node's kernel spreads at most.
+    work. ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's
+    memory, wherever that lies.
     """
 
     name: str
@@ -69,6 +70,7 @@ class TtnnOp:
     programs: Callable[[Node], int]
     matrix: bool
     cores: Callable[[Node], int]
+    shares: bool
 
     def __repr__(self) -> str:
         return self.name
@@ -118,6 +120,8 @@ PLACEMENT = (
     "core_grid",
     "act_block_h_override",
     "reallocate_halo_output",
+    "k_chunk_size",
+    "max_cores_per_head_batch",
 )
 """Attributes that say how and where an op computes; they do not change what it means, but for rounding."""
 
@@ -157,6 +161,7 @@ def ttnn_op(
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
     cores: Callable[[Node], int] = tiles,
+    shares: bool = False,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -185,6 +190,7 @@ def ttnn_op(
             programs,
             matrix,
             cores,
+            shares,
         )
         return OPS[name]
 
@@ -256,8 +262,9 @@ def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, 
     for one, other in op.alike:
         if {one, other} <= operands.keys() and operands[one].memory is not operands[other].memory:
             raise ValueError(f"{op.name} takes {one} and {other} from one memory, not from two")
-    if op.writes:
-        return operands[op.writes[0]].memory or Memory.DRAM
+    if op.shares or op.writes:
+        held = operands[op.writes[0]] if op.writes else next(iter(operands.values()))
+        return held.memory or Memory.DRAM
     if in_l1 and "memory_config" not in given:
         raise ValueError(f"{op.name} reads {', '.join(in_l1)} in L1, and does not say where its result goes")
     return Memory(given.get("memory_config", Memory.L1_HEIGHT_SHARDED if sharded else Memory.DRAM))

@@ -129,7 +129,7 @@ def _where(node: Node, current: Node, placed: bool) -> Memory | None:
     assert isinstance(node.op, TtnnOp)
     if placed:
         return Memory.L1
-    if all(value.type.memory is not Memory.L1 for value in current.operands) or node.op.writes:
+    if all(value.type.memory is not Memory.L1 for value in current.operands) or node.op.writes or node.op.shares:
         return None
     if is_view(node):
         return Memory.L1

@@ -70,6 +70,26 @@ def kept_in_blocks(executor: Any, report: Report, tensor: torch.Tensor) -> torch
     return ttnn.to_torch(held).float()
 
 
+def stored(executor: Any, report: Report, shape: tuple[int, ...]) -> bytes:
+    """The bytes, in tiles, of the numbers from 0 on in a shape."""
+    import numpy
+    import ttnn
+
+    numbers = torch.arange(torch.Size(shape).numel()).view(shape).float()
+    tensor = ttnn.from_torch(numbers, dtype=ttnn.float32, layout=ttnn.TILE_LAYOUT)
+    return numpy.from_dlpack(tensor.host_buffer().get_shard(ttnn.MeshCoordinate(0, 0))).tobytes()
+
+
+def narrowed(executor: Any, report: Report, rounds: int) -> tuple[int, int]:
+    """The banks of DRAM, and how far into each a part lies that leaves out so many rounds of tiles."""
+    import ttnn
+
+    banks = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM).num_banks
+    tensor = ttnn.zeros((1, 2 * rounds * banks, 1, 32), ttnn.bfloat16, ttnn.TILE_LAYOUT, executor.device)
+    part = ttnn.narrow(tensor, 1, rounds * banks, rounds * banks)
+    return banks, part.buffer_address() - tensor.buffer_address()
+
+
 def placed(executor: Any, report: Report, type: Any) -> str:
     """Where a tensor of a type is kept, in ttnn's words."""
     from compiler.device.tensors import memory_config

@@ -18,10 +18,12 @@ TRACING = ("begin_trace_capture", "end_trace_capture", "execute_trace", "release
 
 
 @cache
-def compiled(batch: int, postnet: str = "bucket") -> compiler.CompiledSpeechT5:
+def compiled(batch: int, postnet: str = "bucket", enable: tuple[str, ...] = ()) -> compiler.CompiledSpeechT5:
     """For the board of the fewest cores, whose plan all take."""
     model = lively(small(encoder_layers=1, decoder_layers=1))
-    options = compiler.CompileOptions(precision="bfloat16", board="n300", batch_size=batch, postnet=postnet)
+    options = compiler.CompileOptions(
+        precision="bfloat16", board="n300", batch_size=batch, postnet=postnet, enable=enable
+    )
     return compiler.CompiledSpeechT5(model, options)
 
 
@@ -45,6 +47,7 @@ def speak(
     attentions: bool,
     utterances: int,
     postnet: str = "bucket",
+    enable: tuple[str, ...] = (),
 ) -> list[Utterance]:
     """Say the same so many times, for ``steps`` steps: a mock computes zeros, which would never stop."""
     import ttnn
@@ -62,6 +65,7 @@ def speak(
             steps,
             executor,
             postnet,
+            enable,
             output_cross_attentions=attentions,
             read_every=read_every,
             progress=heard,
@@ -85,8 +89,10 @@ def on_the_reference(batch: int, steps: int, postnet: str = "bucket") -> torch.T
     return speech
 
 
-def _generate(batch: int, steps: int, executor: Any, postnet: str = "bucket", **options: Any) -> Any:
-    chosen, length = compiled(batch, postnet), 12
+def _generate(
+    batch: int, steps: int, executor: Any, postnet: str = "bucket", enable: tuple[str, ...] = (), **options: Any
+) -> Any:
+    chosen, length = compiled(batch, postnet, enable), 12
     rows, ratio = batch * executor.replicas, steps * chosen.config.reduction_factor / length
     return chosen.generate_speech(
         tokens(chosen.config, length, rows=rows),

@@ -9,6 +9,7 @@ import torch
 
 from compiler.checking import PCC_BAR, correlation
 from compiler.device.session import Session
+from compiler.pipeline import OPTIONAL
 from compiler.speecht5 import EXACT_LENGTHS
 from tests.device import inside, loops
 from tests.device.loops import Utterance
@@ -30,9 +31,10 @@ def said(
     attentions: bool = False,
     utterances: int = 1,
     postnet: str = "bucket",
+    enable: tuple[str, ...] = (),
 ) -> list[Utterance]:
     """Utterances, of the right shapes and with every step told."""
-    arguments = (batch, steps, read_every, attentions, utterances, postnet)
+    arguments = (batch, steps, read_every, attentions, utterances, postnet, enable)
     made: list[Utterance] = session.call(loops.speak, *arguments)
     for one in made:
         assert one.told == tuple(range(1, -(-steps // read_every) * read_every + 1)) or attentions
@@ -104,6 +106,15 @@ def test_two_devices_share_a_batch(n300: Session, steps: int, read_every: int) -
 @pytest.mark.slow
 def test_cross_attentions_of_two_devices(n300: Session) -> None:
     said(n300, 9, 8, batch=1, rows=2, attentions=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "attentions"), [(70, False), (9, True)])
+def test_two_devices_run_the_other_plans(n300: Session, steps: int, attentions: bool) -> None:
+    """With all optional passes, into the next caches."""
+    names = tuple(sorted(OPTIONAL))
+    first, second = said(n300, steps, 8, batch=2, rows=4, attentions=attentions, utterances=2, enable=names)
+    assert (first.programs, first.dram) == (second.programs, second.dram)
 
 
 @pytest.mark.parametrize(("read_every", "postnet"), [(1, "bucket"), (8, "bucket"), (8, "exact")])

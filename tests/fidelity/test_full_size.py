@@ -92,6 +92,18 @@ def test_bfloat16_speech_is_close(reference: Reference, bfloat16: compiler.Compi
     assert torch.equal(torch.get_rng_state(), reference.generator_state)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_speech_of_the_plan_of_optional_passes(reference: Reference, precision: str) -> None:
+    """Keys of a cache on several cores, and heads where the product leaves them."""
+    plan = ("flash-decode", "heads-as-views")
+    compiled = compiler.compile_speecht5(reference.model, precision=precision, enable=plan)
+    speech = spoken(compiled, reference.ids, reference.speaker)
+    assert speech.shape == reference.speech.shape
+    if precision == "float32":
+        assert relative_error(speech, reference.speech) <= FLOAT32_BAR
+    assert pcc(speech, reference.speech) >= BFLOAT16_BAR
+
+
 def misses_both_bars(speech: torch.Tensor, reference: Reference) -> None:
     assert relative_error(speech, reference.speech) >= 10 * FLOAT32_BAR
     assert 1 - pcc(speech, reference.speech) >= 10 * (1 - BFLOAT16_BAR)

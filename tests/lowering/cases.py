@@ -12,6 +12,7 @@ the additions that are not in the same place.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,17 +23,20 @@ from torch import Tensor
 
 from compiler import aten
 from compiler.aten import Aten, ops
+from compiler.boards import BOARDS
 from compiler.constants import Computed, Literal, Parameter, Weights
 from compiler.graph import Builder, Graph, Origin, Port, Value
 from compiler.pipeline import run_passes
-from compiler.types import DType, TensorType
+from compiler.types import TILE, DType, TensorType
 from compiler.verify import Stage
 from lowering import rules
 from passes.base import Pass
 from passes.concat_heads import ConcatHeads
+from passes.flash_decode import FlashDecode
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
+from passes.heads_as_views import HeadsAsViews
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.shard_convolutions import ShardConvolutions
@@ -448,8 +452,8 @@ def attention(s: Sketch, batch: int, heads: int, queries: int, keys: int, head: 
     return s(ops.scaled_dot_product_attention.default, query, key, value, **given)
 
 
-def attended(name: str, build: Build) -> Case:
-    return Case(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED)
+def attended(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Case:
+    return Case(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED, passes)
 
 
 def padding(s: Sketch, lengths: tuple[int, ...], keys: int) -> Value:
@@ -597,11 +601,25 @@ def decoded(s: Sketch, batch: int, steps: int, at: int) -> Results:
     return {**written, "attended": s(ops.scaled_dot_product_attention.default, *operands, scale=1.0)}
 
 
+def dealt_out(s: Sketch, batch: int, steps: int, at: int) -> Results:
+    """The same with the mask looked up by the position, and heads side by side, as several cores take it."""
+    table = torch.full((steps, steps), LOWEST_BFLOAT16).triu(1)
+    at_all = s.input(torch.full((TILE,), at), "positions")
+    rows = s(ops.embedding.default, s.builder.constant(Literal(table), TensorType.of(table)), at_all)
+    mask = s(ops.view.default, s(ops.slice.Tensor, rows, 0, 0, 1), (1, 1, 1, steps))
+    query = s.x(batch, 2, 1, 32, std=32**-0.5)
+    written = cached(s, batch, steps, at, index=s(ops.slice.Tensor, at_all, 0, 0, 1))
+    operands = (query, written["0.key"], written["0.value"], mask)
+    turned = s(ops.permute.default, s(ops.scaled_dot_product_attention.default, *operands, scale=1.0), (0, 2, 1, 3))
+    return {**written, "attended": s(ops.view.default, turned, (batch, 1, 64))}
+
+
 def at_the_first(s: Sketch, *indices: int) -> dict[str, Value]:
     """Caches written at the first of several indices."""
     return cached(s, 1, 32, 0, index=s(ops.slice.Tensor, s.input(torch.tensor(indices), "position"), 0, 0, 1))
 
 
+DEALT = (ConcatHeads(), FlashDecode(64))
 CACHES = (
     moved("cache at the first of several positions", lambda s: at_the_first(s, 5, 9, 2)),
     moved("cache at the first step", lambda s: cached(s, 1, 32, 0)),
@@ -616,10 +634,16 @@ CACHES = (
     Case("attention over a cache at the first step", lambda s: decoded(s, 1, 32, 0), SAME, SAME, ALONE),
     attended("over a cache in the middle", lambda s: decoded(s, 1, 64, 17)),
     attended("over a full cache of a batch", lambda s: decoded(s, 2, 32, 31)),
+    attended("over a cache by several cores", lambda s: dealt_out(s, 1, 64, 40), DEALT),
+    attended("over a full cache by several cores", lambda s: dealt_out(s, 1, 128, 127), DEALT),
+    attended("over a cache of a batch by several cores", lambda s: dealt_out(s, 3, 256, 100), DEALT),
 )
 
 
 # --- Heads --------------------------------------------------------------------------------------------------
+
+
+EVERY_BANK = math.lcm(*(int(board.banks.value) for board in BOARDS.values()))
 
 
 def heads(s: Sketch, x: Value, count: int = 2, head: int = 32, bias: bool = True) -> Value:
@@ -651,6 +675,12 @@ def scored(s: Sketch) -> Results:
     return made
 
 
+def heads_of_a_row(s: Sketch) -> Results:
+    """As many as make the tiles of each part a multiple of every board's banks of DRAM."""
+    x = s.x(1, 1, 16)
+    return {name: heads(s, x, EVERY_BANK // 2, 64) for name in ("query", "key", "value")}
+
+
 def columns(s: Sketch, batch: int, queries: int) -> Value:
     """Attention whose heads are laid side by side."""
     made = attention(s, batch, 3, queries, 7, 32)
@@ -659,6 +689,7 @@ def columns(s: Sketch, batch: int, queries: int) -> Value:
 
 HEADS = (
     Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of a row", heads_of_a_row, ORDER, 1 * ROUNDING, ONE, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
     Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     Case("heads of two layers", two_layers, ORDER, 1 * ROUNDING, ONE, (StackHeads(12, 2**20),)),
     Case(

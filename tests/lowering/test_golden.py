@@ -102,6 +102,7 @@ def as_tuple(made: Any) -> tuple[Tensor, ...]:
 
 NO_GOLDEN = {
     "ttnn.conv1d": "its weights are prepared on the device; torch, which the cases compare with, is all there is",
+    "ttnn.experimental.view": "none is registered; the cases compare with torch's permute and view",
     "ttnn.experimental.nlp_create_qkv_heads": "none is registered; the cases compare with torch's views",
 }
 """Ops for which ttnn has no golden function, and why we do without."""
@@ -187,6 +188,8 @@ PLACED_BY = {
     "block": {"program_config"},
     "act_block_h_override": {"conv_config"},
     "reallocate_halo_output": {"conv_config"},
+    "k_chunk_size": {"program_config"},
+    "max_cores_per_head_batch": {"program_config"},
 }
 """The parameters by which ttnn takes what ``lowering.table.PLACEMENT`` says of an op, one of each set."""
 CONFIGURED = {"ttnn.conv1d": ("Conv1dConfig", {"activation"})}

@@ -1,0 +1,40 @@
+"""Print the table of docs/decoder_step.md: the modelled time of a decoder step by cache, under each plan of attention.
+
+Default configuration, batch 1, 64 tokens. The cache counts as full: the last step in its bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
+
+from compiler import CompiledSpeechT5, CompileOptions
+from compiler.boards import BOARDS
+from compiler.cost import graph_time, graph_work
+from compiler.graph import Graph
+
+PLANS = ((), ("flash-decode",), ("heads-as-views",), ("flash-decode", "heads-as-views"))
+BOARDS_SHOWN = ("n150", "p150")
+TEXT, STEPS = 64, (64, 128, 256, 512, 1024, 2048, 4000)
+
+
+def step(model: SpeechT5ForTextToSpeech, board: str, plan: tuple[str, ...], steps: int) -> Graph:
+    compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", board=board, enable=plan))
+    return compiled.graph("decoder_step", text=TEXT, steps=steps).graph
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    model = SpeechT5ForTextToSpeech(SpeechT5Config())
+    yield "cache", *(f"{board}: {' + '.join(plan) or 'default'}" for board in BOARDS_SHOWN for plan in PLANS)
+    yield ("---",) * (1 + len(BOARDS_SHOWN) * len(PLANS))
+    programs = [graph_work(step(model, board, plan, STEPS[0])).programs for board in BOARDS_SHOWN for plan in PLANS]
+    yield "programs", *map(str, programs)
+    for steps in STEPS:
+        graphs = [(board, step(model, board, plan, steps)) for board in BOARDS_SHOWN for plan in PLANS]
+        yield str(steps), *(f"{graph_time(graph, BOARDS[board]).seconds * 1e6:.0f}" for board, graph in graphs)
+
+
+if __name__ == "__main__":
+    for cells in rows():
+        print(f"| {' | '.join(cells)} |", flush=True)

@@ -1,0 +1,97 @@
+"""The decoder step's other plans, by optional passes: the speech is Hugging Face's under each, to the same bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from transformers import SpeechT5ForTextToSpeech
+
+import compiler
+from compiler import CompiledSpeechT5
+from lowering.decoding import decode_attention
+from lowering.shape import narrow
+from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
+from tests.models import lively, pcc, relative_error, speaker, tokens
+
+PLANS = {
+    "flash decoding": (("flash-decode",), {decode_attention.name}),
+    "heads as views": (("heads-as-views",), {narrow.name}),
+    "both": (("flash-decode", "heads-as-views"), {decode_attention.name, narrow.name}),
+}
+BFLOAT16_BAR = 0.999
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechT5ForTextToSpeech:
+    return lively(small(), stop_bias=-1.2)
+
+
+@pytest.fixture(scope="module", params=PLANS)
+def plan(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return PLANS[request.param][0]
+
+
+@pytest.fixture(scope="module")
+def compiled(model: SpeechT5ForTextToSpeech, plan: tuple[str, ...]) -> CompiledSpeechT5:
+    return compiler.compile_speecht5(model, enable=plan)
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("graph", ["decoder_step", "decoder_step_attentions"])
+def test_the_plan_is_another(model: Any, name: str, graph: str) -> None:
+    plan, wanted = PLANS[name]
+    nodes = compiler.compile_speecht5(model, enable=plan).graph(graph).graph.nodes
+    assert wanted <= {node.op.name for node in nodes}
+
+
+@pytest.mark.parametrize("steps", [1, 31, 32, 33, pytest.param(64, marks=pytest.mark.slow), 65])
+def test_from_step_to_step_and_bucket_to_bucket(model: Any, compiled: CompiledSpeechT5, steps: int) -> None:
+    """Chunks of keys have 32, and longer caches more of them."""
+    ratios = {"minlenratio": steps / 5, "maxlenratio": steps / 5}
+    want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), **ratios)
+    assert got.shape == want.shape == (2 * steps, model.config.num_mel_bins)
+    assert relative_error(got, want) <= BAR
+
+
+@pytest.mark.slow
+def test_chunks_of_several_tiles(model: Any, compiled: CompiledSpeechT5) -> None:
+    """A cache of 310 steps, of which 270 are written: 320 rows in chunks of 32."""
+    ratios = {"minlenratio": 27.0, "maxlenratio": 27.0}
+    want, got = both(model, compiled, tokens(model.config, 20), speaker(model.config), **ratios)
+    assert got.shape == want.shape == (540, model.config.num_mel_bins)
+    assert relative_error(got, want) <= BAR
+
+
+def test_cross_attentions(model: Any, compiled: CompiledSpeechT5) -> None:
+    options = {"output_cross_attentions": True, "maxlenratio": 4.0}
+    want, got = both(model, compiled, tokens(model.config, 12), speaker(model.config), **options)
+    for ours, theirs in zip(got, want, strict=True):
+        assert ours.shape == theirs.shape
+        assert relative_error(ours, theirs) <= BAR
+
+
+@pytest.mark.slow
+def test_rows_of_a_batch(model: Any, plan: tuple[str, ...]) -> None:
+    compiled = compiler.compile_speecht5(model, batch_size=3, enable=plan)
+    want, got = both(model, compiled, padded_batch(model.config), speaker(model.config, rows=3))
+    assert got.shape == want.shape
+    assert relative_error(got, want) <= BAR
+
+
+@pytest.mark.slow
+def test_bfloat16_is_close(plan: tuple[str, ...]) -> None:
+    model = lively(small(), voice=1.0, sublayers=0.5)
+    compiled = compiler.compile_speecht5(model, precision="bfloat16", enable=plan)
+    ratios = {"minlenratio": 8.0, "maxlenratio": 8.0}
+    want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), **ratios)
+    assert got.shape == want.shape
+    assert pcc(got, want) >= BFLOAT16_BAR
+
+
+@pytest.mark.parametrize("board", ["n150", *(pytest.param(name, marks=pytest.mark.slow) for name in ("p150", "p100"))])
+def test_padding_between_heads_is_not_heard(model: Any, board: str) -> None:
+    """The banks of a board say how much there is."""
+    compiled = compiler.compile_speecht5(model, board=board, enable=("heads-as-views",))
+    want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), maxlenratio=2.0)
+    assert relative_error(got, want) <= BAR

@@ -1,0 +1,172 @@
+"""FlashDecode, on TTNN graphs: what it takes, what it refuses and why, and that a key too many shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from compiler.aten import ops
+from compiler.graph import Builder, Value
+from compiler.printer import to_text
+from compiler.types import DType
+from compiler.verify import Stage
+from lowering.attention import attention
+from lowering.decoding import decode_attention
+from lowering.rules import lower
+from passes.concat_heads import ConcatHeads
+from passes.flash_decode import FlashDecode
+from passes.fold_constants import FoldConstants
+from passes.rewrite import Match, near_misses
+from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+
+KEYS, HEAD = 64, 32
+LOWEST = torch.finfo(torch.float32).min
+
+
+@dataclass
+class Step:
+    """Attention of a decoder's step over its cache, in the form that it has after the passes before."""
+
+    batch: int = 1
+    heads: int = 3
+    queries: int = 1
+    keys: int = KEYS
+    position: int = 40
+    vector: int = 32
+    lowest: float = LOWEST
+    visible: Any = ops.le.Tensor
+    layers: int = 1
+
+    def mask(self, s: Sketch) -> Value:
+        position = s.input("position", self.vector, below=self.keys)
+        s.inputs["position"].fill_(self.position)
+        key = s.op(ops.view.default, s.op(ops.arange.start, 0, self.keys), (1, self.keys))
+        at = s.op(ops.view.default, s.op(ops.arange.start, 0, self.keys), (self.keys, 1))
+        table = s.op(ops.where.Scalar, s.op(self.visible, key, at), 0.0, self.lowest)
+        rows = s.op(ops.embedding.default, table, position, module="mask")
+        row = s.op(ops.slice.Tensor, rows, 0, 0, 1, module="mask")
+        return s.op(ops.view.default, row, (1, 1, 1, self.keys), module="mask")
+
+    def attended(self, s: Sketch, mask: Value | None, layer: int = 0) -> Value:
+        shape = (self.batch, self.heads, self.keys, HEAD)
+        query = s.input(f"q{layer}", self.batch, self.heads, self.queries, HEAD)
+        key, value = s.input(f"k{layer}", *shape), s.input(f"v{layer}", *shape)
+        sdpa = ops.scaled_dot_product_attention.default
+        return s.op(sdpa, query, key, value, mask, scale=0.5, module=f"attention.{layer}")
+
+    def columns(self, s: Sketch, heads: Value, layer: int = 0) -> Value:
+        turned = s.op(ops.permute.default, heads, (0, 2, 1, 3), module=f"attention.{layer}")
+        wide = (self.batch, self.queries, self.heads * HEAD)
+        return s.op(ops.view.default, turned, wide, module=f"attention.{layer}")
+
+    def case(self) -> Case:
+        s = Sketch()
+        mask = self.mask(s)
+        return lowered(s.case(*(self.columns(s, self.attended(s, mask, i), i) for i in range(self.layers))))
+
+
+def lowered(case: Case) -> Case:
+    return replace(case, graph=ConcatHeads().run(lower(FoldConstants().run(case.graph), DType.FLOAT32)))
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    golden("flash_decode", to_text(fused(FlashDecode(64), Step().case(), Stage.TTNN)))
+
+
+@pytest.mark.parametrize("position", [0, 31, 32, KEYS - 1])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_keys_behind_the_position_are_not_seen(batch: int, position: int) -> None:
+    graph = fused(FlashDecode(64), Step(batch, position=position).case(), Stage.TTNN)
+    assert ops_of(graph)[-3:] == [decode_attention.name, "ttnn.experimental.view", "ttnn.reshape"]
+    assert "ttnn.embedding" not in ops_of(graph)
+
+
+def test_layers_share_the_positions_and_need_no_mask() -> None:
+    graph = changed(FlashDecode(64), Step(layers=2).case(), Stage.TTNN)
+    assert ops_of(graph).count(decode_attention.name) == 2
+    assert {"ttnn.embedding", attention.name}.isdisjoint(ops_of(graph))
+
+
+def test_a_mask_that_is_read_elsewhere_is_still_looked_up() -> None:
+    s, step = Sketch(), Step()
+    mask = step.mask(s)
+    case = lowered(s.case(step.columns(s, step.attended(s, mask)), s.op(ops.relu.default, mask)))
+    names = ops_of(changed(FlashDecode(64), case, Stage.TTNN))
+    assert "ttnn.embedding" in names
+    assert decode_attention.name in names
+
+
+@pytest.mark.parametrize(
+    ("keys", "heads", "cores", "chunk", "group"),
+    [(64, 4, 64, 32, 4), (256, 12, 64, 32, 4), (512, 12, 64, 64, 4), (1024, 24, 56, 256, 2), (1888, 12, 130, 32, 4)],
+)
+def test_how_keys_are_dealt_out(keys: int, heads: int, cores: int, chunk: int, group: int) -> None:
+    """Chunks are tiles times a power of two that divides the keys, two at least a core where keys suffice."""
+    step = Step(heads=heads, keys=keys)
+    (node,) = (n for n in FlashDecode(cores).run(step.case().graph).nodes if n.op is decode_attention)
+    assert (node.attribute("k_chunk_size"), node.attribute("max_cores_per_head_batch")) == (chunk, group)
+    assert keys % chunk == 0
+
+
+TABLE = "its mask is no row of a causal table, looked up by a position"
+
+
+def misses() -> dict[str, tuple[Case, str]]:
+    s, step = Sketch(), Step()
+    apart = lowered(s.case(step.attended(s, step.mask(s))))
+    s = Sketch()
+    given = lowered(s.case(step.columns(s, step.attended(s, s.input("mask", 1, 1, 1, KEYS)))))
+    s = Sketch()
+    unmasked = lowered(s.case(step.columns(s, step.attended(s, None))))
+    s, several = Sketch(), Step(queries=2)
+    queries = lowered(s.case(several.columns(s, several.attended(s, s.input("mask", 1, 1, 2, KEYS)))))
+    return {
+        "queries": (queries, "2 queries a head, where a step has one"),
+        "heads apart": (apart, "its heads are not laid side by side"),
+        "another mask": (given, TABLE),
+        "no mask": (unmasked, TABLE),
+        "a key too few": (Step(visible=ops.lt.Tensor).case(), TABLE),
+        "a key too many": (Step(visible=ops.ge.Tensor).case(), TABLE),
+        "a weak mask": (Step(lowest=-1e4).case(), TABLE),
+        "a short vector": (Step(vector=8).case(), "the position stands there 8 times, not 32"),
+        "many heads": (Step(batch=3, heads=11).case(), "33 heads of all rows, and 32 are possible"),
+    }
+
+
+@pytest.mark.parametrize("name", misses())
+def test_near_miss(name: str) -> None:
+    case, reason = misses()[name]
+    assert FlashDecode(64).run(case.graph) is case.graph
+    assert [why for _, why in near_misses(FlashDecode(64), case.graph)] == [reason]
+
+
+def test_fewer_cores_than_heads() -> None:
+    case = Step(heads=12).case()
+    assert FlashDecode(cores=11).run(case.graph) is case.graph
+    assert [why for _, why in near_misses(FlashDecode(11), case.graph)] == ["12 heads of all rows, and 11 are possible"]
+
+
+class SeesTheWholeCache(FlashDecode):
+    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
+        node = match.nodes[0]
+        operands = [(name, match[name]) for name in ("input_tensor_q", "input_tensor_k", "input_tensor_v")]
+        return builder.emit(attention, operands, dict(node.attributes), [node.result.type], match.origins)
+
+
+def test_a_cache_that_is_seen_whole_shows() -> None:
+    case = Step().case()
+    with pytest.raises(AssertionError, match="is off by"):
+        assert_same_numbers(case.run(SeesTheWholeCache(64).run(case.graph)), case.run())
+
+
+def test_one_key_more_or_less_shows() -> None:
+    case = Step().case()
+    graph = FlashDecode(64).run(case.graph)
+    for off in (-1, 1):
+        moved = replace(case, inputs={**case.inputs, "position": case.inputs["position"] + off})
+        with pytest.raises(AssertionError, match="is off by"):
+            assert_same_numbers(moved.run(graph), case.run())
