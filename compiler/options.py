@@ -14,7 +14,7 @@ PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 """Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
 WEIGHTS = ("bfloat16", "bfloat8_b", "mixed")
-"""How a bfloat16 plan stores the matrices of its products. bfloat8_b takes 17 bytes where bfloat16 takes 32."""
+"""How a bfloat16 plan stores the weights of products and convolutions: in bfloat8_b 17 bytes in place of 32."""
 
 POSTNETS = ("bucket", "exact")
 """For how many frames the post-net is compiled: those of a bucket, past a row's end masked, or those that were said."""
@@ -25,8 +25,8 @@ class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
     ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; a plan serves boards with more cores, too.
-    ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for the matrices of all
-    products, or ``mixed``, which keeps those at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
+    ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for those of all products and
+    convolutions, or ``mixed``, which keeps matrices at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
     and speech, by default what the model's tables of positions hold. ``postnet``: ``bucket``, or ``exact`` for a graph
     of the very length that was said, compiled when decoding ends; rows that end at different steps take a run each.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import checkpoint, components, decoding, weight_norm
+from compiler import checkpoint, components, decoding
 from compiler.boards import BOARDS
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
@@ -24,6 +24,7 @@ from compiler.importer import import_program
 from compiler.options import CompileOptions
 from compiler.pipeline import Pipeline, Recorder
 from compiler.request import Loop, Request
+from compiler.snapshot import prepared, snapshot
 from compiler.trace import Traced, trace
 from compiler.verify import Stage, verify
 from lowering.rules import table_inputs
@@ -91,7 +92,7 @@ class CompiledSpeechT5:
         self.options = options
         self._pipeline = Pipeline.of(options)
         self.limits = Limits.of(checkpoint.checked(model).config, options)
-        self._model = _prepared(model) if owned else _snapshot(model)
+        self._model = prepared(model) if owned else snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
@@ -272,32 +273,6 @@ class CompiledSpeechT5:
         tables = table_inputs(halves[1]) if halves else frozenset()
         lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
         return Executable(lowered, self._weights, int(BOARDS[self.options.board].cores.value)), recorder
-
-
-def _snapshot(model: Any) -> Any:
-    """A copy of a model in evaluation mode, floats in float32, on the CPU.
-
-    A tensor is copied when either side writes to it, so memory holds each weight once as long as nobody does. The copy
-    goes to the writer, in new memory; what is written past torch, through a NumPy view from before, nobody notices.
-    Weights that are not in torch's own memory, but for example mapped from a file, are copied now.
-    """
-    tensors = {id(t): _copied_on_write(t.detach()) for t in [*model.parameters(), *model.buffers()]}
-    parameters = {id(p): torch.nn.Parameter(tensors[id(p)], requires_grad=False) for p in model.parameters()}
-    left = {id(t): t.detach() for t in weight_norm.computed(model)}
-    copied = copy.deepcopy(model, tensors | parameters | left)
-    weight_norm.as_parametrizations(copied)
-    return _prepared(copied)
-
-
-def _copied_on_write(tensor: Tensor) -> Tensor:
-    try:
-        return torch._lazy_clone(tensor)
-    except RuntimeError:  # torch did not allocate its memory
-        return tensor.clone()
-
-
-def _prepared(model: Any) -> Any:
-    return model.eval().requires_grad_(False).to("cpu", torch.float32)
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:

@@ -23,7 +23,7 @@ FullSizeOption = Annotated[
 ]
 PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
 WeightsOption = Annotated[
-    str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: matrices of a bfloat16 plan.")
+    str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: weights of a bfloat16 plan.")
 ]
 PostnetOption = Annotated[
     str, typer.Option(metavar="LENGTH", help="bucket, or exact: a post-net for the very length that was said.")
