@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
-from compiler.boards import BOARDS, DISPATCH, MATRIX, PASSES, Board
+from compiler.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.components import GIVEN, INVARIANT
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.graph import Graph
@@ -118,9 +118,8 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
 def _pace(board: Board) -> Pace:
     """What a board does in a second, its products being those of the plan's compute configuration."""
     by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
-    clock = board.clock.value
-    flops = MATRIX.value / PASSES["hifi4"] * clock
-    return Pace(int(board.banks.value), board.dram.value, by_readers, flops, DISPATCH.value / clock)
+    flops = MATRIX.value / PASSES["hifi4"] * board.clock.value
+    return Pace(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
 
 
 OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, HeadsAsViews.name, ShardNorms.name, ShardWeights.name})
