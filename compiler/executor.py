@@ -52,10 +52,10 @@ class Executable:
     Runs are independent of each other; weights are bound on the first.
     """
 
-    def __init__(self, graph: Graph, weights: Weights, cores: int = 1) -> None:
-        """``cores`` are those that the graph was planned for: a device must have as many."""
+    def __init__(self, graph: Graph, weights: Weights, board: str | None = None) -> None:
+        """``board`` is what the graph was planned for: a device must have as many cores, and its banks of DRAM."""
         self.graph = graph
-        self.cores = cores
+        self.board = board
         self._weights = weights
 
     @property

@@ -9,7 +9,8 @@ from compiler.errors import InvalidArgument
 from compiler.types import DType
 
 BOARDS = ("n150", "n300", "p150", "p100")
-"""Tenstorrent boards. A plan is made for the cores and the memory of one, and serves those that have no fewer."""
+"""Tenstorrent boards. A plan is made for the cores and the memory of one, and serves those that have no fewer,
+with as many banks of DRAM."""
 PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
 """Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
 
@@ -24,7 +25,8 @@ POSTNETS = ("bucket", "exact")
 class CompileOptions:
     """Options of :func:`compiler.compile_speecht5`.
 
-    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; a plan serves boards with more cores, too.
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; it serves boards with more cores and as
+    many banks of DRAM, too.
     ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for those of all products and
     convolutions, or ``mixed``, which keeps matrices at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
     ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text

@@ -99,7 +99,7 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         FuseResidual(),  # a norm adds its residual itself
         StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
-        HeadsAsViews(banks),  # optional: and, of one row, read where they are
+        HeadsAsViews(banks),  # and, of one row, read where they are
         ConcatHeads(),  # attention lays its heads side by side itself
         MaskByIndex(),  # padding is masked once for all of the encoder's layers
         FlashDecode(int(board.cores.value)),  # optional: keys of a cache are dealt out to several cores
@@ -122,7 +122,7 @@ def _pace(board: Board) -> Pace:
     return Pace(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
 
 
-OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, HeadsAsViews.name, ShardNorms.name, ShardWeights.name})
+OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, ShardNorms.name, ShardWeights.name})
 """Names of passes that run only where ``CompileOptions.enable`` has them."""
 
 

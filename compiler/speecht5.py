@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from compiler import checkpoint, components, decoding
-from compiler.boards import BOARDS
 from compiler.buckets import bucket_for, buckets
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
@@ -272,7 +271,7 @@ class CompiledSpeechT5:
         # What the step looks rows up in is handed to it row after row.
         tables = table_inputs(halves[1]) if halves else frozenset()
         lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
-        return Executable(lowered, self._weights, int(BOARDS[self.options.board].cores.value)), recorder
+        return Executable(lowered, self._weights, self.options.board), recorder
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:

@@ -89,7 +89,7 @@ class TtnnExecutor:
         known = self._programs.get(id(executable))
         if known is None:
             _check_precision(executable)
-            _check_cores(executable, self.device.compute_with_storage_grid_size())
+            _check_board(executable, self.device)
             constants = tuple(self._placed(executable, index) for index in range(len(executable.graph.constants)))
             calls = tuple(prepare(node, self.device) for node in executable.graph.nodes)
             known = self._programs[id(executable)] = _Program(self._remembered(executable), constants, calls)
@@ -113,15 +113,24 @@ class TtnnExecutor:
         return self._weights[key]
 
 
-def _check_cores(executable: Executable, grid: Any) -> None:
-    if executable.cores > grid.x * grid.y:
-        fitting = [board.name for board in BOARDS.values() if board.cores.value <= grid.x * grid.y]
+def _check_board(executable: Executable, device: Any) -> None:
+    if executable.board is None:
+        return
+    grid = device.compute_with_storage_grid_size()
+    cores, banks = grid.x * grid.y, ttnn.get_memory_view(device, ttnn.BufferType.DRAM).num_banks
+    fitting = [b.name for b in BOARDS.values() if b.cores.value <= cores and b.banks.value == banks]
+    if executable.board not in fitting:
+        board = BOARDS[executable.board]
         raise InvalidArgument(
-            f"the graph {executable.name} was compiled for a board of {executable.cores} cores, and this device has "
-            f"{grid.x * grid.y} ({grid.x}x{grid.y}): compile with board={fitting[-1]!r}"
-            if fitting
-            else f"this device has {grid.x * grid.y} cores, fewer than any board that plans are made for"
+            f"the graph {executable.name} was compiled for a {board.name}, with {board.cores.value:.0f} cores and "
+            f"{board.banks.value:.0f} banks of DRAM; this device has {cores} "
+            f"({grid.x}x{grid.y}) and {banks}: "
+            + (f"compile with board={max(fitting, key=_cores)!r}" if fitting else "plans are made for none like it")
         )
+
+
+def _cores(board: str) -> float:
+    return BOARDS[board].cores.value
 
 
 def _check_precision(executable: Executable) -> None:

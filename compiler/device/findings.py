@@ -71,7 +71,8 @@ class GraphCheck:
 class Plan:
     """A graph to check, with its weights and inputs by name: zeros where they are left out.
 
-    ``shared`` names inputs that all rows of a batch share, and of which each device of a mesh gets a copy. Legality
+    ``shared`` names inputs that all rows of a batch share, and of which each device of a mesh gets a copy. ``board`` is
+    what the graph was planned for, and a device must be at least that, where it is known. Legality
     depends on types alone, and so a plan without numbers is small enough to be sent to another process.
     """
 
@@ -80,6 +81,7 @@ class Plan:
     weights: Mapping[str, torch.Tensor] | None = None
     inputs: Mapping[str, torch.Tensor] | None = None
     shared: tuple[str, ...] = ()
+    board: str | None = None
 
     @classmethod
     def of(
@@ -93,7 +95,7 @@ class Plan:
         graph = executable.graph
         if inputs is None:
             named = [Constant(c.value, Parameter(_digest(str(c.expression).encode()))) for c in graph.constants]
-            return cls(name, replace(graph, constants=tuple(named)), shared=shared)
+            return cls(name, replace(graph, constants=tuple(named)), shared=shared, board=executable.board)
         tensors = [executable.weight(constant).contiguous() for constant in graph.constants]
         # By its numbers: another model may have the same name for others.
         named = [
@@ -101,7 +103,7 @@ class Plan:
             for constant, tensor in zip(graph.constants, tensors, strict=True)
         ]
         weights = {str(constant.expression): tensor for constant, tensor in zip(named, tensors, strict=True)}
-        return cls(name, replace(graph, constants=tuple(named)), weights, inputs, shared)
+        return cls(name, replace(graph, constants=tuple(named)), weights, inputs, shared, executable.board)
 
     def rows(self, output: str) -> int:
         """The rows of an output on one device."""
@@ -110,9 +112,9 @@ class Plan:
     def executable(self) -> Executable:
         """The graph with its weights."""
         if self.weights is not None:
-            return Executable(self.graph, Weights(self.weights, PLANS))
+            return Executable(self.graph, Weights(self.weights, PLANS), self.board)
         zeros = {str(c.expression): torch.zeros(c.value.type.shape) for c in self.graph.constants}
-        return Executable(self.graph, Weights(zeros, PLANS))
+        return Executable(self.graph, Weights(zeros, PLANS), self.board)
 
 
 def _digest(content: bytes) -> str:

@@ -195,6 +195,20 @@ def test_a_float32_plan_stays_off_devices() -> None:
         executor._check_precision(executable)
 
 
+@pytest.mark.parametrize(("board", "cores", "banks"), [("p150", 130, 8), ("p100", 110, 7)])
+def test_a_plan_for_another_board(session: Session, on_device: bool, board: str, cores: int, banks: int) -> None:
+    if on_device:
+        pytest.skip("--device: a plan for the mock n150 is asked for, and this may be another board")
+    drawn = Case("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
+    executable = Executable(rules.lower(drawn.graph, DType.BFLOAT16), Weights({}), board)
+    with pytest.raises(InvalidArgument) as error:
+        session.call("compiler.device.checks:outputs", Plan.of(executable, "plain", drawn.inputs))
+    assert str(error.value) == (
+        f"the graph plain was compiled for a {board}, with {cores} cores and {banks} banks of DRAM; this device has 64 "
+        "(8x8) and 12: compile with board='n150'"
+    )
+
+
 def test_a_refusal_while_running_names_graph_node_and_origin(session: Session) -> None:
     asked = plan(lambda s: s(ops.relu.default, s.x(2, 3)), gone="1")
     with pytest.raises(Refused, match=r"ttnn refused ttnn\.relu\(.*\) in graph doctored, from case \(call 0\): ttnn"):

@@ -1,4 +1,4 @@
-"""The decoder step's other plans, by optional passes: the speech is Hugging Face's under each, to the same bars."""
+"""The decoder step's other plans of attention: the speech is Hugging Face's under each, to the same bars."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from transformers import SpeechT5ForTextToSpeech
 import compiler
 from compiler import CompiledSpeechT5
 from lowering.decoding import decode_attention
+from lowering.heads import create_heads
 from lowering.shape import narrow
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
 from tests.models import lively, pcc, relative_error, speaker, tokens
 
-PLANS = {
-    "flash decoding": (("flash-decode",), {decode_attention.name}),
-    "heads as views": (("heads-as-views",), {narrow.name}),
-    "both": (("flash-decode", "heads-as-views"), {decode_attention.name, narrow.name}),
+Plan = dict[str, tuple[str, ...]]
+FLASH, COPIES = {"enable": ("flash-decode",)}, {"disable": ("heads-as-views",)}
+PLANS: dict[str, tuple[Plan, set[str]]] = {
+    "heads as views": ({}, {narrow.name}),
+    "heads copied": (COPIES, {create_heads.name}),
+    "flash decoding": (FLASH, {decode_attention.name, narrow.name}),
+    "flash decoding, heads copied": ({**FLASH, **COPIES}, {decode_attention.name, create_heads.name}),
 }
+"""The options that make a plan, and ops that it has."""
 BFLOAT16_BAR = 0.999
 
 
@@ -28,20 +33,20 @@ def model() -> SpeechT5ForTextToSpeech:
 
 
 @pytest.fixture(scope="module", params=PLANS)
-def plan(request: pytest.FixtureRequest) -> tuple[str, ...]:
+def plan(request: pytest.FixtureRequest) -> Plan:
     return PLANS[request.param][0]
 
 
 @pytest.fixture(scope="module")
-def compiled(model: SpeechT5ForTextToSpeech, plan: tuple[str, ...]) -> CompiledSpeechT5:
-    return compiler.compile_speecht5(model, enable=plan)
+def compiled(model: SpeechT5ForTextToSpeech, plan: Plan) -> CompiledSpeechT5:
+    return compiler.compile_speecht5(model, **plan)
 
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("graph", ["decoder_step", "decoder_step_attentions"])
 def test_the_plan_is_another(model: Any, name: str, graph: str) -> None:
     plan, wanted = PLANS[name]
-    nodes = compiler.compile_speecht5(model, enable=plan).graph(graph).graph.nodes
+    nodes = compiler.compile_speecht5(model, **plan).graph(graph).graph.nodes
     assert wanted <= {node.op.name for node in nodes}
 
 
@@ -72,17 +77,17 @@ def test_cross_attentions(model: Any, compiled: CompiledSpeechT5) -> None:
 
 
 @pytest.mark.slow
-def test_rows_of_a_batch(model: Any, plan: tuple[str, ...]) -> None:
-    compiled = compiler.compile_speecht5(model, batch_size=3, enable=plan)
+def test_rows_of_a_batch(model: Any, plan: Plan) -> None:
+    compiled = compiler.compile_speecht5(model, batch_size=3, **plan)
     want, got = both(model, compiled, padded_batch(model.config), speaker(model.config, rows=3))
     assert got.shape == want.shape
     assert relative_error(got, want) <= BAR
 
 
 @pytest.mark.slow
-def test_bfloat16_is_close(plan: tuple[str, ...]) -> None:
+def test_bfloat16_is_close(plan: Plan) -> None:
     model = lively(small(), voice=1.0, sublayers=0.5)
-    compiled = compiler.compile_speecht5(model, precision="bfloat16", enable=plan)
+    compiled = compiler.compile_speecht5(model, precision="bfloat16", **plan)
     ratios = {"minlenratio": 8.0, "maxlenratio": 8.0}
     want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), **ratios)
     assert got.shape == want.shape
@@ -92,6 +97,6 @@ def test_bfloat16_is_close(plan: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("board", ["n150", *(pytest.param(name, marks=pytest.mark.slow) for name in ("p150", "p100"))])
 def test_padding_between_heads_is_not_heard(model: Any, board: str) -> None:
     """The banks of a board say how much there is."""
-    compiled = compiler.compile_speecht5(model, board=board, enable=("heads-as-views",))
+    compiled = compiler.compile_speecht5(model, board=board)
     want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), maxlenratio=2.0)
     assert relative_error(got, want) <= BAR
