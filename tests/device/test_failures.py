@@ -26,7 +26,8 @@ from compiler.types import DType, Layout, Memory, TensorType
 from compiler.versions import UnsupportedVersion
 from lowering import rules
 from tests.device import inside
-from tests.lowering.cases import Build, Case, attention
+from tests.lowering.cases.attention import attention
+from tests.lowering.cases.sketch import Build, Case
 
 LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
 

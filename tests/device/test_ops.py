@@ -9,7 +9,8 @@ from compiler.constants import Weights
 from compiler.executor import Executable
 from compiler.types import DType
 from tests.device.conftest import Check
-from tests.lowering.cases import CASES, Case
+from tests.lowering.cases import CASES
+from tests.lowering.cases.sketch import Case
 
 
 def lowered(case: Case) -> tuple[Executable, dict[str, torch.Tensor]]:

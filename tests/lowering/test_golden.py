@@ -29,7 +29,8 @@ from compiler.types import DType
 from lowering import table
 from lowering.linear import ACTIVATIONS, linear
 from lowering.table import Numerics
-from tests.lowering.cases import CASES, ORDER, Case, relative_error
+from tests.lowering.cases import CASES
+from tests.lowering.cases.sketch import ORDER, Case, relative_error
 
 FLOAT32 = Numerics(DType.FLOAT32)
 QUIET = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}

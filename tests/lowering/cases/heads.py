@@ -1,0 +1,80 @@
+"""Heads of products."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from compiler.aten import ops
+from compiler.boards import BOARDS
+from compiler.graph import Value
+from passes.concat_heads import ConcatHeads
+from passes.heads_as_views import HeadsAsViews
+from passes.split_heads import SplitHeads
+from passes.stack_heads import StackHeads
+from passes.widen_parts import WidenParts
+from tests.lowering.cases.attention import attended, attention
+from tests.lowering.cases.elementwise import ONE
+from tests.lowering.cases.sketch import ORDER, ROUNDING, Case, Results, Sketch
+
+EVERY_BANK = math.lcm(*(int(board.banks.value) for board in BOARDS.values()))
+
+
+def heads(s: Sketch, x: Value, count: int = 2, head: int = 32, bias: bool = True) -> Value:
+    """A linear layer split into heads."""
+    batch, rows, inner = x.type.shape
+    made = s(ops.linear.default, x, s.w(count * head, inner), s.w(count * head) if bias else None)
+    return s(ops.permute.default, s(ops.view.default, made, (batch, rows, count, head)), (0, 2, 1, 3))
+
+
+def three_heads(s: Sketch) -> Results:
+    """Queries, keys and values of one input."""
+    x = s.x(2, 5, 16)
+    return {name: heads(s, x) for name in ("query", "key", "value")}
+
+
+def two_layers(s: Sketch) -> dict[str, Value]:
+    """Keys and values that two layers make of one input, twelve banks being filled up."""
+    x = s.x(1, 33, 16)
+    return {name: heads(s, x, 4, bias=False) for name in ("key", "value", "other key", "other value")}
+
+
+def scored(s: Sketch) -> Results:
+    """Keys and values, and how much the bias of each layer's query makes of its keys."""
+    made = two_layers(s)
+    mask = s.x(1, 1, 1, 33)
+    for name in ("key", "other key"):
+        scores = s(ops.matmul.default, s.w(1, 4, 1, 32, std=32**-0.5), s(ops.permute.default, made[name], (0, 1, 3, 2)))
+        made[f"{name} scores"] = s(ops.add.Tensor, scores, mask)
+    return made
+
+
+def heads_of_a_row(s: Sketch) -> Results:
+    """As many as make the tiles of each part a multiple of every board's banks of DRAM."""
+    x = s.x(1, 1, 16)
+    return {name: heads(s, x, EVERY_BANK // 2, 64) for name in ("query", "key", "value")}
+
+
+def columns(s: Sketch, batch: int, queries: int) -> Value:
+    """Attention whose heads are laid side by side."""
+    made = attention(s, batch, 3, queries, 7, 32)
+    return s(ops.view.default, s(ops.permute.default, made, (0, 2, 1, 3)), (batch, queries, 96))
+
+
+HEADS = (
+    Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of a row", heads_of_a_row, ORDER, 1 * ROUNDING, ONE, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
+    Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Case("heads of two layers", two_layers, ORDER, 1 * ROUNDING, ONE, (StackHeads(12, 2**20),)),
+    Case(
+        "scores of two layers",
+        scored,
+        ORDER,
+        2 * ROUNDING,
+        "keys are rounded, then scores",
+        (StackHeads(12, 2**20), WidenParts(12)),
+    ),
+    Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
+    replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
+)

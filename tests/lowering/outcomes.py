@@ -1,0 +1,76 @@
+"""Cases of the lowering, run by torch and by the reference executor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+from torch import Tensor
+
+from compiler.constants import Weights
+from compiler.errors import UnsupportedOperation
+from compiler.executor import Executable
+from compiler.graph import Graph
+from compiler.types import DType
+from compiler.verify import Stage, verify
+from lowering import rules
+from lowering.table import Numerics
+from tests.lowering.cases import CASES
+from tests.lowering.cases.sketch import Build, Case, Drawn, relative_error, run_in_torch
+
+DTYPES = (DType.FLOAT32, DType.BFLOAT16)
+BY_NAME = {case.name: case for case in CASES}
+both_precisions = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "bfloat16"])
+all_cases = pytest.mark.parametrize("name", BY_NAME)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A case run in one precision: what torch gives, and what the executor does."""
+
+    drawn: Drawn
+    lowered: Graph
+    want: Mapping[str, Tensor]
+    got: Mapping[str, Tensor]
+
+    @property
+    def error(self) -> float:
+        return max(relative_error(self.got[name], self.want[name]) for name in self.want)
+
+
+def outcome(drawn: Drawn, dtype: DType) -> Outcome:
+    """torch runs in float32, on inputs and weights that are rounded as the device holds them."""
+    verify(drawn.graph, Stage.ATEN)
+    lowered = drawn.lowered(dtype)
+    verify(lowered, Stage.TTNN)
+    want = run_in_torch(drawn.graph, held(drawn.inputs, dtype), held(drawn.weights, dtype))
+    return Outcome(drawn, lowered, want, run(lowered, drawn))
+
+
+@cache
+def outcome_of(name: str, dtype: DType) -> Outcome:
+    return outcome(BY_NAME[name].sketch(), dtype)
+
+
+def run(graph: Graph, drawn: Drawn) -> dict[str, Tensor]:
+    """Run on copies: the case's own data stays as it was drawn."""
+    return Executable(graph, Weights(drawn.weights)).run({name: data.clone() for name, data in drawn.inputs.items()})
+
+
+def held(tensors: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
+    """Floats as the device holds them, in float32; indices as they are."""
+    numerics = Numerics(dtype)
+    return {name: numerics.round(data) if data.is_floating_point() else data for name, data in tensors.items()}
+
+
+def sketched(build: Build) -> Drawn:
+    return Case("sketch", build, 0.0, 0.0, "").sketch()
+
+
+def refusal(build: Build) -> str:
+    """The message with which the lowering refuses a graph."""
+    with pytest.raises(UnsupportedOperation) as caught:
+        rules.lower(sketched(build).graph, DType.BFLOAT16)
+    return str(caught.value)
