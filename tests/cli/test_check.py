@@ -80,6 +80,7 @@ def test_json_says_it_all(run_tiny: Callable[..., Any]) -> None:
         assert set(graph) == {
             "graph",
             "ops",
+            "host_ops",
             "accepted",
             "equal",
             "programs",
@@ -106,7 +107,7 @@ def test_what_is_wrong_is_said_and_the_status_is_one(
     line = result.stderr.splitlines()[0]
     assert re.fullmatch(
         r"n150, encoder: ttnn\.add\(input_tensor_a=bf16\[1,128,20\] tile l1, .*\), "
-        r"from \(root\) \(components/encoder\.py:\d+\): "
+        r"from \(root\) \(components/postnet\.py:\d+\): "
         r"shape: \[1, 8, 20\] was inferred, ttnn made \[1, 128, 20\]; padded shape: .*",
         line,
     )
