@@ -10,10 +10,12 @@ from rich.table import Table
 
 from compiler.checking import BoardCheck, check
 from compiler.cost import graph_work
+from compiler.decoding import MASKS_AHEAD
 from compiler.device.findings import GraphCheck
 from compiler.graph import Graph
 from compiler.options import CompileOptions
 from compiler.speecht5 import CompiledSpeechT5
+from lowering.shape import to_device
 
 TEXT, STEPS = 64, 500
 """Tokens and decoder steps for which budgets are stated: 1,000 frames."""
@@ -64,9 +66,20 @@ def budgets(found: BoardCheck, step: Graph) -> list[Budget]:
         Budget("programs, post-net, 1,000 frames, exact length", "42 in every step", graphs[EXACT].programs, 13),
         Budget("layout conversions inside a step", "", of_step.conversions, 0),
         Budget("programs compiled after the first step", "2 a position", of_step.compiled_again, 0),
+        Budget(
+            f"writes from the host inside a step (dropout's go for {MASKS_AHEAD} steps at once)",
+            "1, and 2 reads",
+            transfers(step),
+            0,
+        ),
     ]
     ratio = round(graph_work(step).read_ratio, 3)
     return [*rows, Budget("DRAM bytes read by a step / its weights and caches (modelled)", "", ratio, 1.05)]
+
+
+def transfers(graph: Graph) -> int:
+    """How often one run of a graph sends what the host computed. A graph reads nothing back: that is for its caller."""
+    return sum(node.op is to_device for node in graph.nodes)
 
 
 def reckon(loaded: Any, progress: Callable[[str], None] | None = None) -> tuple[BoardCheck, list[Budget]]:

@@ -11,6 +11,9 @@ from compiler import budgets
 from compiler.checking import BoardCheck
 from compiler.device.findings import GraphCheck
 from compiler.graph import Graph
+from compiler.types import Memory
+from lowering.shape import to_device
+from tests.passes.by_hand import Sketch
 
 NONE = GraphCheck("", 0, 0, 0, 0, {}, {}, 0, 0, 0, 0, 0, ())
 EMPTY = Graph("decoder_step", (), (), (), ())
@@ -29,6 +32,14 @@ def found(**step: Any) -> BoardCheck:
 def test_programs_of_the_loops_state_are_told_apart() -> None:
     rows = budgets.budgets(found(programs=90, state_programs=8), EMPTY)
     assert [(row.ours, row.met) for row in rows[:5]] == [(82, True), (90, False), (100, True), (17, True), (14, False)]
+
+
+def test_what_the_host_sends_inside_a_step_is_counted() -> None:
+    sketch = Sketch()
+    given = sketch.input(32, 32, memory=Memory.HOST)
+    (sent,) = sketch.ops(to_device, ("tensor", given), memory_config="dram")
+    rows = budgets.budgets(found(), sketch.graph(sent)), budgets.budgets(found(), EMPTY)
+    assert [(each[7].ours, each[7].met) for each in rows] == [(1, False), (0, True)]
 
 
 def test_conversions_are_told_by_the_names_of_device_operations() -> None:
