@@ -1,4 +1,4 @@
-"""Why fusions did not fire: what each pass of a compilation nearly matched, and what spoke against it."""
+"""Why passes did not fire: what each pass of a compilation nearly matched, and what spoke against it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from compiler.graph import Graph, Node
 from compiler.pipeline import Recorder
 from compiler.printer import node_text, value_names
 from compiler.report import stages
-from passes.rewrite import Fusion, near_misses
+from passes.rewrite import Matcher, near_misses
 
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """A node at which a fusion's pattern began and did not match.
+    """A node at which a pass's pattern began and did not match.
 
-    ``stage`` is the pass, as ``inspect --list`` names it, and ``graph`` what it left: a fusion rewrites until nothing
-    matches, so what it rejects there is what it rejected when it looked last.
+    ``stage`` is the pass, as ``inspect --list`` names it, and ``graph`` what it left: running a pass twice is running
+    it once, so what it rejects there is what it rejected when it looked last.
     """
 
     stage: str
@@ -26,7 +26,7 @@ class NearMiss:
     reason: str
 
     def __str__(self) -> str:
-        return f"{node_text(self.node, value_names(self.graph))}\n  not fused: {self.reason}"
+        return f"{node_text(self.node, value_names(self.graph))}\n  left as it is: {self.reason}"
 
 
 def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
@@ -39,17 +39,17 @@ def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
 
 def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
     for stage, record in stages(recorder).items():
-        if isinstance(record.step, Fusion):
+        if isinstance(record.step, Matcher):
             for node, reason in near_misses(record.step, record.graph):
                 yield NearMiss(stage, record.graph, node, reason)
 
 
 def to_text(recorder: Recorder) -> str:
-    """The near misses as text: a section for each fusion, and in it a line for each reason above its nodes."""
+    """As text: a section for each pass that looks for patterns, and in it each reason above the nodes that it is for."""
     found = explain(recorder)
-    fusions = [stage for stage, record in stages(recorder).items() if isinstance(record.step, Fusion)]
+    passes = [stage for stage, record in stages(recorder).items() if isinstance(record.step, Matcher)]
     lines: list[str] = []
-    for stage in fusions:
+    for stage in passes:
         missed = [miss for miss in found if miss.stage == stage]
         lines.append(f"{stage}: {len(missed)} near {'miss' if len(missed) == 1 else 'misses'}")
         for reason in dict.fromkeys(miss.reason for miss in missed):

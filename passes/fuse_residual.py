@@ -35,10 +35,11 @@ class FuseResidual:
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
         if node.op is not layer_norm:
             return None
+        has_one = node.operand("residual_input_tensor") is not None
         total = graph.producers.get(node["input_tensor"])
         if total is None or total.op is not add:
-            return Rejected("its input is not a sum")
-        if node.operand("residual_input_tensor") is not None:
+            return None if has_one else Rejected("its input is not a sum")
+        if has_one:
             return Rejected("the norm has a residual already")
         if len(total.operands) != 2:
             return Rejected("a number is added")

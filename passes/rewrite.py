@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -41,10 +41,21 @@ class Rejected:
 
 
 @runtime_checkable
-class Fusion(Protocol):
-    """A pattern anchored at the last node it replaces. ``match`` returns ``None`` where the anchor is another op."""
+class Matcher(Protocol):
+    """Says of a node whether it is what a pass looks for; ``match`` returns ``None`` where it is another op."""
 
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None: ...
+
+
+@runtime_checkable
+class Planner(Matcher, Protocol):
+    """Decides for a whole graph at once: ``plan`` has what ``match`` says of each of its nodes."""
+
+    def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]: ...
+
+
+class Fusion(Matcher, Protocol):
+    """A pattern anchored at the last node it replaces."""
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         """Emit what replaces the match; the values that stand for the results of its last node."""
@@ -83,7 +94,11 @@ def _disjoint(fusion: Fusion, graph: Graph) -> Iterator[tuple[Node, Match]]:
             yield node, match
 
 
-def near_misses(fusion: Fusion, graph: Graph) -> list[tuple[Node, str]]:
+def near_misses(step: Matcher, graph: Graph) -> list[tuple[Node, str]]:
     """The nodes at which the pattern began to match, with the reason why it did not."""
-    found = ((node, fusion.match(graph, node)) for node in graph.nodes)
+    if isinstance(step, Planner):
+        plan = step.plan(graph)
+        found = ((node, plan.get(node)) for node in graph.nodes)
+    else:
+        found = ((node, step.match(graph, node)) for node in graph.nodes)
     return [(node, result.reason) for node, result in found if isinstance(result, Rejected)]

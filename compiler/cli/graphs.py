@@ -75,7 +75,7 @@ def inspect(
     stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="List what each fusion nearly matched instead, and why it did not.")
+        bool, typer.Option("--explain", help="List what each pass nearly matched instead, and why it did not.")
     ] = False,
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
     model: ModelOption = None,

@@ -33,7 +33,7 @@ def test_a_near_miss_names_pass_node_and_reason() -> None:
     assert miss.graph is recorder.records[-1].graph and miss.node is miss.graph.nodes[1]
     assert str(miss) == (
         "%1: f32[2,5] = aten.mul.Tensor(self=%0, other=2)  # attention (line:3)\n"
-        "  not fused: the result in between is read elsewhere"
+        "  left as it is: the result in between is read elsewhere"
     )
 
 
@@ -51,7 +51,7 @@ def test_text_groups_nodes_by_reason() -> None:
     ]
 
 
-def test_passes_that_are_no_fusions_are_left_out() -> None:
+def test_passes_that_look_for_no_pattern_are_left_out() -> None:
     recorder = Recorder()
     run_passes(scaled(returned=True), (Canonicalize(),), Stage.ATEN, recorder)
     assert to_text(recorder) == ""
