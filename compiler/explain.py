@@ -45,7 +45,7 @@ def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
 
 
 def to_text(recorder: Recorder) -> str:
-    """As text: a section for each pass that looks for patterns, and in it each reason above the nodes that it is for."""
+    """As text: a section for each pass that looks for patterns, and in it each reason above its nodes."""
     found = explain(recorder)
     passes = [stage for stage, record in stages(recorder).items() if isinstance(record.step, Matcher)]
     lines: list[str] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from transformers import SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.checking import drawn
@@ -16,17 +15,14 @@ from tests.models import lively
 
 
 @pytest.fixture(scope="module")
-def model() -> SpeechT5ForTextToSpeech:
-    return lively(small(encoder_layers=1, decoder_layers=1))
+def whole() -> CompiledSpeechT5:
+    return CompiledSpeechT5(lively(small(encoder_layers=1, decoder_layers=1)), CompileOptions(precision="bfloat16"))
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))
 @pytest.mark.parametrize("graph", ["encoder", "utterance", "decoder_step", "postnet"])
-def test_ttnn_takes_it(
-    session: Session, on_device: bool, model: SpeechT5ForTextToSpeech, graph: str, name: str
-) -> None:
-    compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", disable=(name,)))
-    executable = compiled.graph(graph)
+def test_ttnn_takes_it(session: Session, on_device: bool, whole: CompiledSpeechT5, graph: str, name: str) -> None:
+    executable = whole.with_plan(disable=(name,)).graph(graph)
     plan = Plan.of(executable, graph, drawn(executable) if on_device else None, SHARED)
     found = session.call("compiler.device.checks:check", plan)
     assert found.complaints == ()

@@ -63,7 +63,7 @@ def graphs(compiled: compiler.CompiledSpeechT5) -> list[Any]:
 def test_without_a_pass(
     model: SpeechT5ForTextToSpeech, whole: compiler.CompiledSpeechT5, spoken: torch.Tensor, name: str
 ) -> None:
-    compiled = compiler.compile_speecht5(model, disable=(name,))
+    compiled = whole.with_plan(disable=(name,))
     got = speech(model, compiled)
     assert got.shape == spoken.shape
     assert relative_error(got, spoken) <= BAR
@@ -73,8 +73,10 @@ def test_without_a_pass(
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONAL))
-def test_with_an_optional_pass(model: SpeechT5ForTextToSpeech, spoken: torch.Tensor, name: str) -> None:
-    compiled = compiler.compile_speecht5(model, enable=(name,))
+def test_with_an_optional_pass(
+    model: SpeechT5ForTextToSpeech, whole: compiler.CompiledSpeechT5, spoken: torch.Tensor, name: str
+) -> None:
+    compiled = whole.with_plan(enable=(name,))
     got = speech(model, compiled)
     assert got.shape == spoken.shape
     assert relative_error(got, spoken) <= BAR
