@@ -156,3 +156,9 @@ BOARDS = {
     )
 }
 """The boards by name."""
+
+
+def fitting(cores: int, banks: int) -> list[str]:
+    """The boards whose plans a device of so many cores and banks of DRAM takes, that of the most cores first."""
+    fits = [board for board in BOARDS.values() if board.cores.value <= cores and board.banks.value == banks]
+    return [board.name for board in sorted(fits, key=lambda board: -board.cores.value)]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from compiler.components import SHARED
 from compiler.device.findings import Complaint, GraphCheck, Plan
-from compiler.device.session import Session
+from compiler.device.session import Session, board_of
 from compiler.errors import InvalidArgument
 from compiler.options import BOARDS
 from compiler.report import lengths, short
@@ -71,7 +71,7 @@ def check(
         text: Length of the text in tokens; graphs are those of its bucket.
         steps: Decoder steps, alike.
         graphs: Names of graphs.
-        on_device: Take the card or simulator that ttnn finds in place of mocks, with the plan of ``compiled``, and
+        on_device: Take the card or simulator that ttnn finds in place of mocks, with the plan of its board, and
             compare what it computes with the reference executor.
         time_limit: Seconds after which a single op is taken for hung.
         progress: Is told what is being done.
@@ -91,11 +91,9 @@ def check(
         )
     found = []
     for board in ("device",) if on_device else names:
-        made_for = compiled if on_device else compiled.for_board(board)
-        plans = []
+        compiled = compiled if on_device else compiled.for_board(board)
         for name in graphs:
-            executable = made_for.graph(name, text=text, steps=steps)
-            plans.append((executable, Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)))
+            compiled.graph(name, text=text, steps=steps)  # so that what cannot be compiled needs no device
         sizes = lengths(compiled, text=text, steps=steps)
 
         def say(what: str, board: str = board) -> None:
@@ -105,8 +103,12 @@ def check(
         with Session(None if on_device else board, time_limit=time_limit) as session:
             say("opening")
             about = session.call("compiler.device.checks:describe")
+            if on_device:
+                compiled = compiled.for_board(board_of(about) or compiled.options.board)
             checked, pcc = [], {}
-            for executable, plan in plans:
+            for name in graphs:
+                executable = compiled.graph(name, text=text, steps=steps)
+                plan = Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)
                 checked.append(session.call("compiler.device.checks:check", plan, progress=say))
                 if on_device and not checked[-1].complaints:
                     assert plan.inputs is not None

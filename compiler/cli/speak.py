@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,6 @@ import typer
 
 from compiler.cli.app import app
 from compiler.cli.options import (
-    BoardOption,
     DisableOption,
     EnableOption,
     ModelOption,
@@ -52,7 +51,12 @@ def speak(
     ] = None,
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
-    board: BoardOption = "n150",
+    board: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BOARD", help="n150, n300, p150 or p100: what to plan for. By default the device, else n150."
+        ),
+    ] = None,
     enable: EnableOption = None,
     disable: DisableOption = None,
     device: Annotated[
@@ -76,7 +80,7 @@ def speak(
             precision=precision,
             weights=weights,
             postnet=postnet,
-            board=board,
+            board=board or "n150",
             enable=enable or (),
             disable=disable or (),
         )
@@ -91,7 +95,8 @@ def speak(
             speaking.prepare(voice, text, speaker)  # what cannot be said is refused before the seconds of compiling
             if device:
                 stage("looking for a device")
-                session.probe()
+                found = session.probe()
+                options = replace(options, board=board or found or options.board)
             stage("compiling")
             compiled = compile_speecht5(voice.model, **asdict(options))
             with _device() if device else nullcontext() as executor:

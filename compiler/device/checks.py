@@ -11,7 +11,7 @@ import ttnn
 
 from compiler.device import tensors
 from compiler.device.calls import prepare
-from compiler.device.executor import TtnnExecutor
+from compiler.device.executor import TtnnExecutor, dram_banks
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
 from compiler.errors import DeviceError
@@ -29,9 +29,14 @@ BY_POSITION = ("ttnn.embedding", "ttnn.typecast", "ttnn.plus_one")
 
 
 def describe(executor: TtnnExecutor, report: Callable[[str], None]) -> dict[str, Any]:
-    """The device that is open: its architecture, its grid of cores, and how many there are."""
+    """The device that is open: its architecture, its grid of cores, its banks of DRAM, and how many there are."""
     grid = executor.device.compute_with_storage_grid_size()
-    return {"arch": str(executor.device.arch()).split(".")[-1], "grid": [grid.x, grid.y], "devices": executor.replicas}
+    return {
+        "arch": str(executor.device.arch()).split(".")[-1],
+        "grid": [grid.x, grid.y],
+        "banks": dram_banks(executor.device),
+        "devices": executor.replicas,
+    }
 
 
 def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> GraphCheck:

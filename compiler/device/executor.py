@@ -10,7 +10,7 @@ from weakref import ref
 import torch
 import ttnn
 
-from compiler.boards import BOARDS
+from compiler.boards import BOARDS, fitting
 from compiler.constants import Expression
 from compiler.device import tensors
 from compiler.device.calls import Call, prepare
@@ -114,23 +114,20 @@ class TtnnExecutor:
 
 
 def _check_board(executable: Executable, device: Any) -> None:
-    if executable.board is None:
-        return
-    grid = device.compute_with_storage_grid_size()
-    cores, banks = grid.x * grid.y, ttnn.get_memory_view(device, ttnn.BufferType.DRAM).num_banks
-    fitting = [b.name for b in BOARDS.values() if b.cores.value <= cores and b.banks.value == banks]
-    if executable.board not in fitting:
+    grid, banks = device.compute_with_storage_grid_size(), dram_banks(device)
+    fits = fitting(grid.x * grid.y, banks)
+    if executable.board is not None and executable.board not in fits:
         board = BOARDS[executable.board]
         raise InvalidArgument(
             f"the graph {executable.name} was compiled for a {board.name}, with {board.cores.value:.0f} cores and "
-            f"{board.banks.value:.0f} banks of DRAM; this device has {cores} "
-            f"({grid.x}x{grid.y}) and {banks}: "
-            + (f"compile with board={max(fitting, key=_cores)!r}" if fitting else "plans are made for none like it")
+            f"{board.banks.value:.0f} banks of DRAM; this device has {grid.x * grid.y} ({grid.x}x{grid.y}) and "
+            f"{banks}: " + (f"compile with board={fits[0]!r}" if fits else "plans are made for none like it")
         )
 
 
-def _cores(board: str) -> float:
-    return BOARDS[board].cores.value
+def dram_banks(device: Any) -> int:
+    """The banks of DRAM that tensors are dealt out over."""
+    return int(ttnn.get_memory_view(device, ttnn.BufferType.DRAM).num_banks)
 
 
 def _check_precision(executable: Executable) -> None:

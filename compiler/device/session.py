@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from compiler.boards import fitting
 from compiler.device import mock
 from compiler.errors import CompilerError, DeviceError
 
@@ -70,13 +71,20 @@ class Session:
             raise
 
 
-def probe() -> None:
-    """Raise ``DeviceError`` unless ttnn finds a device that opens.
+def probe() -> str | None:
+    """The board whose plans the device takes that ttnn finds; ``None`` where there is none such.
 
-    Where another process holds it, ttnn waits for ever in native code, in which Ctrl-C is not heard.
+    Raises ``DeviceError`` unless a device opens. Where another process holds it, ttnn waits for ever in native code, in
+    which Ctrl-C is not heard.
     """
     with Session(None) as session:
-        session.call("compiler.device.checks:describe")
+        return board_of(session.call("compiler.device.checks:describe"))
+
+
+def board_of(about: Mapping[str, Any]) -> str | None:
+    """The board whose plans a device takes that ``describe`` told of."""
+    columns, rows = about["grid"]
+    return next(iter(fitting(columns * rows, about["banks"])), None)
 
 
 class _Worker:

@@ -172,14 +172,14 @@ def test_speech_comes_from_the_device(
         seen.append("closed")
 
     def compiled_as(model: Any, **options: Any) -> Any:
-        seen.append(options["precision"])
+        seen.append((options["precision"], options["board"]))
         return compiled
 
-    monkeypatch.setattr(session, "probe", lambda: seen.append("found"))
+    monkeypatch.setattr(session, "probe", lambda: seen.append("found") or "p150")
     monkeypatch.setattr(opening, "open_device", opened)
     monkeypatch.setattr(compiler, "compile_speecht5", compiled_as, raising=False)
     result = run("speak", "four", "--device", "-o", "device.wav")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert seen == ["found", "bfloat16", "opened", "closed"]
+    assert seen == ["found", ("bfloat16", "p150"), "opened", "closed"]
     assert run("speak", "four", "-o", "cpu.wav").exit_code == 0
     assert Path("device.wav").read_bytes() == Path("cpu.wav").read_bytes()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from compiler.checking import PCC_BAR, correlation
 from compiler.device.findings import GraphCheck, Plan
-from compiler.device.session import Session
+from compiler.device.session import Session, board_of
 from compiler.errors import DeviceError
 from compiler.executor import Executable
 
@@ -41,6 +41,14 @@ def session(_opened: Session | DeviceError, on_device: bool) -> Session:
             pytest.skip(f"--device: {_opened}")
         raise _opened
     return _opened
+
+
+@pytest.fixture
+def board(session: Session) -> str:
+    """The board whose plans the device takes."""
+    found = board_of(session.call("compiler.device.checks:describe"))
+    assert found is not None, "plans are made for no board like this device"
+    return found
 
 
 @pytest.fixture

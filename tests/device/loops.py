@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import compiler
+from compiler.boards import fitting
 from compiler.execution import ReferenceExecutor
 from tests.device.inside import Report
 from tests.fidelity.test_generate_speech import small
@@ -18,11 +19,12 @@ TRACING = ("begin_trace_capture", "end_trace_capture", "execute_trace", "release
 
 
 @cache
-def compiled(batch: int, postnet: str = "bucket", enable: tuple[str, ...] = ()) -> compiler.CompiledSpeechT5:
-    """For the board of the fewest cores, whose plan all take."""
+def compiled(
+    board: str, batch: int, postnet: str = "bucket", enable: tuple[str, ...] = ()
+) -> compiler.CompiledSpeechT5:
     model = lively(small(encoder_layers=1, decoder_layers=1))
     options = compiler.CompileOptions(
-        precision="bfloat16", board="n300", batch_size=batch, postnet=postnet, enable=enable
+        precision="bfloat16", board=board, batch_size=batch, postnet=postnet, enable=enable
     )
     return compiler.CompiledSpeechT5(model, options)
 
@@ -89,10 +91,21 @@ def on_the_reference(batch: int, steps: int, postnet: str = "bucket") -> torch.T
     return speech
 
 
+def _board(executor: Any) -> str:
+    """What to plan for: the executor's device, or any board where there is none."""
+    device = getattr(executor, "device", None)
+    if device is None:
+        return "n150"
+    from compiler.device.executor import dram_banks
+
+    grid = device.compute_with_storage_grid_size()
+    return fitting(grid.x * grid.y, dram_banks(device))[0]
+
+
 def _generate(
     batch: int, steps: int, executor: Any, postnet: str = "bucket", enable: tuple[str, ...] = (), **options: Any
 ) -> Any:
-    chosen, length = compiled(batch, postnet, enable), 12
+    chosen, length = compiled(_board(executor), batch, postnet, enable), 12
     rows, ratio = batch * executor.replicas, steps * chosen.config.reduction_factor / length
     return chosen.generate_speech(
         tokens(chosen.config, length, rows=rows),

@@ -21,8 +21,10 @@ def whole() -> CompiledSpeechT5:
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))
 @pytest.mark.parametrize("graph", ["encoder", "utterance", "decoder_step", "postnet"])
-def test_ttnn_takes_it(session: Session, on_device: bool, whole: CompiledSpeechT5, graph: str, name: str) -> None:
-    executable = whole.with_plan(disable=(name,)).graph(graph)
+def test_ttnn_takes_it(
+    session: Session, on_device: bool, board: str, whole: CompiledSpeechT5, graph: str, name: str
+) -> None:
+    executable = whole.with_plan(board=board, disable=(name,)).graph(graph)
     plan = Plan.of(executable, graph, drawn(executable) if on_device else None, SHARED)
     found = session.call("compiler.device.checks:check", plan)
     assert found.complaints == ()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compiler.device import session as sessions
-from compiler.device.session import Session
+from compiler.device.session import Session, board_of
 from compiler.errors import DeviceError
 from tests.device import inside
 
@@ -114,3 +114,13 @@ def test_a_device_that_does_not_open_in_time_is_held_by_another(
     assert "end that one, or reset the device with `tt-smi -r`" in str(error.value)
     assert str(error.value).endswith("The last it said:\n  Waiting for lock CHIP_IN_USE_0_PCIe")
     assert time.monotonic() - begin < 15
+
+
+@pytest.mark.parametrize(
+    ("grid", "banks", "board"),
+    [((8, 8), 12, "n150"), ((8, 7), 12, "n300"), ((13, 10), 8, "p150"), ((12, 10), 7, "p100"), ((8, 8), 8, None)],
+)
+def test_a_device_is_planned_for_as_the_largest_board_that_it_holds(
+    grid: tuple[int, int], banks: int, board: str | None
+) -> None:
+    assert board_of({"grid": grid, "banks": banks}) == board
