@@ -195,13 +195,13 @@ class Pipeline:
         """
         board = BOARDS[options.board]
         known = {step.name for step in (*ATEN_PASSES, *ttnn_passes(board))}
-        for what, asked, named in (
-            ("enable", options.enable, OPTIONAL),
-            ("disable", options.disable, known - OPTIONAL),
+        for what, asked, kind, named in (
+            ("enable", options.enable, "optional pass", OPTIONAL),
+            ("disable", options.disable, "pass that runs by default", known - OPTIONAL),
         ):
             if unknown := [name for name in asked if name not in named]:
-                names = ", ".join(sorted(named)) or "none"
-                raise InvalidArgument(f"{what}={', '.join(unknown)}: no pass that can be. These can: {names}")
+                names = ", ".join(sorted(named))
+                raise InvalidArgument(f"{what}={', '.join(unknown)}: there is no such {kind}, choose from {names}")
         left_out = {*options.disable, *(OPTIONAL - set(options.enable))}
         both = ATEN_PASSES, ttnn_passes(board, options.weights)
         aten, ttnn = (tuple(step for step in passes if step.name not in left_out) for passes in both)

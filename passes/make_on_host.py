@@ -12,11 +12,11 @@ from compiler.types import Memory
 from lowering.shape import to_device
 from lowering.table import TtnnOp, infer, runs_on_host
 from passes.base import Property
-from passes.rewrite import Match, Rejected
+from passes.rewrite import Match, Planner, Rejected
 
 
 @dataclass(frozen=True, slots=True)
-class MakeOnHost:
+class MakeOnHost(Planner):
     r"""Compute on the host what depends on its inputs alone, and send the result in their place.
 
     ::
@@ -52,10 +52,6 @@ class MakeOnHost:
     name: ClassVar[str] = "make-on-host"
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
-
-    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        """Whether a node goes to the host, as the plan for the whole graph has it."""
-        return self.plan(graph).get(node)
 
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
         """For each node that the host could compute, whether it does, or why not."""

@@ -14,11 +14,11 @@ from lowering.linear import is_configured, linear
 from lowering.shape import is_view
 from lowering.table import DEVICE_GRID, TtnnOp, infer
 from passes.base import Property
-from passes.rewrite import Match, Rejected
+from passes.rewrite import Match, Planner, Rejected
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceInL1:
+class PlaceInL1(Planner):
     """Write results that nothing outside reads to L1, interleaved over its banks.
 
     ::
@@ -48,10 +48,6 @@ class PlaceInL1:
     name: ClassVar[str] = "place-in-l1"
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
-
-    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        """Whether the results of a node go to L1, as the plan for the whole graph has it."""
-        return self.plan(graph).get(node)
 
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
         """For each node whose results could be in L1, whether they go there, or why not."""

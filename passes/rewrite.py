@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -47,11 +48,17 @@ class Matcher(Protocol):
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None: ...
 
 
-@runtime_checkable
-class Planner(Matcher, Protocol):
-    """Decides for a whole graph at once: ``plan`` has what ``match`` says of each of its nodes."""
+class Planner(ABC):
+    """A pass that decides for a whole graph at once: ``plan`` has what is said of each of its nodes."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]: ...
+
+    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
+        """What the plan for the whole graph says of a node; ``None`` where it is not what the pass looks for."""
+        return self.plan(graph).get(node)
 
 
 class Fusion(Matcher, Protocol):

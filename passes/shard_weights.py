@@ -10,7 +10,7 @@ from compiler.graph import Attribute, Builder, Graph, Node, Value
 from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.linear import linear
 from passes.base import Property
-from passes.rewrite import Match, Rejected
+from passes.rewrite import Match, Planner, Rejected
 from passes.width_shards import (
     Grid,
     Sharded,
@@ -42,7 +42,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardWeights:
+class ShardWeights(Planner):
     """Deal out the columns of weights to the banks of DRAM, and have each bank read by cores beside it.
 
     ::
@@ -72,10 +72,6 @@ class ShardWeights:
     name: ClassVar[str] = "shard-weights"
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
-
-    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        """Whether a node is a linear whose weights to shard, as the plan for the whole graph has it."""
-        return self.plan(graph).get(node)
 
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
         """For each linear that is not sharded yet, whether it will be, or why not."""

@@ -15,12 +15,12 @@ from lowering.rules import derive
 from lowering.shape import narrow, reshape
 from lowering.table import emit
 from passes.base import Property, rebuild
-from passes.rewrite import Match, Rejected
+from passes.rewrite import Match, Planner, Rejected
 from passes.split_heads import TOGETHER, alike, by_head
 
 
 @dataclass(frozen=True, slots=True)
-class StackHeads:
+class StackHeads(Planner):
     r"""Multiply one input with all matrices that make heads of it, one above the other.
 
     ::
@@ -50,10 +50,6 @@ class StackHeads:
     name: ClassVar[str] = "stack-heads"
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
-
-    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        """Whether the heads that a node makes are stacked, as the plan for the whole graph has it."""
-        return self.plan(graph).get(node)
 
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
         """For each permute that makes heads, the linear and the reshape before it, or why they stay."""

@@ -100,8 +100,11 @@ def test_all_that_can_be_left_out_at_once(model: SpeechT5ForTextToSpeech, spoken
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"disable": ("fold-scales",)}, "disable=fold-scales: no pass that can be. These can: add-to-table, "),
-        ({"enable": ("fold-scale",)}, "enable=fold-scale: no pass that can be. These can: "),
+        (
+            {"disable": ("fold-scales",)},
+            "disable=fold-scales: there is no such pass that runs by default, choose from add-to-table, ",
+        ),
+        ({"enable": ("fold-scale",)}, "enable=fold-scale: there is no such optional pass, choose from flash-decode, "),
         ({"disable": "fold-scale"}, "disable='fold-scale': names of passes are expected, as in disable=("),
         ({"enable": (1,)}, "enable=(1,): names of passes are expected, as in enable=("),
     ],
