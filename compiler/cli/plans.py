@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -168,7 +169,7 @@ def cost(
         if as_json:
             inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
             modelled = [cost_report.as_dict(one) for one in costs]
-            about = {"precision": precision, "weights": weights, **sizes}
+            about = {**asdict(compiled.options), **sizes}
             side_by_side = {"step_plans": plans.as_dicts(compared)} if compared else {}
             typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled, **side_by_side}, indent=2))
             return
