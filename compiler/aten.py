@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
+from compiler.torch_state import in_float32, pinned
 from compiler.types import DType, TensorType
 
 ops = torch.ops.aten
@@ -42,7 +43,7 @@ class Aten:
         return "List[" in str(argument.type) and "Tensor" in str(argument.type)
 
     def apply(self, operands: Iterable[tuple[str, torch.Tensor]], attributes: Mapping[str, Attribute]) -> Any:
-        """Run the op in torch on real (or meta) tensors."""
+        """Run the op in torch on real (or meta) tensors. Torch's default dtype is float32 to it, whatever it is."""
         arguments: dict[str, Any] = {name: _to_torch(name, value) for name, value in attributes.items()}
         for name, tensor in operands:
             if self.takes_list(name):
@@ -54,7 +55,7 @@ class Aten:
                 arguments.setdefault(argument.name, None)
         if self.overload is ops.view.default:  # values have no strides: any change of shape is a view
             return arguments["self"].reshape(arguments["size"])
-        return self.overload(**arguments)
+        return in_float32(self.overload, (), arguments)
 
 
 def _to_torch(name: str, value: Attribute) -> Any:
@@ -111,11 +112,12 @@ def infer_types(
 
 @lru_cache(maxsize=16_384)
 def _infer(op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], exact: Exact) -> tuple[TensorType, ...]:
+    # Kept for the whole process: what comes out must hang on the key alone, and on nothing that torch keeps.
     tensors = [torch.empty(t.shape, dtype=t.dtype.on_host, device="meta") for t in types]
     given = dict(exact.attributes)
     if "device" in op.parameters and not tensors:
         given["device"] = "meta"
-    with torch.no_grad():
+    with pinned():
         result = op.apply(zip(names, tensors, strict=True), given)
     return tuple(TensorType.of(r) for r in (result if isinstance(result, list | tuple) else (result,)))
 

@@ -137,10 +137,10 @@ def drawn(executable: Any) -> dict[str, torch.Tensor]:
 
     def draw(name: str, type: TensorType) -> torch.Tensor:
         if not type.dtype.is_float:
-            return torch.full(type.shape, 5)
+            return torch.full(type.shape, 5, dtype=torch.int64, device="cpu")
         if name.endswith("_mask"):
-            return torch.ones(type.shape)
-        return torch.randn(type.shape, generator=generator)
+            return torch.ones(type.shape, dtype=torch.float32, device="cpu")
+        return torch.randn(type.shape, generator=generator, dtype=torch.float32, device="cpu")
 
     return {port.name: draw(port.name, port.value.type) for port in executable.graph.inputs}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from compiler import torch_state
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
 from compiler.versions import require
 
@@ -162,9 +163,10 @@ def _complete(kind: Any, source: str) -> Any:
     with _reading(kind.__name__, source):
         config = kind.config_class.from_pretrained(source)
         # Other shapes are let through, because the exception for them does not say which.
-        model, info = kind.from_pretrained(
-            source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
-        )
+        with torch_state.alone():
+            model, info = kind.from_pretrained(
+                source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+            )
     wrong = sorted(info["missing_keys"])
     wrong += sorted(f"{name} {[*found]} for {[*wanted]}" for name, found, wanted in info["mismatched_keys"])
     if wrong:

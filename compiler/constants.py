@@ -10,9 +10,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import torch
+
+from compiler.torch_state import pinned
 
 if TYPE_CHECKING:
     from compiler.aten import Aten
@@ -115,15 +119,18 @@ class Weights:
     """The parameters of one model, and the constants that executors made of them.
 
     ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied. What is computed on the
-    way to a constant is not kept: memory holds each weight in the form that is used. To one ``owner`` an expression
-    has one value; by default each ``Weights`` is its own, as two models give the same names to other numbers.
+    way to a constant is not kept: memory holds each weight in the form that is used, while a graph uses it. To one
+    ``owner`` an expression has one value; by default each ``Weights`` is its own, as two models give the same names to
+    other numbers.
     """
 
     def __init__(self, parameters: Mapping[str, torch.Tensor], owner: object = None) -> None:
         self._parameters = dict(parameters)
         self.owner = self if owner is None else owner
-        self.bound: dict[tuple[Expression, object], torch.Tensor] = {}
-        """Constants as executors hold them, by expression and element type."""
+        self.bound: WeakValueDictionary[tuple[Expression, object], torch.Tensor] = WeakValueDictionary()
+        """Constants as executors hold them, by expression and element type, as long as some graph has them."""
+        self.lock = Lock()
+        """Held while a constant is bound, so that two graphs that ask at once get one tensor."""
 
     def __getitem__(self, expression: Expression) -> torch.Tensor:
         """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
@@ -137,7 +144,7 @@ class Weights:
             return expression.tensor
         if expression not in known:
             operands = [(name, self._value(operand, known)) for name, operand in expression.operands]
-            with torch.no_grad():
+            with pinned():
                 made = expression.op.apply(operands, dict(expression.attributes))
             known[expression] = made if expression.index is None else made[expression.index]
         return known[expression]

@@ -20,6 +20,7 @@ from compiler.execution import Executor, Handle
 from compiler.executor import Executable
 from compiler.options import CompileOptions
 from compiler.request import Loop, Request
+from compiler.torch_state import computing
 
 if TYPE_CHECKING:
     from compiler.speecht5 import Limits
@@ -84,14 +85,17 @@ def decode(
                 bucket = bucket_for(done + 1, limits.step_buckets)
                 executable = graph(f"decoder_step{suffix}", text=length, steps=done + 1)
                 ready.close()
-                table = torch.zeros(executable.graph.input("dropout_rows").type.shape)
+                rows = executable.graph.input("dropout_rows").type.shape
+                table = torch.zeros(rows, dtype=torch.float32, device="cpu")
                 stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
                 state = ready.enter_context(closing(stepping)).state
             count = min(loop.read_every, bucket - done, limits.steps - done)
             if sent < done + count:
                 until = min(max(done + count, sent + MASKS_AHEAD), bucket, limits.steps)
                 for step in range(sent, until):
-                    table[step] = dropout_row(model, masks.draw(step + 1))
+                    kept = masks.draw(step + 1)
+                    with computing():  # it asks a module, which is another while someone traces
+                        table[step] = dropout_row(model, kept)
                     states.append(masks.state)
                 executor.overwrite(state["dropout_rows"], table, executable.graph.input("dropout_rows").type)
                 sent = until
@@ -165,7 +169,8 @@ def _in_bucket(
             inputs[name] = executor.load(table, type)
         elif name not in state:
             rows = type.shape[0] * (1 if name in SHARED else executor.replicas)
-            inputs[name] = executor.load(torch.zeros(rows, *type.shape[1:], dtype=type.dtype.on_host), type)
+            zeros = torch.zeros(rows, *type.shape[1:], dtype=type.dtype.on_host, device="cpu")
+            inputs[name] = executor.load(zeros, type)
         else:
             inputs[name] = executor.grown(state[name], type) if name.endswith("_cache") else state[name]
     return inputs
@@ -198,7 +203,8 @@ def _refine(
     """The post-net on all rows at once, each masked at its own end; ``spectrogram`` holds ``bucket`` steps."""
     executable = graph("postnet", steps=min(bucket, limits.steps))
     type = executable.graph.input("frame_mask").type
-    mask = (torch.arange(type.shape[1]) < torch.tensor(lengths)[:, None]).to(torch.float32)
+    ends = torch.tensor(lengths, device="cpu")[:, None]
+    mask = (torch.arange(type.shape[1], device="cpu") < ends).to(torch.float32)
     inputs = {
         "spectrogram": spectrogram,
         "frame_mask": executor.load(_filled(mask, options.batch_size * executor.replicas)[..., None], type),
@@ -219,6 +225,11 @@ def _refine_each(
     return tuple(refined[row] for row in range(len(stopped)))
 
 
+def _sound(vocoder: Callable[[Tensor], Tensor], spectrogram: Tensor) -> Tensor:
+    with computing():
+        return vocoder(spectrogram)
+
+
 def arrange(
     decoded: Decoded,
     vocoder: Callable[[Tensor], Tensor] | None,
@@ -227,17 +238,15 @@ def arrange(
 ) -> Any:
     """The results as transformers returns them."""
     rows = decoded.spectrograms
-    if vocoder is not None:
-        vocoder = torch.no_grad()(vocoder)
     batch, lengths = len(rows), [row.shape[0] for row in rows]
     padded = pad_sequence(list(rows), batch_first=True)
     if not return_output_lengths:
         spectrogram = rows[0] if batch == 1 else padded
-        result: Any = spectrogram if vocoder is None else vocoder(spectrogram)
+        result: Any = spectrogram if vocoder is None else _sound(vocoder, spectrogram)
     elif vocoder is None:
         result = (padded, lengths)
     else:
-        sound = vocoder(padded)
+        sound = _sound(vocoder, padded)
         result = (sound, [int(sound.size(1) / max(lengths)) * length for length in lengths])
     if not output_cross_attentions:
         return result

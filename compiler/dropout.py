@@ -20,8 +20,10 @@ class DropoutMasks:
 
     def draw(self, step: int) -> torch.Tensor:
         """Which units are kept in step ``step``: bools [layers * units]. Without the factor of those that are kept."""
+        shape = (step, self._units)
         drawn = (
-            torch.empty(step, self._units).bernoulli_(self._p, generator=self._generator) for _ in range(self._layers)
+            torch.empty(shape, dtype=torch.float32, device="cpu").bernoulli_(self._p, generator=self._generator)
+            for _ in range(self._layers)
         )
         return torch.cat([mask[-1] for mask in drawn]) != 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
 from compiler.graph import Constant, Graph, Node, Value
+from compiler.torch_state import computing, pinned
 from compiler.types import BLOCK, DType, Layout, TensorType
 from compiler.verify import memory_roots, written
 from lowering.table import Numerics, TtnnOp
@@ -49,7 +51,7 @@ class Call:
 class Executable:
     """A compiled graph with its weights: prints and compares as its graph, and runs.
 
-    Runs are independent of each other; weights are bound on the first.
+    Runs are independent of each other, in several threads, too; weights are bound on the first.
     """
 
     def __init__(self, graph: Graph, weights: Weights, board: str | None = None) -> None:
@@ -57,6 +59,8 @@ class Executable:
         self.graph = graph
         self.board = board
         self._weights = weights
+        self._prepared = False
+        self._preparing = Lock()
 
     @property
     def name(self) -> str:
@@ -81,7 +85,10 @@ class Executable:
 
     def prepare(self) -> None:
         """Bind the weights now: the first run does it otherwise."""
-        _ = self._constants
+        if not self._prepared:
+            with self._preparing:
+                _ = self._constants, self._blank, self.calls
+                self._prepared = True
 
     def run(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str] = ()) -> dict[str, torch.Tensor]:
         """Run on inputs by name; the outputs by name, floats as float32 tensors.
@@ -104,8 +111,9 @@ class Executable:
         donate: Collection[str],
         watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None,
     ) -> dict[str, torch.Tensor]:
-        outputs = self._execute(self._take(inputs, donate), watch)
-        return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
+        with computing():
+            outputs = self._execute(self._take(inputs, donate), watch)
+            return {name: tensor.clone() if name in self._borrowed else tensor for name, tensor in outputs.items()}
 
     def run_placed(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run on inputs as ``to_device`` makes them, without a check or a copy.
@@ -117,9 +125,10 @@ class Executable:
     def _execute(
         self, inputs: list[torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None
     ) -> dict[str, torch.Tensor]:
+        self.prepare()
         memory: list[Any] = [*self._constants, *inputs, *self._blank]
         numerics = Numerics(self._dtype)
-        with torch.no_grad():
+        with computing():
             for call in self.calls:
                 made = call.run(*[memory[i].clone() if i in call.copies else memory[i] for i in call.reads])
                 results = made if isinstance(made, (list, tuple)) else (made,)
@@ -247,7 +256,7 @@ def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tup
     run, rounded = _bound(node, numerics), _rounds(node, dtype)
 
     def compute(operands: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        with torch.no_grad():
+        with computing():
             made = run(*operands)
             results = tuple(made) if isinstance(made, (list, tuple)) else (made,)
             return tuple(map(numerics.round, results)) if rounded else results
@@ -291,13 +300,15 @@ def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def bind(weights: Weights, expression: Expression, type: TensorType, along: int = -1) -> torch.Tensor:
-    """A constant's tensor as the device would hold it, computed once for all graphs that share ``weights``.
+    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive.
 
     Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
     """
     key = (expression, (type.dtype, along))
-    if key not in weights.bound:
-        made = to_device(weights[expression], type, along)
-        is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
-        weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
-    return weights.bound[key]
+    with weights.lock, pinned():
+        held = weights.bound.get(key)
+        if held is None:
+            made = to_device(weights[expression], type, along)
+            is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
+            held = weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
+        return held

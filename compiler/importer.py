@@ -41,7 +41,8 @@ def import_program(traced: Traced, lengths: Mapping[str, int]) -> Graph:
     padding reads. Raises ``UnsupportedOperation`` for random and mutating ops.
     """
     sizes = {traced.symbols[name]: size for name, size in lengths.items() if name in traced.symbols}
-    return _Importer(traced, sizes).run()
+    with traced.lock:
+        return _Importer(traced, sizes).run()
 
 
 @dataclass

@@ -17,6 +17,7 @@ from compiler.checkpoint import Voice
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.execution import Executor
 from compiler.speecht5 import CompiledSpeechT5
+from compiler.torch_state import computing, unaffected
 
 MOST_SEED = 2**63 - 1
 
@@ -66,6 +67,7 @@ def prepare(voice: Voice, text: str, speaker: str | None = None) -> Prepared:
     return Prepared(_tokens(voice.tokenizer, text), speakers.embedding(voice, speaker))
 
 
+@unaffected
 def speak(
     voice: Voice,
     compiled: CompiledSpeechT5,
@@ -89,18 +91,18 @@ def speak(
     check_numbers(seed, threshold, minlenratio, maxlenratio)
     prepared = prepare(voice, text, speaker)
     begin = time.perf_counter()
-    with torch.no_grad():
-        spectrogram = compiled.generate_speech(
-            prepared.ids,
-            prepared.speaker,
-            threshold=threshold,
-            minlenratio=minlenratio,
-            maxlenratio=maxlenratio,
-            generator=torch.Generator().manual_seed(seed),
-            progress=progress,
-            executor=executor,
-            read_every=read_every,
-        )
+    spectrogram = compiled.generate_speech(
+        prepared.ids,
+        prepared.speaker,
+        threshold=threshold,
+        minlenratio=minlenratio,
+        maxlenratio=maxlenratio,
+        generator=torch.Generator().manual_seed(seed),
+        progress=progress,
+        executor=executor,
+        read_every=read_every,
+    )
+    with computing():
         sound: Tensor = voice.vocoder(spectrogram)
     seconds = time.perf_counter() - begin
     if not bool(sound.isfinite().all()):
@@ -134,7 +136,7 @@ def _tokens(tokenizer: Any, text: str) -> Tensor:
         raise InvalidArgument(_unknown(tokenizer, text))
     if set(ids) <= set(tokenizer.all_special_ids):
         raise InvalidArgument(f"the tokenizer finds nothing to say in the text {text!r}")
-    return torch.tensor([ids])
+    return torch.tensor([ids], device="cpu")
 
 
 def _unknown(tokenizer: Any, text: str) -> str:

@@ -5,54 +5,26 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from compiler import checkpoint, components, decoding
-from compiler.buckets import bucket_for, buckets
-from compiler.constants import Weights
+from compiler import checkpoint, decoding
+from compiler.buckets import buckets
 from compiler.errors import InvalidArgument
 from compiler.execution import Executor, ReferenceExecutor
 from compiler.executor import Executable
-from compiler.graph import Graph
-from compiler.importer import import_program
+from compiler.graphs import GRAPHS, Graphs
 from compiler.options import CompileOptions
-from compiler.pipeline import Pipeline, Recorder
+from compiler.pipeline import Recorder
 from compiler.request import Loop, Request
 from compiler.snapshot import prepared, snapshot
-from compiler.trace import Traced, trace
-from compiler.verify import Stage, verify
-from lowering.rules import table_inputs
-from passes.hoist_invariants import hoist_invariants
-from passes.read_front import read_front
+from compiler.torch_state import alone, unaffected
 
-GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
-"""The graphs of a compiled model, in the order in which an utterance runs them.
-
-Those that end in ``attentions`` stand in for the pair before them when cross-attentions are asked for.
-"""
-_HALVES = {
-    "utterance": ("decoder_step", 0),
-    "decoder_step": ("decoder_step", 1),
-    "utterance_attentions": ("decoder_step_attentions", 0),
-    "decoder_step_attentions": ("decoder_step_attentions", 1),
-}
-"""The graphs that are one half of a traced step: what runs once an utterance, and what runs in every step."""
-_TRACED = {
-    "encoder": (components.encoder, {}),
-    "decoder_step": (components.decoder_step, {}),
-    "decoder_step_attentions": (components.decoder_step, {"output_cross_attentions": True}),
-    "postnet": (components.postnet, {}),
-    "postnet_exact": (components.postnet, {"masked": False}),
-}
 SMALLEST_CACHE = 64
 """Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
-EXACT_LENGTHS = 8
-"""Post-nets of exact length that are kept compiled. On a device each has its weights there in a form of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +54,39 @@ class Limits:
 class CompiledSpeechT5:
     """What :func:`compiler.compile_speecht5` returns.
 
-    Graphs for a bucket of lengths are compiled when first asked for, and kept. The object holds a snapshot of the
-    model: nothing that happens to the model afterwards has an effect.
+    Graphs for a bucket of lengths are compiled when first asked for, and kept; past ``compiler.graphs.KEPT_GRAPHS`` the
+    one that was used longest ago goes, and with a graph the weights that only it holds, here and on a device. The
+    object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
+    compile at once, and share one object. :meth:`close` lets go of everything, as the end of a ``with`` block does.
     """
 
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
         self.options = options
-        self._pipeline = Pipeline.of(options)
         self.limits = Limits.of(checkpoint.checked(model).config, options)
-        self._model = prepared(model) if owned else snapshot(model)
+        with alone():
+            self._model = prepared(model) if owned else snapshot(model)
         self.config = self._model.config
-        tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
-        self._weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
-        self._traced = lru_cache(maxsize=None)(self._trace)
-        self._optimized = lru_cache(maxsize=None)(self._optimize)
-        self._compiled = lru_cache(maxsize=None)(self._compile)
-        self._exact = lru_cache(maxsize=EXACT_LENGTHS)(self._compile)
+        self._graphs = Graphs.of(self._model, options, self.limits)
+
+    def __enter__(self) -> CompiledSpeechT5:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def evict(self) -> None:
+        """Let go of all graphs, and of the weights in the forms that they use. They are compiled again when needed."""
+        self._graphs.evict()
+
+    def close(self) -> None:
+        """Let go of graphs, traces and weights, here and on devices; a second time does nothing.
+
+        Whoever asks for a graph or for speech afterwards gets ``InvalidArgument``. Graphs that you hold stay good, and
+        so do other plans of the same model (:meth:`with_plan`), until each is closed itself.
+        """
+        self._graphs.close()
+        self._model = None
 
     def for_board(self, board: str) -> CompiledSpeechT5:
         """The same model compiled for another board. What does not depend on the board is shared with this one.
@@ -115,11 +103,7 @@ class CompiledSpeechT5:
         """
         other = copy.copy(self)
         other.options = replace(self.options, **changes)
-        other._pipeline = Pipeline.of(other.options)
-        if other._pipeline.aten != self._pipeline.aten:
-            other._optimized = lru_cache(maxsize=None)(other._optimize)
-        other._compiled = lru_cache(maxsize=None)(other._compile)
-        other._exact = lru_cache(maxsize=EXACT_LENGTHS)(other._compile)
+        other._graphs = self._graphs.under(other.options)
         return other
 
     @property
@@ -149,12 +133,13 @@ class CompiledSpeechT5:
         steps and no more, which it reads from the front of a cache for ``cache`` steps, or for ``steps`` where these
         are more. Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
         """
-        return self._found(name, text, steps, cache)[0]
+        return self._graphs.find(name, text, steps, cache)[0]
 
     def stages(self, name: str, *, text: int = 1, steps: int = 1) -> Recorder:
         """The records of all stages that made the same graph, the imported graph first."""
-        return self._found(name, text, steps, 1)[1]
+        return self._graphs.find(name, text, steps, 1)[1]
 
+    @unaffected
     def generate_speech(
         self,
         input_ids: Tensor,
@@ -189,7 +174,11 @@ class CompiledSpeechT5:
         executor. The probabilities to stop are read every ``read_every`` steps: with more, a device waits less for the
         host, and computes up to that many steps that are then dropped. Raises ``InvalidArgument`` for unfit arguments,
         ``SpeechTooLong`` when decoding reaches the end of the table of speech positions.
+
+        Nothing that torch keeps beside arguments has an effect: the default dtype and device, autocast, inference mode.
+        Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
+        model, _ = self._model, self._graphs.source  # raises where this was closed
         if vocoder is not None and not callable(vocoder):
             raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
         executor = ReferenceExecutor() if executor is None else executor
@@ -217,61 +206,8 @@ class CompiledSpeechT5:
             progress,
             read_every,
         )
-        decoded = decoding.decode(self.graph, self._model, self.options, self.limits, request, loop)
+        decoded = decoding.decode(self.graph, model, self.options, self.limits, request, loop)
         return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
-
-    def _found(self, name: str, text: int, steps: int, cache: int) -> tuple[Executable, Recorder]:
-        if name not in GRAPHS:
-            raise InvalidArgument(f"there is no graph {name!r}: choose one of {', '.join(GRAPHS)}")
-        longest = {"text": self.limits.text, "steps": self.limits.steps, "cache": self.limits.step_buckets[-1]}
-        for what, size in (("text", text), ("steps", steps), ("cache", cache)):
-            if not 1 <= size <= longest[what]:
-                raise InvalidArgument(f"{what}={size}: the model was compiled for 1 to {longest[what]}")
-        if name == "postnet" and self.options.postnet == "exact":
-            return self._exact("postnet_exact", 0, steps, bucket_for(max(steps, cache), self.limits.step_buckets))
-        reads_text, reads_steps = name != "postnet", name == "postnet" or name.startswith("decoder_step")
-        return self._compiled(
-            name,
-            bucket_for(text, self.limits.text_buckets) if reads_text else 0,
-            bucket_for(steps, self.limits.step_buckets) if reads_steps else 0,
-        )
-
-    def _trace(self, name: str) -> Traced:
-        make, options = _TRACED[name]
-        return trace(make(self._model, self.options.batch_size, **options))
-
-    def _optimize(self, component: str, text: int, steps: int, cache: int = 0) -> tuple[Graph, Recorder]:
-        recorder = Recorder()
-        lengths = {
-            "text": text,
-            "steps": steps or self.limits.step_buckets[0],
-            "frames": steps * self.config.reduction_factor,
-        }
-        traced = self._traced(component)
-        graph = recorder.timed("import", lambda: import_program(traced, lengths))
-        verify(graph, Stage.ATEN, after="import")
-        if cache:
-            graph = recorder.timed("read-front", lambda: read_front(graph, "spectrogram", 2, cache))
-        return self._pipeline.optimize(graph, recorder), recorder
-
-    def _compile(self, name: str, text: int, steps: int, cache: int = 0) -> tuple[Executable, Recorder]:
-        """``cache``: steps in the cache of which the graph reads the front, where it does; such graphs are not kept."""
-        component, half = _HALVES.get(name, (name, None))
-        optimize = self._optimize if cache else self._optimized
-        graph, shared = optimize(component, text, steps, cache)
-        recorder = Recorder(list(shared.records))
-        halves: list[Graph] = []
-        if half is not None:
-
-            def hoisted() -> Graph:
-                halves.extend(hoist_invariants(graph, components.INVARIANT, "utterance"))
-                return halves[half]
-
-            graph = recorder.timed("hoist-invariants", hoisted)
-        # What the step looks rows up in is handed to it row after row.
-        tables = table_inputs(halves[1]) if halves else frozenset()
-        lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
-        return Executable(lowered, self._weights, self.options.board), recorder
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
 
+from compiler import torch_state
 from compiler.components import Component
 from compiler.errors import UnsupportedModel
 
@@ -25,6 +27,8 @@ class Traced:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     symbols: Mapping[str, Any]
+    lock: Lock = field(default_factory=Lock, compare=False, repr=False)
+    """Held while the program is read: its symbols remember what was asked of them."""
 
     @property
     def parameters(self) -> dict[str, torch.Tensor]:
@@ -48,10 +52,12 @@ def trace(component: Component) -> Traced:
     }
     arguments, dynamic = _pack(component.inputs), _pack(shapes)
     try:
-        with torch.no_grad():
+        with torch_state.tracing() as mode:
             program = torch.export.export(
                 component.module, tuple(arguments.values()), dynamic_shapes=tuple(dynamic.values()), strict=False
             )
+            if mode.remade:
+                program.graph.eliminate_dead_code()
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnsupportedModel(

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
+from compiler.torch_state import pinned
 from compiler.types import TILE, DType, Layout, Memory, TensorType
 
 
@@ -226,7 +227,7 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     tensors = [
         torch.empty(t.shape, dtype=torch.float32 if t.dtype.is_float else t.dtype.on_host, device="meta") for t in types
     ]
-    with torch.no_grad():
+    with pinned():
         made = op.apply(Numerics(DType.FLOAT32), names, tensors, exact.attributes)
     given: dict[str, Any] = dict(exact.attributes)
     for name, type in zip(names, types, strict=True):

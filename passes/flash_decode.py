@@ -141,7 +141,7 @@ def _is_causal(table: Expression | None) -> bool:
     if table is None or any(True for _ in parameters(table)):
         return False
     rows = Weights({})[table]
-    behind = torch.ones(rows.shape, dtype=torch.bool).triu(1)
+    behind = torch.ones(rows.shape, dtype=torch.bool, device="cpu").triu(1)
     return rows.dim() == 2 and not rows[~behind].any() and bool((rows[behind] <= LOWEST).all())
 
 

@@ -98,7 +98,8 @@ def by_distance(index: Expression) -> Literal | None:
     computed = Weights({})[index]
     s, t = computed.shape
     distances = torch.cat([computed[:, 0].flip(0), computed[0, 1:]])
-    places = torch.arange(t)[None, :] - torch.arange(s)[:, None] + s - 1
+    i, j = (torch.arange(size, device="cpu") for size in (s, t))
+    places = j[None, :] - i[:, None] + s - 1
     return Literal(distances) if torch.equal(distances[places], computed) else None
 
 

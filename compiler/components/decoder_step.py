@@ -70,7 +70,8 @@ class DecoderStep(nn.Module):
         hidden = self.model.speecht5.decoder.prenet(frame, speaker_embeddings)
         steps = torch.arange(caches[0].shape[2])
         # Rows of a table rather than a comparison: a device looks a row up exactly, at any position.
-        causal = torch.where(steps[None, :] <= steps[:, None], 0.0, LOWEST)
+        seen = torch.zeros((), dtype=torch.float32)
+        causal = torch.where(steps[None, :] <= steps[:, None], seen, LOWEST)
         *caches_of_layers, spectrogram, stops = caches
         at = position[:1]
         cache = StepCache(caches_of_layers, at)

@@ -19,7 +19,7 @@ def dropout_row(model: SpeechT5ForTextToSpeech, kept: Tensor) -> Tensor:
     zero elsewhere.
     """
     bias = model.speecht5.decoder.prenet.layers[0].bias
-    dropped = torch.where(kept, 0.0, DROPPED)
+    dropped = kept.logical_not().to(torch.float32) * DROPPED
     return torch.cat([bias - dropped[: bias.shape[0]], dropped[bias.shape[0] :]])
 
 

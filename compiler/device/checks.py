@@ -83,7 +83,7 @@ def loaded(executor: TtnnExecutor, plan: Plan) -> dict[str, Any]:
     given = plan.inputs or {}
 
     def load(name: str, type: TensorType) -> Any:
-        rows = given[name] if name in given else torch.zeros(type.shape)
+        rows = given[name] if name in given else torch.zeros(type.shape, dtype=torch.float32, device="cpu")
         # Rows that the devices of a mesh split are of another kind to ttnn than what each has a copy of.
         split = executor.replicas if name not in plan.shared else 1
         return executor.load(torch.cat([rows] * split), type)
@@ -172,7 +172,7 @@ class _Walk:
         self.complaints.append(Complaint(f"{node.op.name}({operands})", _origin(node), why))
 
     def _zeros(self, type: Any) -> Any:
-        return self._executor.load(torch.zeros(type.shape), type)
+        return self._executor.load(torch.zeros(type.shape, dtype=torch.float32, device="cpu"), type)
 
 
 def _dispatched(record: list[dict[str, Any]]) -> list[str]:

@@ -113,7 +113,8 @@ class Plan:
         """The graph with its weights."""
         if self.weights is not None:
             return Executable(self.graph, Weights(self.weights, PLANS), self.board)
-        zeros = {str(c.expression): torch.zeros(c.value.type.shape) for c in self.graph.constants}
+        shapes = {str(c.expression): c.value.type.shape for c in self.graph.constants}
+        zeros = {name: torch.zeros(shape, dtype=torch.float32, device="cpu") for name, shape in shapes.items()}
         return Executable(self.graph, Weights(zeros, PLANS), self.board)
 
 

@@ -9,8 +9,8 @@ import torch
 
 from compiler.checking import PCC_BAR, correlation
 from compiler.device.session import Session
+from compiler.graphs import KEPT_EXACT
 from compiler.pipeline import OPTIONAL
-from compiler.speecht5 import EXACT_LENGTHS
 from tests.device import inside, loops
 from tests.device.loops import Utterance
 
@@ -77,10 +77,10 @@ def test_two_devices_refine_a_batch_at_its_exact_length(n300: Session) -> None:
 
 def test_a_graph_that_is_given_up_leaves_the_device(session: Session) -> None:
     """Of post-nets of exact length so many are kept. ttnn keeps a little of each program's own."""
-    found = session.call(inside.after_lengths, list(range(1, EXACT_LENGTHS + 5)))
+    found = session.call(inside.after_lengths, list(range(1, KEPT_EXACT + 5)))
     ready, memory = zip(*found, strict=True)
-    assert ready == (*range(1, EXACT_LENGTHS + 1), *[EXACT_LENGTHS] * 4)
-    assert memory[-1] - memory[EXACT_LENGTHS - 1] < memory[1] - memory[0], "four were given up, and not one is left"
+    assert ready == (*range(1, KEPT_EXACT + 1), *[KEPT_EXACT] * 4)
+    assert memory[-1] - memory[KEPT_EXACT - 1] < memory[1] - memory[0], "four were given up, and not one is left"
 
 
 @pytest.mark.slow
