@@ -58,6 +58,9 @@ def trace(component: Component) -> Traced:
             f"torch.export could not trace the {component.name}: {reason}. If the model's code was changed, undo the "
             "change or report the model's class and configuration."
         ) from error
+    for name, held in program.constants.items():
+        if isinstance(held, torch.Tensor) and not name.startswith(MODEL):
+            program.constants[name] = held.clone()  # found in a closure: not in the snapshot, and its owner may write
     return Traced(component.name, program, tuple(component.inputs), component.outputs, _symbols(program, component))
 
 
