@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from compiler.components import Component
 from compiler.errors import UnsupportedModel
@@ -58,9 +59,9 @@ def trace(component: Component) -> Traced:
             f"torch.export could not trace the {component.name}: {reason}. If the model's code was changed, undo the "
             "change or report the model's class and configuration."
         ) from error
-    for name, held in program.constants.items():
-        if isinstance(held, torch.Tensor) and not name.startswith(MODEL):
-            program.constants[name] = held.clone()  # found in a closure: not in the snapshot, and its owner may write
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.CONSTANT_TENSOR:  # found in a closure: not in the snapshot, and its owner may write
+            program.constants[spec.target] = program.constants[spec.target].clone()
     return Traced(component.name, program, tuple(component.inputs), component.outputs, _symbols(program, component))
 
 

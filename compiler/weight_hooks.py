@@ -41,7 +41,7 @@ def _as_parametrization(module: nn.Module, hook: WeightNorm) -> None:
 
 
 def _as_parameter(module: nn.Module, hook: prune.BasePruningMethod) -> None:
-    """As ``prune.remove`` does, but in memory of its own: another module may hold the same weight under another mask."""
+    """As ``prune.remove``, but in memory of its own: another module may have the same weight under another mask."""
     name = hook._tensor_name
     masked = hook.apply_mask(module).detach()
     module.__dict__.pop(name, None)

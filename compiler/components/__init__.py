@@ -15,7 +15,7 @@ from compiler.components.decoder_step import INVARIANT, SHARED, DecoderStep, dec
 from compiler.components.encoder import Encoder, encoder
 from compiler.components.postnet import Postnet, postnet
 from compiler.components.probe import probe
-from compiler.components.replaced import bounded, check
+from compiler.components.replaced import check_code, check_numbers, settled
 from compiler.components.rows import DROPPED, cache_shapes, dropout_row, frame_width
 
 COMPONENTS: dict[str, Callable[..., Component]] = {
@@ -38,14 +38,15 @@ __all__ = [
     "DecoderStep",
     "Encoder",
     "Postnet",
-    "bounded",
     "cache_shapes",
-    "check",
+    "check_code",
+    "check_numbers",
     "decoder_step",
     "dropout_row",
     "encoder",
     "frame_width",
     "postnet",
     "probe",
+    "settled",
     "share",
 ]

@@ -104,7 +104,9 @@ class DecoderStep(nn.Module):
         last, head = decoded.last_hidden_state, self.model.speech_decoder_postnet
         # Probabilities are taken of the whole row, so that frames and they have one shape: caches that are written
         # together must.
-        row = functional.linear(torch.cat([_applied(head.feat_out, last), _applied(head.prob_out, last)], dim=-1), self._places)
+        row = functional.linear(
+            torch.cat([_applied(head.feat_out, last), _applied(head.prob_out, last)], dim=-1), self._places
+        )
         stop = torch.sigmoid(row)
         made, ended = row[:, None], stop[:, None]
         spectrogram = spectrogram.index_copy(2, at, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -17,12 +17,25 @@ from torch.nn.utils import parametrize
 
 _LIBRARIES = (*(str(Path(library.__file__).parent) for library in (torch, transformers)), contextlib.__file__)
 """Where their code is; a context manager of theirs that wraps a method shows as the standard library's."""
+_SETTLED = "_is_own_linear"
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, staticmethod, classmethod, property, functools.partial)
 
 
 def is_own_linear(module: nn.Module) -> bool:
-    """Whether calling ``module`` is torch's ``linear`` of its input, weight and bias, and nothing else."""
+    """Whether calling ``module`` is torch's ``linear`` of its input, weight and bias, and nothing else.
+
+    Of a module that :func:`settle` has seen it stays what it was then, so that all that is made of a model agrees.
+    """
+    settled = vars(module).get(_SETTLED)
+    if settled is not None:
+        return bool(settled)
     return parametrize.type_before_parametrizations(module) is nn.Linear and not any(changes(module))
+
+
+def settle(modules: Iterable[nn.Module]) -> None:
+    """Keep for each module, and for its copies, whether it is torch's own linear."""
+    for module in modules:
+        vars(module)[_SETTLED] = is_own_linear(module)
 
 
 def changes(module: nn.Module) -> Iterator[str]:
@@ -47,6 +60,11 @@ def changes(module: nn.Module) -> Iterator[str]:
 
 def is_own(function: Any, name: str | None = None) -> bool:
     """Whether torch or transformers wrote a function and all that wraps it; with ``name``, as the function so named."""
+    return foreign(function, name) is None
+
+
+def foreign(function: Any, name: str | None = None) -> str | None:
+    """Of a function that is not torch's or transformers' own (as ``name``, where given) what is; else ``None``."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -56,11 +74,13 @@ def is_own(function: Any, name: str | None = None) -> bool:
             function = function.__func__
         code = getattr(function, "__code__", None)
         if code is None:
-            return name is None and _module_of(function) in ("torch", "transformers", "builtins")
+            known = name is None and _module_of(function) in ("torch", "transformers", "builtins")
+            return None if known else f"a {type(function).__qualname__}"
+        said = f"{code.co_qualname} ({Path(code.co_filename).name}:{code.co_firstlineno})"
         if not code.co_filename.startswith(_LIBRARIES):
-            return False
+            return said
         if not hasattr(function, "__wrapped__"):
-            return name is None or code.co_qualname == name
+            return None if name is None or code.co_qualname == name else said
         function = function.__wrapped__
 
 

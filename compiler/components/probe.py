@@ -54,7 +54,7 @@ def probe(model: SpeechT5ForTextToSpeech, exact_postnet: bool) -> None:
             advice = ", compile with postnet='exact'," if what == "refined frames" and not exact_postnet else ""
             raise UnsupportedModel(
                 f"the model was changed ({names}), and its {what} are not those of transformers when they are computed "
-                f"with padding behind a text or a spectrogram, or a frame at a time. A change may look at its own token "
+                "with padding behind a text or a spectrogram, or a frame at a time. A change may look at its own token "
                 f"or frame alone, and keep or draw nothing between calls: undo it{advice} or merge it into the weights"
             )
 
@@ -110,10 +110,12 @@ def _ours(model: Any, kept: Tensor, exact_postnet: bool) -> tuple[Tensor, Tensor
     mask = functional.pad(torch.ones(1, ids.shape[1] - PADDING), (0, PADDING))
     (hidden,) = Encoder(model)(ids, mask)
     component = decoder_step(model, 1)
-    given = {name: functional.pad(t, (0, 0, 0, steps)) if "cache" in name else t for name, t in component.inputs.items()}
+    given = {
+        name: functional.pad(t, (0, 0, 0, steps)) if "cache" in name else t for name, t in component.inputs.items()
+    }
     state = [t for name, t in given.items() if "cache" in name]
     rows = dropout_row(model, kept.flatten()).expand(state[0].shape[2], -1)
-    frame = given["frames"]
+    frame = component.inputs["frames"]
     for step in range(steps):
         position = torch.full((TILE,), step)
         frame, _, _, *state = component.module(frame, position, rows, speaker, hidden, mask, tuple(state))

@@ -14,7 +14,7 @@ from torch.nn.modules import module as torch_module
 from transformers import DynamicCache, EncoderDecoderCache, SpeechT5ForTextToSpeech, cache_utils
 from transformers.models.speecht5 import modeling_speecht5 as speecht5
 
-from compiler.components.own_code import is_own
+from compiler.components.own_code import foreign, is_own_linear, settle
 from compiler.components.rows import DROPPED
 from compiler.errors import UnsupportedModel
 
@@ -48,9 +48,15 @@ _ADVICE = (
 )
 
 
-def check(model: SpeechT5ForTextToSpeech) -> None:
-    """Raise ``UnsupportedModel`` that names what somebody changed in code that is replaced, or in its numbers."""
-    for fault in (*_changed_code(model), *_other_numbers(model)):
+def check_code(model: SpeechT5ForTextToSpeech) -> None:
+    """Raise ``UnsupportedModel`` that names what somebody changed in code that is replaced."""
+    for fault in _changed_code(model):
+        raise UnsupportedModel(fault)
+
+
+def check_numbers(model: SpeechT5ForTextToSpeech) -> None:
+    """Raise ``UnsupportedModel`` that names weights which are no numbers, or what the configuration says otherwise."""
+    for fault in _other_numbers(model):
         raise UnsupportedModel(fault)
 
 
@@ -67,9 +73,9 @@ def _changed_code(model: Any) -> Iterator[str]:
             if changed:
                 yield f"{changed}. {_ADVICE}"
     for name in FUNCTIONS:
-        function = getattr(speecht5, name)
-        if not is_own(function, name):
-            yield f"{speecht5.__name__}.{name} is not transformers' own, but {_said(function)}. {_ADVICE}"
+        found = foreign(getattr(speecht5, name), name)
+        if found:
+            yield f"{speecht5.__name__}.{name} is not transformers' own, but {found}. {_ADVICE}"
 
 
 def _change(model: Any, replaced: Replaced, method: str) -> str | None:
@@ -84,18 +90,13 @@ def _change(model: Any, replaced: Replaced, method: str) -> str | None:
         if not isinstance(module, kind):
             return f"{where} is a {type(module).__name__}, where a {kind.__name__} is expected"
         if method in vars(module):
-            return f"{where} has a {method} of its own ({_said(vars(module)[method])}) in place of {name}"
+            own = foreign(vars(module)[method]) or "another of transformers'"
+            return f"{where} has a {method} of its own, {own}, in place of {name}"
         kind = type(module)
         name = f"{where}: {name}"
-    function = inspect.getattr_static(kind, method)
     owner = next(base for base in replaced.kind.__mro__ if method in vars(base))
-    expected = f"{owner.__qualname__}.{method}"
-    # DynamicCache inherits its methods: what counts is that the code is what stands there under that name.
-    return None if is_own(function, expected) else f"{name} is not transformers' own, but {_said(function)}"
-
-
-def _said(function: Any) -> str:
-    return f"{getattr(function, '__qualname__', type(function).__qualname__)} of {getattr(function, '__module__', '?')}"
+    found = foreign(inspect.getattr_static(kind, method), f"{owner.__qualname__}.{method}")
+    return None if found is None else f"{name} is not transformers' own, but {found}"
 
 
 def _other_numbers(model: Any) -> Iterator[str]:
@@ -118,13 +119,15 @@ def _other_numbers(model: Any) -> Iterator[str]:
             yield f"the weight {name} holds numbers that are infinite or not a number: the speech would be none"
 
 
-def bounded(model: SpeechT5ForTextToSpeech) -> SpeechT5ForTextToSpeech:
-    """The model, with an infinite bias of the logits to stop made finite: no probability changes by that.
+def settled(model: SpeechT5ForTextToSpeech) -> SpeechT5ForTextToSpeech:
+    """The model, prepared in place: its linears that stand-ins take apart noted, infinite biases of the stop bounded.
 
     Somebody who wants speech that never stops by itself, or at once, sets such a bias. A step multiplies the logits
-    with zeros, too.
+    with zeros, too; and no probability changes where the bias is as large as a float can be.
     """
-    head = model.speech_decoder_postnet.prob_out
-    if type(head) is nn.Linear and head.bias is not None and bool(head.bias.abs().max() > DROPPED):
-        head.bias = nn.Parameter(head.bias.clamp(-DROPPED, DROPPED), requires_grad=False)
+    prenet, head = model.speecht5.decoder.prenet, model.speech_decoder_postnet
+    settle([*prenet.layers, head.feat_out, head.prob_out])
+    stop: Any = head.prob_out
+    if is_own_linear(stop) and isinstance(stop.bias, nn.Parameter) and bool(stop.bias.abs().max() > DROPPED):
+        stop.bias = nn.Parameter(stop.bias.clamp(-DROPPED, DROPPED), requires_grad=False)
     return model

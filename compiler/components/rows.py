@@ -19,7 +19,7 @@ def dropout_row(model: SpeechT5ForTextToSpeech, kept: Tensor) -> Tensor:
     The first layer's part is its bias (zero where the layer adds its own, or none), less ``DROPPED`` where a unit is
     dropped; the others' is ``DROPPED`` there and zero elsewhere.
     """
-    first, units = model.speecht5.decoder.prenet.layers[0], model.config.speech_decoder_prenet_units
+    first, units = next(iter(model.speecht5.decoder.prenet.layers)), model.config.speech_decoder_prenet_units
     bias = first.bias if is_own_linear(first) and first.bias is not None else 0.0
     dropped = torch.where(kept, 0.0, DROPPED)
     return torch.cat([bias - dropped[:units], dropped[units:]])
