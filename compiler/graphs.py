@@ -76,7 +76,8 @@ class Graphs:
     @classmethod
     def of(cls, model: Any, options: CompileOptions, limits: Limits) -> Graphs:
         """``model`` is nobody else's, in evaluation mode and float32 on the CPU."""
-        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        tensors = dict(model.named_parameters(remove_duplicate=False))
+        tensors |= model.named_buffers(remove_duplicate=False)
         weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
         return cls(_Source(model, weights, Kept(len(_TRACED)), Kept(KEPT_GRAPHS)), options, limits)
 
@@ -140,6 +141,7 @@ class Graphs:
     def _trace(self, source: _Source, name: str) -> Traced:
         make, options = _TRACED[name]
         with torch_state.tracing():
+            components.check_code(source.model)  # a class may have been changed since
             component = make(source.model, self._options.batch_size, **options)
         return trace(component)
 

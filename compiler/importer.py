@@ -86,7 +86,7 @@ class _Importer:
         return {c.value for by_type in self.builder.constants.values() for c in by_type.values()}
 
     def constant(self, spec: Any, type: TensorType) -> Value:
-        if spec.kind is InputKind.CONSTANT_TENSOR and not spec.target.startswith(MODEL):
+        if spec.kind is InputKind.CONSTANT_TENSOR:  # what the trace made, or found outside parameters and buffers
             return self.builder.constant(Literal(self.traced.program.constants[spec.target]), type)
         return self.builder.constant(Parameter(spec.target.removeprefix(MODEL)), type)
 

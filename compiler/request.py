@@ -68,6 +68,12 @@ class Request:
                 f"attention_mask: zeros and ones of shape {tuple(input_ids.shape)} are expected, "
                 f"got {_say(attention_mask)}"
             )
+        silent = [row for row in range(batch) if not bool((attention_mask[row] != 0).any())]
+        if silent:
+            raise InvalidArgument(
+                f"row {silent[0]} of input_ids is all padding (its mask is all zeros): there is nothing to say, leave "
+                "the row out or unmask its text"
+            )
         speakers = _checked_speakers(config, speaker_embeddings, batch)
         return cls(input_ids.to(torch.int64), (attention_mask != 0).to(torch.float32), speakers)
 

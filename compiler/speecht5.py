@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import checkpoint, decoding
+from compiler import checkpoint, components, decoding
 from compiler.buckets import buckets
 from compiler.errors import InvalidArgument
 from compiler.execution import Executor, ReferenceExecutor
@@ -66,6 +66,9 @@ class CompiledSpeechT5:
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         with alone():
             self._model = prepared(model) if owned else snapshot(model)
+            components.check_code(self._model)
+            components.check_numbers(components.settled(self._model))
+            components.probe(self._model, exact_postnet=options.postnet == "exact")
         self.config = self._model.config
         self._graphs = Graphs.of(self._model, options, self.limits)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from compiler import torch_state
 from compiler.components import Component
@@ -64,6 +65,9 @@ def trace(component: Component) -> Traced:
             f"torch.export could not trace the {component.name}: {reason}. If the model's code was changed, undo the "
             "change or report the model's class and configuration."
         ) from error
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.CONSTANT_TENSOR:  # found in a closure: not in the snapshot, and its owner may write
+            program.constants[spec.target] = program.constants[spec.target].clone()
     return Traced(component.name, program, tuple(component.inputs), component.outputs, _symbols(program, component))
 
 

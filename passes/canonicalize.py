@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from compiler.aten import emit, ops
+from compiler.constants import Literal
 from compiler.graph import Builder, Graph, Node, Value
+from compiler.types import TensorType
 from passes.base import CANONICAL, IDLE, RESHAPES, Property, is_op, rebuild
 
 _VIEWS = (ops.view.default, *RESHAPES)
@@ -28,6 +32,7 @@ class Canonicalize:
         expand_as                                   ->  expand(x, [sizes])  (6)
         a + expand(b)                               ->  a + b               (7)
         select(x, d, i)  unbind(x)[i]               ->  view(slice(x))      (8)
+        layer_norm(x)                               ->  layer_norm(x, weight=1, bias=0)  (9)
 
     All sizes are written out. (1) takes dropout only in evaluation: in training the importer refuses it. (7) needs
     the result's shape to stay.
@@ -171,6 +176,20 @@ def _select(builder: Builder, node: Node, producers: dict[Value, Node]) -> tuple
     return tuple(out)
 
 
+def _layer_norm(builder: Builder, node: Node, _: dict[Value, Node]) -> tuple[Value, ...] | None:
+    """(9)."""
+    shape = node.attribute("normalized_shape")
+    if not isinstance(shape, tuple) or {"weight", "bias"} <= {*node.names}:
+        return None
+    type = TensorType(tuple(map(int, shape)), node["input"].type.dtype)
+    made = [
+        node.operand(name) or builder.constant(Literal(torch.full(type.shape, value)), type)
+        for name, value in (("weight", 1.0), ("bias", 0.0))
+    ]
+    eps = node.attribute("eps", 1e-5)
+    return (emit(builder, ops.layer_norm.default, node["input"], shape, *made, eps, origins=node.origins),)
+
+
 _Rule = Callable[[Builder, Node, dict[Value, Node]], tuple[Value, ...] | None]
 _RULES: tuple[tuple[tuple[object, ...], _Rule], ...] = (
     (_VIEWS, _view),
@@ -178,4 +197,5 @@ _RULES: tuple[tuple[tuple[object, ...], _Rule], ...] = (
     ((ops.expand.default, ops.expand_as.default), _expand),
     (_BROADCASTING, _broadcast),
     ((ops.select.int, ops.unbind.int), _select),
+    ((ops.layer_norm.default,), _layer_norm),
 )

@@ -14,6 +14,8 @@ from compiler.components.component import LOWEST, Component, share
 from compiler.components.decoder_step import INVARIANT, SHARED, DecoderStep, decoder_step
 from compiler.components.encoder import Encoder, encoder
 from compiler.components.postnet import Postnet, postnet
+from compiler.components.probe import probe
+from compiler.components.replaced import check_code, check_numbers, settled
 from compiler.components.rows import DROPPED, cache_shapes, dropout_row, frame_width
 
 COMPONENTS: dict[str, Callable[..., Component]] = {
@@ -37,10 +39,14 @@ __all__ = [
     "Encoder",
     "Postnet",
     "cache_shapes",
+    "check_code",
+    "check_numbers",
     "decoder_step",
     "dropout_row",
     "encoder",
     "frame_width",
     "postnet",
+    "probe",
+    "settled",
     "share",
 ]

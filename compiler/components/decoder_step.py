@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SpeechT5ForTextToSpeech
 
 from compiler.components.component import LOWEST, Component, share
+from compiler.components.own_code import is_own_linear
 from compiler.components.rows import cache_shapes, frame_width, places
-from compiler.components.stand_ins import DroppedLayer, PositionRow, Slot, StepCache, row_at
+from compiler.components.stand_ins import DroppedLayers, PositionRow, Slot, StepCache, row_at
 from compiler.types import TILE
 
 INVARIANT = ("speaker_embeddings", "encoder_hidden_states", "attention_mask")
@@ -27,17 +30,30 @@ class DecoderStep(nn.Module):
         super().__init__()
         self.model = share(model)
         self.output_cross_attentions = output_cross_attentions
-        self._rows, self._position = Slot(), Slot()
+        self._position, self._inputs = Slot(), Slot()
         prenet = self.model.speecht5.decoder.prenet
-        for i, layer in enumerate(prenet.layers):
-            layer.forward = DroppedLayer(layer, self._rows, i == 0)
-        prenet.encode_positions = PositionRow(prenet.encode_positions, self._position)
+        self._dropped = DroppedLayers(prenet.layers)
+        prenet.encode_positions.forward = PositionRow(prenet.encode_positions, self._position)
         prenet._consistent_dropout = self._drop
+        # Last of all hooks: what the caller has put around the layers sees what transformers hands in.
+        self.model.speecht5.decoder.wrapped_decoder.register_forward_pre_hook(self._with_state, with_kwargs=True)
         self._places = places(self.model.config)
 
     def _drop(self, hidden: Tensor, p: float) -> Tensor:
-        """Stands in for ``_consistent_dropout``: :class:`DroppedLayer` drops units, here the others are scaled."""
+        """Stands in for ``_consistent_dropout``: :class:`DroppedLayers` drops units, here the others are scaled."""
         return hidden / (1 - p)
+
+    def _with_state(
+        self, _: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The decoder's inputs with the caches, and with the masks as they are added to scores."""
+        row, cache = self._inputs.tensor
+        state = {
+            "attention_mask": row[:, None, None, :].expand(inputs["hidden_states"].shape[0], -1, -1, -1),
+            "encoder_attention_mask": ((1 - inputs["encoder_attention_mask"]) * LOWEST)[:, None, None, :],
+            "past_key_values": cache,
+        }
+        return args, inputs | state
 
     def forward(
         self,
@@ -64,7 +80,7 @@ class DecoderStep(nn.Module):
         units = config.speech_decoder_prenet_units
         row = row_at(position, dropout_rows)
         self._position.tensor = position
-        self._rows.tensor = iter([row[:, i : i + units] for i in range(0, row.shape[1], units)])
+        self._dropped.start([row[:, i : i + units] for i in range(0, row.shape[1], units)])
         last_frame = (reduction - 1) * frame_width(config)
         frame = frames[:, :, last_frame : last_frame + mels]
         hidden = self.model.speecht5.decoder.prenet(frame, speaker_embeddings)
@@ -75,12 +91,13 @@ class DecoderStep(nn.Module):
         *caches_of_layers, spectrogram, stops = caches
         at = position[:1]
         cache = StepCache(caches_of_layers, at)
+        self._inputs.tensor = row_at(position, causal), cache
         decoded = self.model.speecht5.decoder.wrapped_decoder(
             hidden_states=hidden,
-            attention_mask=row_at(position, causal)[:, None, None, :].expand(frame.shape[0], -1, -1, -1),
+            attention_mask=None,
             encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=((1 - attention_mask) * LOWEST)[:, None, None, :],
-            past_key_values=cache,
+            encoder_attention_mask=attention_mask,
+            past_key_values=None,
             use_cache=True,
             output_attentions=self.output_cross_attentions,
             return_dict=True,
@@ -88,7 +105,9 @@ class DecoderStep(nn.Module):
         last, head = decoded.last_hidden_state, self.model.speech_decoder_postnet
         # Probabilities are taken of the whole row, so that frames and they have one shape: caches that are written
         # together must.
-        row = functional.linear(torch.cat([head.feat_out(last), head.prob_out(last)], dim=-1), self._places)
+        row = functional.linear(
+            torch.cat([_applied(head.feat_out, last), _applied(head.prob_out, last)], dim=-1), self._places
+        )
         stop = torch.sigmoid(row)
         made, ended = row[:, None], stop[:, None]
         spectrogram = spectrogram.index_copy(2, at, made)
@@ -96,6 +115,11 @@ class DecoderStep(nn.Module):
         attentions = (torch.cat(decoded.cross_attentions, dim=0),) if self.output_cross_attentions else ()
         state = (*cache.self_attention_cache.caches, spectrogram, stops)
         return (row, position + 1, stop, *state, *attentions)
+
+
+def _applied(head: nn.Module, last: Tensor) -> Tensor:
+    """``head`` of [batch, 1, hidden]. transformers leaves out the middle dimension, which code of others may count."""
+    return cast(Tensor, head(last) if is_own_linear(head) else head(last.squeeze(1))[:, None])
 
 
 def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attentions: bool = False) -> Component:

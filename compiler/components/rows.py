@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
+from compiler.components.own_code import is_own_linear
 from compiler.types import TILE, round_up
 
 DROPPED = 1e30
@@ -15,12 +16,13 @@ DROPPED = 1e30
 def dropout_row(model: SpeechT5ForTextToSpeech, kept: Tensor) -> Tensor:
     """A row of the step's input ``dropout_rows``, float [layers * units], from bools: which units are kept.
 
-    The first layer's part is its bias, less ``DROPPED`` where a unit is dropped; the others' is ``DROPPED`` there and
-    zero elsewhere.
+    The first layer's part is its bias (zero where the layer adds its own, or none), less ``DROPPED`` where a unit is
+    dropped; the others' is ``DROPPED`` there and zero elsewhere.
     """
-    bias = model.speecht5.decoder.prenet.layers[0].bias
+    first, units = next(iter(model.speecht5.decoder.prenet.layers)), model.config.speech_decoder_prenet_units
+    bias = first.bias if is_own_linear(first) and first.bias is not None else 0.0
     dropped = kept.logical_not().to(torch.float32) * DROPPED
-    return torch.cat([bias - dropped[: bias.shape[0]], dropped[bias.shape[0] :]])
+    return torch.cat([bias - dropped[:units], dropped[units:]])
 
 
 def frame_width(config: SpeechT5Config) -> int:

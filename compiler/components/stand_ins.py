@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import EncoderDecoderCache
+
+from compiler.components.own_code import is_own_linear
 
 
 class Slot:
@@ -26,36 +29,51 @@ def row_at(position: Tensor, table: Tensor) -> Tensor:
     return functional.embedding(position, table)[:1]
 
 
-class PositionRow(nn.Module):
-    """Stands in for ``SpeechT5ScaledPositionalEncoding``: one row of its table, at a position that is an input."""
+class PositionRow:
+    """Stands in for ``forward`` of a ``SpeechT5ScaledPositionalEncoding``: a row, at a position that is an input."""
 
-    def __init__(self, encoding: nn.Module, position: Slot) -> None:
-        super().__init__()
-        self.pe = nn.Buffer(cast(Tensor, encoding.pe), persistent=False)
-        self.alpha = cast(nn.Parameter, encoding.alpha)
-        self.position = position
+    def __init__(self, encoding: Any, position: Slot) -> None:
+        self.encoding, self.position = encoding, position
 
-    def forward(self, embedded: Tensor) -> Tensor:
-        return embedded + row_at(self.position.tensor, (self.alpha * self.pe)[0])
+    def __call__(self, embedded: Tensor) -> Tensor:
+        table = (self.encoding.alpha * self.encoding.pe)[0]
+        embedded = embedded + row_at(self.position.tensor, table)
+        return cast(Tensor, self.encoding.dropout(embedded))
 
 
-class DroppedLayer:
-    """Stands in for ``forward`` of a linear layer of the prenet, of which units are dropped past the relu that follows.
+class DroppedLayers:
+    """Drops units of the prenet's layers before the relu that follows each.
 
-    A unit is dropped before that relu: a number is added that makes the sum negative, whatever the unit is, and zero
-    where it is kept. For the first layer the number comes with the layer's bias, as one row; for the others it comes
-    with the sign turned, so that it stays what it is past a relu. :func:`dropout_row` writes both. The layer keeps its
-    parameters, and what computes its weight from them.
+    A number is added that makes the sum negative, whatever the unit is, and zero where it is kept. For the first layer
+    it comes as it is; for the others with the sign turned, so that it stays what it is past a relu. Where the first
+    layer is torch's own linear, its bias comes in that row, too. :func:`dropout_row` writes them.
     """
 
-    def __init__(self, layer: nn.Linear, rows: Slot, first: bool) -> None:
-        self.layer, self.rows, self.first = layer, rows, first
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        """Takes over the layers of a copy of the model, after all that is done to them."""
+        self._rows: Iterator[Tensor] = iter(())
+        self._first = True
+        for layer in dict.fromkeys(layers):  # one module may stand in several places
+            if is_own_linear(layer):
+                layer.forward = partial(self._linear, layer)  # type: ignore[method-assign]
+            else:
+                layer.register_forward_hook(self._after)
 
-    def __call__(self, hidden: Tensor) -> Tensor:
-        row: Tensor = next(self.rows.tensor)
-        if self.first:
-            return functional.linear(hidden, self.layer.weight) + row
-        return functional.linear(hidden, self.layer.weight, self.layer.bias) - functional.relu(row)
+    def start(self, rows: Iterable[Tensor]) -> None:
+        """Begin a step with the row of each layer."""
+        self._rows, self._first = iter(rows), True
+
+    def _linear(self, layer: nn.Linear, hidden: Tensor) -> Tensor:
+        bias = None if self._first else layer.bias
+        return self._drop(functional.linear(hidden, layer.weight, bias))
+
+    def _after(self, _: nn.Module, __: tuple[Tensor, ...], hidden: Tensor) -> Tensor:
+        return self._drop(hidden)
+
+    def _drop(self, hidden: Tensor) -> Tensor:
+        row, first = next(self._rows), self._first
+        self._first = False
+        return hidden + row if first else hidden - functional.relu(row)
 
 
 class SelfAttentionCache:
