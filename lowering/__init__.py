@@ -4,6 +4,7 @@ Importing the package registers all of them.
 """
 
 from lowering import (
+    activations,
     attention,
     convolution,
     decoding,
@@ -18,6 +19,7 @@ from lowering import (
 )
 
 __all__ = [
+    "activations",
     "attention",
     "convolution",
     "decoding",

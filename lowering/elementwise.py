@@ -102,8 +102,6 @@ def _activation(overload: Any, op: TtnnOp) -> None:
 
     @lowers(overload)
     def rule(context: Context, node: Node) -> Value:
-        if node.attribute("approximate", "none") != "none":
-            raise Unsupported(f"approximate={node.attribute('approximate')!r}, only the exact function is supported")
         return context.emit(op, {"input_tensor": context.tensor(node.operands[0])})
 
 
@@ -114,7 +112,6 @@ _binary(ops.mul.Tensor, multiply)
 _binary(ops.div.Tensor, divide, number="value")
 for _overload, _op in (
     (ops.relu.default, relu),
-    (ops.gelu.default, gelu),
     (ops.silu.default, silu),
     (ops.tanh.default, tanh),
     (ops.sigmoid.default, sigmoid),

@@ -5,6 +5,7 @@ All of it follows from the shapes, the shards and the device's grid of cores.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ttnn
@@ -12,7 +13,7 @@ import ttnn
 from compiler.graph import Node
 from compiler.types import TILE, Memory, TensorType
 from lowering.decoding import decode_attention
-from lowering.linear import BLOCK, block_width, is_configured, linear
+from lowering.linear import BLOCK, block_width, is_configured, linear, matmul
 from lowering.normalization import layer_norm
 
 DESTINATION = 4
@@ -28,6 +29,8 @@ def program_config(node: Node, device: Any) -> Any:
         return _by_bank(node) if by_bank else _multicast(node, device)
     if node.op is decode_attention:
         return _chunks(node, device)
+    if node.op is matmul and _is_shared(node):
+        return _repeated(node, device)
     return None
 
 
@@ -87,6 +90,39 @@ def _multicast(node: Node, device: Any) -> Any:
         fuse_batch=True,
         fused_activation=_activation(node),
         mcast_in0=True,
+    )
+
+
+def _is_shared(node: Node) -> bool:
+    """Whether a product multiplies the same rows with each matrix of a batch."""
+    rows, matrices = (node[name].type.shape[:-2] for name in ("input_tensor_a", "input_tensor_b"))
+    return math.prod(rows) == 1 < math.prod(matrices)
+
+
+def _repeated(node: Node, device: Any) -> Any:
+    """Cores that each multiply some rows with one matrix after the other, where ttnn does not see to that by itself.
+
+    It takes one batch of rows for several matrices with no other configuration (``in0_reuse`` in tt-metal's
+    ``matmul_device_operation.cpp``), and chooses it unless the inner dimension is an odd number of tiles and one of the
+    tensors is not in DRAM: then it chooses one that it refuses.
+    """
+    rows, result = node["input_tensor_a"].type, node.result.type
+    inner = rows.padded_shape[-1] // TILE
+    if inner % 2 == 0:
+        return None
+    grid = device.compute_with_storage_grid_size()
+    height, columns = -(-rows.padded_rows // (TILE * grid.x * grid.y)), result.padded_shape[-1] // TILE
+    wide = block_width(columns, DESTINATION)
+    return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
+        compute_with_storage_grid_size=grid,
+        in0_block_w=block_width(inner),
+        out_subblock_h=block_width(height, DESTINATION // wide) if wide == columns else 1,
+        out_subblock_w=wide,
+        per_core_M=height,
+        per_core_N=columns,
+        fuse_batch=False,
+        fused_activation=None,
+        mcast_in0=False,
     )
 
 

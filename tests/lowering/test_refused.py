@@ -48,9 +48,13 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "add with alpha": (lambda s: s(ops.add.Tensor, s.x(4), s.x(4), alpha=2), "alpha=2, only 1 is supported"),
     "sub with alpha": (lambda s: s(ops.sub.Tensor, s.x(4), 1.0, alpha=0.5), "alpha=0.5, only 1 is supported"),
     "rsub with alpha": (lambda s: s(ops.rsub.Scalar, s.x(4), 1, 3), "alpha=3, only 1 is supported"),
-    "gelu by tanh": (
-        lambda s: s(ops.gelu.default, s.x(4), approximate="tanh"),
-        "approximate='tanh', only the exact function is supported",
+    "a fourth power": (
+        lambda s: s(ops.pow.Tensor_Scalar, s.x(4), 4),
+        "exponent=4, only squares and cubes are supported",
+    ),
+    "prelu with a slope a channel": (
+        lambda s: s(ops.prelu.default, s.x(2, 4), s.w(4)),
+        "a slope for each of 4 channels, only one for all is supported",
     ),
     "heads of 48": (lambda s: attention_that_is(s, head=48), "heads of 48 are no multiple of 32"),
     "heads of 8": (lambda s: attention_that_is(s, head=8), "heads of 8 are no multiple of 32"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.lowering.cases.activations import NAMED
 from tests.lowering.cases.attention import ATTENTION
 from tests.lowering.cases.blocks import BLOCKS
 from tests.lowering.cases.caches import CACHES
@@ -18,6 +19,7 @@ CASES: tuple[Case, ...] = (
     *SHAPE,
     *ARITHMETIC,
     *ACTIVATIONS,
+    *NAMED,
     *LINEAR,
     *NORMS,
     *CONVOLUTIONS,

@@ -10,12 +10,14 @@ from compiler.boards import BOARDS
 from compiler.graph import Value
 from passes.concat_heads import ConcatHeads
 from passes.heads_as_views import HeadsAsViews
+from passes.place_in_l1 import PlaceInL1
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
 from passes.widen_parts import WidenParts
 from tests.lowering.cases.attention import attended, attention
 from tests.lowering.cases.elementwise import ONE
 from tests.lowering.cases.sketch import ORDER, ROUNDING, Case, Results, Sketch
+from tests.models import CORES, L1_BYTES
 
 EVERY_BANK = math.lcm(*(int(board.banks.value) for board in BOARDS.values()))
 
@@ -55,6 +57,12 @@ def heads_of_a_row(s: Sketch) -> Results:
     return {name: heads(s, x, EVERY_BANK // 2, 64) for name in ("query", "key", "value")}
 
 
+def heads_on_the_chip(s: Sketch, rows: int, inner: int) -> Value:
+    """A product a head, of which ttnn wants more to be said where ``inner`` is an odd number of tiles."""
+    x = s(ops.relu.default, s.x(1, rows, inner))
+    return s(ops.relu.default, heads(s, x, 3, bias=False))
+
+
 def columns(s: Sketch, batch: int, queries: int) -> Value:
     """Attention whose heads are laid side by side."""
     made = attention(s, batch, 3, queries, 7, 32)
@@ -75,6 +83,17 @@ HEADS = (
         (StackHeads(12, 2**20), WidenParts(12)),
     ),
     Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    *(
+        Case(
+            f"a product a head on the chip, {rows} x {inner}",
+            lambda s, rows=rows, inner=inner: heads_on_the_chip(s, rows, inner),
+            ORDER,
+            1 * ROUNDING,
+            ONE,
+            (SplitHeads(), PlaceInL1(CORES, L1_BYTES)),
+        )
+        for rows, inner in ((1, 96), (33, 224), (1, 128))
+    ),
     replace(attended("with heads side by side", lambda s: columns(s, 2, 5)), passes=(ConcatHeads(),)),
     replace(attended("of one query with heads side by side", lambda s: columns(s, 1, 1)), passes=(ConcatHeads(),)),
 )
