@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from compiler import checkpoint, components, decoding
+from compiler import checkpoint, components, decoding, memory
 from compiler.buckets import bucket_for, buckets
+from compiler.choices import GRAPHS, advice
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
 from compiler.execution import Executor, ReferenceExecutor
@@ -30,11 +32,6 @@ from lowering.rules import table_inputs
 from passes.hoist_invariants import hoist_invariants
 from passes.read_front import read_front
 
-GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
-"""The graphs of a compiled model, in the order in which an utterance runs them.
-
-Those that end in ``attentions`` stand in for the pair before them when cross-attentions are asked for.
-"""
 _HALVES = {
     "utterance": ("decoder_step", 0),
     "decoder_step": ("decoder_step", 1),
@@ -91,6 +88,7 @@ class CompiledSpeechT5:
         self.options = options
         self._pipeline = Pipeline.of(options)
         self.limits = Limits.of(checkpoint.checked(model).config, options)
+        memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
         self._model = prepared(model) if owned else snapshot(model)
         self.config = self._model.config
         tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
@@ -158,7 +156,7 @@ class CompiledSpeechT5:
     def generate_speech(
         self,
         input_ids: Tensor,
-        speaker_embeddings: Tensor | None = None,
+        speaker_embeddings: Tensor | NDArray[Any] | None = None,
         attention_mask: Tensor | None = None,
         threshold: float = 0.5,
         minlenratio: float = 0.0,
@@ -174,9 +172,11 @@ class CompiledSpeechT5:
     ) -> Any:
         """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
 
-        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [batch or 1, dim]; ``attention_mask`` [batch,
-        text] of zeros and ones, by default zero on the pad token. ``vocoder`` takes spectrograms [batch, frames,
-        mels] (or one, [frames, mels]).
+        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [dim], [batch or 1, dim] or [batch or 1, 1,
+        dim], a tensor or a NumPy array; ``attention_mask`` [batch, text] of zeros and ones, by default zero on the pad
+        token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one, [frames, mels]). ``threshold`` and the
+        ratios are numbers, NumPy's, or tensors with one; negative ones count as transformers counts them, and an
+        infinite ``threshold`` is never reached.
 
         Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's
         sound where one is given, lengths besides with ``return_output_lengths``, and cross-attentions last. For a
@@ -222,7 +222,7 @@ class CompiledSpeechT5:
 
     def _found(self, name: str, text: int, steps: int, cache: int) -> tuple[Executable, Recorder]:
         if name not in GRAPHS:
-            raise InvalidArgument(f"there is no graph {name!r}: choose one of {', '.join(GRAPHS)}")
+            raise InvalidArgument(f"there is no graph {name!r}: {advice(name, GRAPHS)}")
         longest = {"text": self.limits.text, "steps": self.limits.steps, "cache": self.limits.step_buckets[-1]}
         for what, size in (("text", text), ("steps", steps), ("cache", cache)):
             if not 1 <= size <= longest[what]:
@@ -284,7 +284,7 @@ def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     known = set(CompileOptions.__dataclass_fields__)
     unknown = sorted(set(options) - known)
     if unknown:
-        raise InvalidArgument(f"unknown options {', '.join(unknown)}: the options are {', '.join(sorted(known))}")
+        raise InvalidArgument(f"unknown options {', '.join(unknown)}: {advice(unknown[0], sorted(known))}")
     chosen = CompileOptions(**options)
     stored = isinstance(model, str | Path)
     loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)
