@@ -14,7 +14,6 @@ from compiler.errors import (
     UnsupportedModel,
     UnsupportedOperation,
 )
-from compiler.versions import require
 
 if TYPE_CHECKING:
     from compiler.checking import check
@@ -51,6 +50,8 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from compiler.versions import require  # noqa: PLC0415, not needed for help, and the sooner Ctrl-C is seen to
+
     for package in ("torch", "transformers"):
         require(package)
     return getattr(import_module(_LAZY[name]), name)

@@ -4,8 +4,12 @@ import sys
 
 if __name__ == "__main__":
     try:
+        from compiler import process
+
+        process.interruption.watch()
+        process.prepare_streams()
         from compiler.cli import app
 
-        app(prog_name="python -m compiler")
-    except KeyboardInterrupt:  # before a command runs, which sees to its own interruption
+        sys.exit(process.run(lambda: app(prog_name="python -m compiler")))
+    except KeyboardInterrupt:  # before anybody watches, or where nothing is left to be put in order
         sys.exit(130)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from compiler.choices import BOARDS, GRAPHS, advice, check_precision
 from compiler.components import SHARED
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.session import Session, board_of
 from compiler.errors import InvalidArgument
-from compiler.options import BOARDS
 from compiler.report import lengths, short
-from compiler.speecht5 import GRAPHS, CompiledSpeechT5
-from compiler.types import DType, TensorType
+from compiler.speecht5 import CompiledSpeechT5
+from compiler.types import TensorType
 
 PCC_BAR = 0.99
 """The least correlation with the reference executor at which a graph on a device counts as right."""
@@ -66,7 +66,7 @@ def check(
 
     Args:
         compiled: A model compiled with ``precision="bfloat16"``.
-        boards: One board or several of ``compiler.options.BOARDS``, each with a plan of its own. On a mock only types
+        boards: One board or several of ``compiler.choices.BOARDS``, each with a plan of its own. On a mock only types
             matter, no number is computed.
         text: Length of the text in tokens; graphs are those of its bucket.
         steps: Decoder steps, alike.
@@ -83,12 +83,8 @@ def check(
     names = (boards,) if isinstance(boards, str) else tuple(boards)
     unknown = [name for name in names if name not in BOARDS]
     if unknown or not names:
-        raise InvalidArgument(f"boards={', '.join(unknown) or 'none'}: choose from {', '.join(BOARDS)}")
-    if compiled.options.dtype is not DType.BFLOAT16:
-        raise InvalidArgument(
-            f"precision={compiled.options.precision!r} runs on the reference executor only, as ttnn refuses it in "
-            "attention, embedding and caches: compile with precision='bfloat16'"
-        )
+        raise InvalidArgument(f"boards={', '.join(map(str, unknown)) or 'none'}: {advice(unknown, BOARDS)}")
+    check_precision(compiled.options.precision)
     found = []
     for board in ("device",) if on_device else names:
         compiled = compiled if on_device else compiled.for_board(board)

@@ -7,29 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from compiler import torch_state
+from compiler.choices import advice
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.reading import UNSAFE, reason
 from compiler.versions import require
+
+if TYPE_CHECKING:
+    import torch  # takes seconds: a text is checked without
 
 require("transformers")
 
 SMALL_VOICE = Path(__file__).parent / "voices" / "small"
 """The checkpoint that ships with the project."""
-SPEAKERS, SENTENCEPIECE = "speakers.safetensors", "spm_char.model"
+SPEAKERS, SENTENCEPIECE, WORDS = "speakers.safetensors", "spm_char.model", "words.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A checkpoint with all that speaking takes. ``speakers`` maps names to embeddings float32 [dim]."""
+    """A checkpoint with all that speaking takes. ``speakers`` maps names to embeddings float32 [dim].
+
+    ``words`` are those that the voice was taught, where it was taught so few that they are listed.
+    """
 
     model: Any
     tokenizer: Any
     speakers: dict[str, torch.Tensor]
     vocoder: Any
+    words: frozenset[str] = frozenset()
 
 
 def checked(model: Any) -> Any:
@@ -73,38 +79,69 @@ def load_vocoder(source: str) -> Any:
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
 
-def load_voice(source: str, vocoder: str | None = None) -> Voice:
+def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -> Voice:
     """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
 
-    The vocoder is the checkpoint's own (folder ``vocoder``) unless another is named; ``None`` where there is neither.
-    Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model`` raises.
+    The tokenizer is the checkpoint's own unless another is given, by folder or hub name or as what ``load_tokenizer``
+    returned. The vocoder is the checkpoint's own (folder ``vocoder``) unless another is named; ``None`` where there is
+    neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model``
+    raises.
     """
     own = Path(source) / "vocoder"
     chosen = vocoder or (str(own) if own.is_dir() else None)
     model = load_model(source)
-    tokenizer = _tokenizer(source)
+    if tokenizer is None or isinstance(tokenizer, str):
+        tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
     loaded = None if chosen is None else load_vocoder(chosen)
     if loaded is not None and loaded.config.model_in_dim != model.config.num_mel_bins:
         raise InvalidArgument(
             f"the vocoder {chosen!r} takes {loaded.config.model_in_dim} mels a frame and the model {source!r} makes "
             f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
         )
-    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded)
+    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
 
 
-def _tokenizer(source: str) -> Any:
+def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
+    """A ``SpeechT5Tokenizer`` from a folder or a hub name, without torch.
+
+    ``normalize``: whether it spells numbers out in English before it takes a text apart; ``None`` leaves that to the
+    checkpoint. Raises ``InvalidArgument`` where there is none, or one that cannot be read.
+    """
     from transformers import SpeechT5Tokenizer  # noqa: PLC0415
 
+    _check_name(source)
     # transformers would only say that some argument is missing.
     if Path(source).is_dir() and not (Path(source) / SENTENCEPIECE).is_file():
         raise InvalidArgument(
-            f"the checkpoint {source!r} has no tokenizer: copy its sentencepiece model {SENTENCEPIECE} into the folder"
+            f"the checkpoint {source!r} has no tokenizer: copy its sentencepiece model {SENTENCEPIECE} into the "
+            "folder, or name another with --tokenizer"
         )
+    chosen = {} if normalize is None else {"normalize": normalize}
     with _reading("SpeechT5Tokenizer", source):
-        return SpeechT5Tokenizer.from_pretrained(source)
+        return SpeechT5Tokenizer.from_pretrained(source, **chosen)
+
+
+def known_words(source: str) -> frozenset[str]:
+    """The words that a voice in a folder was taught, from ``words.txt``, in lower case; empty where it has no list."""
+    file = Path(source) / WORDS
+    if not file.is_file():
+        return frozenset()
+    with _reading("the list of words", str(file)):
+        return frozenset(file.read_text(encoding="utf-8").casefold().split())
+
+
+def longest_text(source: str) -> int | None:
+    """Tokens that fit the table of positions of a SpeechT5 text-to-speech checkpoint, without torch.
+
+    ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
+    """
+    _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    positions = _description(source).get("max_text_positions")
+    return positions if isinstance(positions, int) else None
 
 
 def _speakers(file: Path) -> dict[str, torch.Tensor]:
+    import torch  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
     if not file.is_file():
@@ -129,11 +166,12 @@ def _check_kind(source: str, model_type: str, architecture: str) -> None:
 
 def _description(source: str) -> dict[str, Any]:
     """``config.json`` of a folder or of a name on the hub."""
+    _check_name(source)
     folder = Path(source)
     if not folder.exists():
         return _description_on_hub(source)
     file = folder / "config.json"
-    if not source or not file.is_file():
+    if not file.is_file():
         raise InvalidArgument(f"{source!r} is no checkpoint folder: it has no config.json")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
@@ -144,12 +182,19 @@ def _description(source: str) -> dict[str, Any]:
     return description
 
 
+def _check_name(source: str) -> None:
+    """Raise ``InvalidArgument`` for what is neither there nor can be a name on the hub."""
+    if not source:
+        raise InvalidArgument("the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub")
+    # Asking the hub takes half a minute where there is no network: only for what can be a name there.
+    on_hub = source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith("/")
+    if not on_hub and not Path(source).exists():
+        raise InvalidArgument(f"there is no checkpoint folder {source!r} (a name on the hub would be OWNER/NAME)")
+
+
 def _description_on_hub(source: str) -> dict[str, Any]:
     from transformers import SpeechT5Config  # noqa: PLC0415
 
-    # Asking the hub takes half a minute where there is no network: only for what can be a name there.
-    if source.count("/") != 1 or source.startswith((".", "/", "~")) or source.endswith("/"):
-        raise InvalidArgument(f"there is no checkpoint folder {source!r} (a name on the hub would be OWNER/NAME)")
     with _reading("config.json", source):
         description: dict[str, Any] = SpeechT5Config.get_config_dict(source)[0]
     return description
@@ -162,7 +207,10 @@ def _complete(kind: Any, source: str) -> Any:
     """
     with _reading(kind.__name__, source):
         config = kind.config_class.from_pretrained(source)
+        _check_activation(config, source)
         # Other shapes are let through, because the exception for them does not say which.
+        from compiler import torch_state  # noqa: PLC0415, torch takes seconds
+
         with torch_state.alone():
             model, info = kind.from_pretrained(
                 source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
@@ -173,6 +221,17 @@ def _complete(kind: Any, source: str) -> Any:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise UnsupportedModel(f"the checkpoint {source!r} lacks parameters or has them in other shapes: {shown}")
     return model
+
+
+def _check_activation(config: Any, source: str) -> None:
+    from transformers.activations import ACT2FN  # noqa: PLC0415
+
+    chosen = getattr(config, "hidden_act", None)
+    if isinstance(chosen, str) and chosen not in ACT2FN:
+        raise InvalidArgument(
+            f"config.json of {source!r} has hidden_act={chosen!r}, and transformers has no such activation: "
+            f"{advice(chosen, sorted(ACT2FN))}"
+        )
 
 
 @contextmanager
@@ -188,8 +247,9 @@ def _reading(what: str, source: str) -> Iterator[None]:
                 f"{what} of {source!r}: there is no such folder, and the Hugging Face hub could not be reached. Where "
                 f"there is a network, save the checkpoint to a folder with save_pretrained; then name the folder"
             ) from error
-        reason = " ".join(" ".join(str(error).strip().splitlines()[:2]).split()) or type(error).__name__
-        raise InvalidArgument(f"{what} could not be loaded from {source!r}: {reason}") from error
+        said = reason(error)
+        cause = None if said == UNSAFE else error  # a traceback would show the cause, and its advice
+        raise InvalidArgument(f"{what} could not be loaded from {source!r}: {said}") from cause
 
 
 def _unreachable(error: BaseException | None) -> bool:

@@ -107,9 +107,10 @@ def decode(
                 if loop.progress is not None:
                     loop.progress(step, max(maxlen, minlen, 1))
             if done + count >= minlen:
-                stops = _stops(config, executor, out, done, count)[:batch]
+                # Compared as a whole: beside a single probability, a threshold of more bits would count with all.
+                stops = _stops(config, executor, out, done, count)[:batch] >= loop.threshold
                 for row, step in ((row, step) for step in range(done, done + count) for row in range(batch)):
-                    if step + 1 >= minlen and (step + 1 >= maxlen or bool(stops[row, step - done] >= loop.threshold)):
+                    if step + 1 >= minlen and (step + 1 >= maxlen or bool(stops[row, step - done])):
                         ends.setdefault(row, step + 1)
             done += count
     last = max(ends.values())

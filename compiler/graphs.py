@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler import components, torch_state
 from compiler.buckets import bucket_for
+from compiler.choices import GRAPHS, advice
 from compiler.constants import Weights
 from compiler.errors import InvalidArgument
 from compiler.executor import Executable
@@ -24,11 +25,6 @@ from passes.read_front import read_front
 if TYPE_CHECKING:
     from compiler.speecht5 import Limits
 
-GRAPHS = ("encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet")
-"""The graphs of a compiled model, in the order in which an utterance runs them.
-
-Those that end in ``attentions`` stand in for the pair before them when cross-attentions are asked for.
-"""
 _HALVES = {
     "utterance": ("decoder_step", 0),
     "decoder_step": ("decoder_step", 1),
@@ -115,7 +111,7 @@ class Graphs:
         """See :meth:`compiler.speecht5.CompiledSpeechT5.graph`; with the records of all its stages."""
         source = self.source
         if name not in GRAPHS:
-            raise InvalidArgument(f"there is no graph {name!r}: choose one of {', '.join(GRAPHS)}")
+            raise InvalidArgument(f"there is no graph {name!r}: {advice(name, GRAPHS)}")
         limits = self._limits
         longest = {"text": limits.text, "steps": limits.steps, "cache": limits.step_buckets[-1]}
         for what, size in (("text", text), ("steps", steps), ("cache", cache)):

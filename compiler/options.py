@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from compiler.arguments import whole
+from compiler.choices import BOARDS, DEFAULT_PASSES, OPTIONAL_PASSES, POSTNETS, PRECISIONS, WEIGHTS, advice, one_of
 from compiler.errors import InvalidArgument
-from compiler.types import DType
 
-BOARDS = ("n150", "n300", "p150", "p100")
-"""Tenstorrent boards. A plan is made for the cores and the memory of one, and serves those that have no fewer,
-with as many banks of DRAM."""
-PRECISIONS = {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}
-"""Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
-
-WEIGHTS = ("bfloat16", "bfloat8_b", "mixed")
-"""How a bfloat16 plan stores the weights of products and convolutions: in bfloat8_b 17 bytes in place of 32."""
-
-POSTNETS = ("bucket", "exact")
-"""For how many frames the post-net is compiled: those of a bucket, past a row's end masked, or those that were said."""
+if TYPE_CHECKING:
+    from compiler.types import DType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,39 +40,36 @@ class CompileOptions:
     disable: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _one_of("board", self.board, BOARDS)
-        _one_of("precision", self.precision, tuple(PRECISIONS))
-        _one_of("weights", self.weights, WEIGHTS)
-        _one_of("postnet", self.postnet, POSTNETS)
+        one_of("board", self.board, BOARDS)
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("weights", self.weights, WEIGHTS)
+        one_of("postnet", self.postnet, POSTNETS)
         if self.weights != "bfloat16" and self.precision != "bfloat16":
             raise InvalidArgument(
                 f"weights={self.weights!r} with precision={self.precision!r}: only a plan in bfloat16 has weights in "
                 "fewer bits, so ask for precision='bfloat16'"
             )
-        _positive("batch_size", self.batch_size)
-        for name in ("max_text_tokens", "max_decoder_steps"):
-            if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
-        for name in ("enable", "disable"):
-            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        for name in ("batch_size", "max_text_tokens", "max_decoder_steps"):
+            if name == "batch_size" or getattr(self, name) is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for name, known, kind in (
+            ("enable", OPTIONAL_PASSES, "optional pass"),
+            ("disable", DEFAULT_PASSES, "pass that runs by default"),
+        ):
+            object.__setattr__(self, name, _names(name, getattr(self, name), known, kind))
 
     @property
     def dtype(self) -> DType:
         """The plan's float type."""
-        return PRECISIONS[self.precision]
+        from compiler.types import DType  # noqa: PLC0415, imports torch, and these options are checked without
+
+        return {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}[self.precision]
 
 
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidArgument(f"{name}={value!r} is not known: choose one of {', '.join(known)}")
-
-
-def _names(name: str, value: object) -> tuple[str, ...]:
+def _names(name: str, value: object, known: tuple[str, ...], kind: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
-        raise InvalidArgument(f"{name}={value!r}: names of passes are expected, as in {name}=('fold-scale',)")
+        raise InvalidArgument(f"{name}={value!r}: names of passes are expected, as in {name}=({known[0]!r},)")
+    for each in value:
+        if each not in known:
+            raise InvalidArgument(f"{name}={each}: there is no such {kind}, {advice(each, known)}")
     return tuple(dict.fromkeys(value))
-
-
-def _positive(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidArgument(f"{name}={value!r}: a whole number of at least 1 is expected")

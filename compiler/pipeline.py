@@ -191,17 +191,9 @@ class Pipeline:
     def of(cls, options: CompileOptions) -> Pipeline:
         """What runs under these options.
 
-        Raises ``InvalidArgument`` for the name of a pass that is not known, or that others cannot do without.
+        Raises ``InvalidArgument`` for a pass left out that others cannot do without.
         """
         board = BOARDS[options.board]
-        known = {step.name for step in (*ATEN_PASSES, *ttnn_passes(board))}
-        for what, asked, kind, named in (
-            ("enable", options.enable, "optional pass", OPTIONAL),
-            ("disable", options.disable, "pass that runs by default", known - OPTIONAL),
-        ):
-            if unknown := [name for name in asked if name not in named]:
-                names = ", ".join(sorted(named))
-                raise InvalidArgument(f"{what}={', '.join(unknown)}: there is no such {kind}, choose from {names}")
         left_out = {*options.disable, *(OPTIONAL - set(options.enable))}
         both = ATEN_PASSES, ttnn_passes(board, options.weights)
         aten, ttnn = (tuple(step for step in passes if step.name not in left_out) for passes in both)

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from compiler.analysis import critical_path
 from compiler.buckets import bucket_for
+from compiler.choices import no_stage
 from compiler.cost import work
-from compiler.errors import InvalidArgument
 from compiler.graph import Graph
 from compiler.pipeline import Record, Recorder
 from compiler.speecht5 import GRAPHS, CompiledSpeechT5
@@ -99,7 +99,7 @@ def at_stage(recorder: Recorder, stage: str = FINAL) -> Graph:
     if stage == FINAL:
         return recorder.records[-1].graph
     if stage not in named:
-        raise InvalidArgument(f"there is no stage {stage!r}: choose one of {', '.join([*named, FINAL])}")
+        raise no_stage(stage, [*named, FINAL])
     return named[stage].graph
 
 

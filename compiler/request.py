@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from compiler import speakers
+from compiler.arguments import number, whole
 from compiler.errors import InvalidArgument
 from compiler.execution import Executor
 from compiler.options import CompileOptions
@@ -38,7 +40,7 @@ class Request:
         options: CompileOptions,
         limits: Limits,
         input_ids: Tensor,
-        speaker_embeddings: Tensor | None,
+        speaker_embeddings: Any,
         attention_mask: Tensor | None,
         replicas: int = 1,
     ) -> Request:
@@ -74,18 +76,21 @@ class Request:
                 f"row {silent[0]} of input_ids is all padding (its mask is all zeros): there is nothing to say, leave "
                 "the row out or unmask its text"
             )
-        speakers = _checked_speakers(config, speaker_embeddings, batch)
-        return cls(input_ids.to(torch.int64), (attention_mask != 0).to(torch.float32), speakers)
+        chosen = _checked_speakers(config, speaker_embeddings, batch)
+        return cls(input_ids.to(torch.int64), (attention_mask != 0).to(torch.float32), chosen)
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Where to run, how long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``."""
+    """Where to run, how long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``.
+
+    Of ``threshold`` and the ratios a tensor stays one: transformers reckons in its type, and so does the loop.
+    """
 
     executor: Executor
-    threshold: float
-    minlenratio: float
-    maxlenratio: float
+    threshold: Any
+    minlenratio: Any
+    maxlenratio: Any
     output_cross_attentions: bool
     generator: torch.Generator | None
     progress: Callable[[int, int], None] | None
@@ -95,30 +100,32 @@ class Loop:
         if self.generator is not None and not isinstance(self.generator, torch.Generator):
             raise InvalidArgument(f"generator: a torch.Generator is expected, got {_say(self.generator)}")
         for name in ("threshold", "minlenratio", "maxlenratio"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-                raise InvalidArgument(f"{name}={value!r}: a number of at least 0 is expected")
-        if not isinstance(self.read_every, int) or isinstance(self.read_every, bool) or self.read_every < 1:
-            raise InvalidArgument(f"read_every={self.read_every!r}: a whole number of at least 1 is expected")
+            value = number(name, getattr(self, name), infinite=name == "threshold")
+            if isinstance(value, Tensor):
+                value = value.detach().cpu().flatten() if value.dim() else value.detach().cpu()
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "read_every", whole("read_every", self.read_every))
 
 
-def _checked_speakers(config: Any, embeddings: Tensor | None, batch: int) -> Tensor:
+def _checked_speakers(config: Any, embeddings: Any, batch: int) -> Tensor:
     dim = config.speaker_embedding_dim
     if embeddings is None:
         raise InvalidArgument(
             f"speaker_embeddings are missing: float [batch, {dim}] (or [1, {dim}]) say whose voice it is"
         )
-    if not isinstance(embeddings, Tensor) or embeddings.shape[1:] != (dim,) or embeddings.is_complex():
-        raise InvalidArgument(f"speaker_embeddings: a tensor [batch or 1, {dim}] is expected, got {_say(embeddings)}")
-    if embeddings.shape[0] not in (1, batch):
-        raise InvalidArgument(f"speaker_embeddings: 1 row or {batch} are expected, got {embeddings.shape[0]}")
-    embeddings = embeddings.detach().to(torch.float32)
-    if not bool(embeddings.isfinite().all()):
+    found = speakers.rows(embeddings, dim)
+    if found is None:
+        raise InvalidArgument(
+            f"speaker_embeddings: a tensor or array [batch or 1, {dim}] is expected, got {_say(embeddings)}"
+        )
+    if found.shape[0] not in (1, batch):
+        raise InvalidArgument(f"speaker_embeddings: 1 row or {batch} are expected, got {found.shape[0]}")
+    if not bool(found.isfinite().all()):
         raise InvalidArgument("speaker_embeddings hold numbers that are infinite or not a number")
-    return embeddings.expand(batch, -1)
+    return found.expand(batch, -1)
 
 
 def _say(value: object) -> str:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | np.ndarray):
         return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
     return type(value).__name__

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-
-import soundfile
-from torch import Tensor
+from typing import TYPE_CHECKING, BinaryIO
 
 from compiler.errors import CompilerError, InvalidArgument
+
+if TYPE_CHECKING:
+    from torch import Tensor  # takes seconds, and a target is checked without
 
 
 def check_target(path: Path) -> None:
     """Raise ``InvalidArgument`` where no sound file can be written to ``path``. What is there stays as it is."""
+    import soundfile  # noqa: PLC0415, takes NumPy
+
     ending = path.suffix.removeprefix(".").upper()
     if ending != "WAV" and ending in soundfile.available_formats():
         raise InvalidArgument(f"{str(path)!r}: sound is written as WAV and not as {ending}: name a .wav file")
@@ -24,7 +31,10 @@ def check_target(path: Path) -> None:
         if not path.parent.is_dir():
             raise InvalidArgument(f"there is no folder {str(path.parent)!r} to write {path.name!r} in: make it first")
         if path.exists() and not path.is_file():
-            raise InvalidArgument(f"{str(path)!r} is no ordinary file, and would be replaced by one: name another")
+            raise InvalidArgument(
+                f"{str(path)!r} is no ordinary file, and would be replaced by one: "
+                "name another, or - for standard output"
+            )
         if path.exists() and not os.access(path, os.W_OK):
             raise InvalidArgument(f"{str(path)!r} is there already and may not be written")
         # Asking the system whether one may write is not always answered truly; trying is.
@@ -41,12 +51,11 @@ def write_wav(path: Path, sound: Tensor, sample_rate: int) -> None:
     ``path`` holds the whole sound afterwards, or what it held before. Raises ``CompilerError`` where it cannot be
     written.
     """
-    encoded = BytesIO()
-    soundfile.write(encoded, sound.numpy(), sample_rate, subtype="PCM_16", format="WAV")
+    encoded = encode_wav(sound, sample_rate)
     part = _beside(path)
     try:
         with part.open("xb") as file:
-            file.write(encoded.getvalue())
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, os.path.realpath(path))
@@ -54,6 +63,47 @@ def write_wav(path: Path, sound: Tensor, sample_rate: int) -> None:
         raise CompilerError(f"{str(path)!r} could not be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def encode_wav(sound: Tensor, sample_rate: int) -> bytes:
+    """``sound``, float [samples] from -1 to 1 (what is past that is clipped), as a WAV file of 16-bit PCM."""
+    import soundfile  # noqa: PLC0415, takes NumPy
+
+    encoded = BytesIO()
+    soundfile.write(encoded, sound.numpy(), sample_rate, subtype="PCM_16", format="WAV")
+    return encoded.getvalue()
+
+
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Standard output for sound alone: whatever is printed meanwhile, by native libraries too, goes to standard error.
+
+    Raises ``InvalidArgument`` where it is a terminal or closed, ``CompilerError`` where it cannot be written.
+    """
+    stream = sys.stdout
+    if stream is None or stream.isatty():
+        what = "closed" if stream is None else "a terminal"
+        raise InvalidArgument(f"-o - writes sound to standard output, which is {what}: name a file or a pipe for it")
+    try:
+        stream.flush()
+        try:
+            number = stream.fileno()
+        except ValueError:  # no stream of the system's
+            yield stream.buffer
+            return
+        kept = os.dup(number)
+        try:
+            os.dup2(2, number)
+            with os.fdopen(kept, "wb", closefd=False) as file:
+                yield file
+        finally:
+            stream.flush()
+            os.dup2(kept, number)
+            os.close(kept)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # the reader has heard enough
+        raise CompilerError(f"standard output could not be written: {error.strerror}") from error
 
 
 def _beside(path: Path) -> Path:

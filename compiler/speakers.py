@@ -1,23 +1,30 @@
-"""Whose voice it is: a speaker of the checkpoint by name, or a vector from a file."""
+"""Whose voice it is: a speaker of the checkpoint by name, or a vector from a file, an array or a tensor."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from compiler.checkpoint import Voice
 from compiler.errors import InvalidArgument
+from compiler.reading import reason
+
+if TYPE_CHECKING:
+    from compiler.checkpoint import Voice
+
+FILES = (".npy", ".npz", ".pt", ".safetensors")
+"""Endings of files that a speaker's vector is read from, none of which can run code."""
 
 
 def embedding(voice: Voice, speaker: str | None = None) -> Tensor:
     """The embedding float32 [1, dim] of a speaker: one of the checkpoint (the first by name by default), or a file.
 
-    A file is ``.npy`` with one vector [dim] or [1, dim], or ``.safetensors`` with one such tensor. A name goes before a
-    file. Raises ``InvalidArgument`` for a speaker that there is not and for a vector that does not fit the model.
+    A file is ``.npy``, or ``.npz``, ``.pt`` or ``.safetensors`` with one array or tensor in it, of shape [dim], [1,
+    dim] or [1, 1, dim]. A name goes before a file. Raises ``InvalidArgument`` for a speaker that there is not and for a
+    vector that does not fit the model.
     """
     if speaker is None:
         if not voice.speakers:
@@ -27,30 +34,69 @@ def embedding(voice: Voice, speaker: str | None = None) -> Tensor:
         speaker = min(voice.speakers)
     vector = voice.speakers[speaker] if speaker in voice.speakers else _from_file(voice, speaker)
     dim = voice.model.config.speaker_embedding_dim
-    if tuple(vector.shape) not in ((dim,), (1, dim)):
+    found = rows(vector, dim)
+    if found is None or found.shape[0] != 1:
         raise InvalidArgument(
-            f"the speaker {speaker!r} has a vector of shape {list(vector.shape)}, and the model takes {dim} numbers: "
-            "use a vector that was made for this model"
+            f"the speaker {speaker!r} is {str(vector.dtype).removeprefix('torch.')} {list(vector.shape)}, and the "
+            f"model takes {dim} real numbers: use a vector that was made for this model"
         )
-    if vector.is_complex() or not bool(vector.isfinite().all()):
-        raise InvalidArgument(f"the speaker {speaker!r} has numbers that are complex, infinite or not a number")
-    return vector.to(torch.float32).reshape(1, dim)
+    if not bool(found.isfinite().all()):
+        raise InvalidArgument(f"the speaker {speaker!r} has numbers that are infinite or not a number")
+    return found
 
 
-def _from_file(voice: Voice, speaker: str) -> Tensor:
+def rows(vectors: Any, dim: int) -> Tensor | None:
+    """Speakers float32 [rows, dim] from a tensor or a NumPy array [dim], [rows, dim] or [rows, 1, dim] of real numbers.
+
+    ``None`` where they are nothing of the kind.
+    """
+    if isinstance(vectors, np.ndarray):
+        if vectors.dtype.kind not in "fiu":
+            return None
+        vectors = torch.from_numpy(np.array(vectors, np.float32))
+    if not isinstance(vectors, Tensor) or vectors.is_complex() or vectors.is_meta or vectors.layout != torch.strided:
+        return None
+    if vectors.dim() == 1:
+        vectors = vectors[None]
+    elif vectors.dim() == 3 and vectors.shape[1] == 1:
+        vectors = vectors[:, 0]
+    if vectors.dim() != 2 or vectors.shape[1] != dim:
+        return None
+    return vectors.detach().to("cpu", torch.float32)
+
+
+def _from_file(voice: Voice, speaker: str) -> Any:
     path = Path(speaker)
-    if path.suffix not in (".npy", ".safetensors"):
+    if path.suffix.lower() not in FILES:
         known = (
             f"the checkpoint has {', '.join(sorted(voice.speakers))}" if voice.speakers else "the checkpoint has none"
         )
-        raise InvalidArgument(f"there is no speaker {speaker!r}: {known}; a file would end in .npy or .safetensors")
+        endings = f"{', '.join(FILES[:-1])} or {FILES[-1]}"
+        raise InvalidArgument(f"there is no speaker {speaker!r}: {known}; a file would end in {endings}")
     if not path.is_file():
         raise InvalidArgument(f"there is no speaker file {speaker!r}")
     try:
-        tensors = [torch.from_numpy(np.load(path))] if path.suffix == ".npy" else list(load_file(path).values())
+        held = _held(path)
     except Exception as error:  # damage shows up as almost any type
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InvalidArgument(f"the speaker file {speaker!r} cannot be read: {reason}") from error
-    if len(tensors) != 1:
-        raise InvalidArgument(f"the speaker file {speaker!r} holds {len(tensors)} tensors, and one vector is expected")
-    return tensors[0]
+        raise InvalidArgument(f"the speaker file {speaker!r} cannot be read: {reason(error)}") from None
+    if len(held) != 1 or not isinstance(held[0], Tensor | np.ndarray):
+        what = f"{len(held)} tensors" if len(held) != 1 else f"a {type(held[0]).__name__}"
+        raise InvalidArgument(f"the speaker file {speaker!r} holds {what}, and one vector is expected")
+    return held[0]
+
+
+def _held(path: Path) -> list[Any]:
+    """The tensors and arrays in a file, read without running anything that is in it."""
+    ending = path.suffix.lower()
+    if ending == ".safetensors":
+        from safetensors.torch import load_file  # noqa: PLC0415
+
+        return list(load_file(path).values())
+    if ending == ".pt":
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return list(loaded.values()) if isinstance(loaded, dict) else [loaded]
+    read = np.load(path, allow_pickle=False)
+    if isinstance(read, np.ndarray):
+        return [read]
+    with read as archive:
+        return [archive[name] for name in archive.files]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from compiler import speakers
+from compiler import arguments, speakers
+from compiler import text as texts
 from compiler.checkpoint import Voice
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.execution import Executor
 from compiler.speecht5 import CompiledSpeechT5
 from compiler.torch_state import computing, unaffected
-
-MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,14 @@ def prepare(voice: Voice, text: str, speaker: str | None = None) -> Prepared:
             "the checkpoint has no vocoder, which turns spectrograms into sound: name one (--vocoder; for the "
             "published checkpoint it is microsoft/speecht5_hifigan)"
         )
-    return Prepared(_tokens(voice.tokenizer, text), speakers.embedding(voice, speaker))
+    ids = texts.tokens(voice.tokenizer, text, voice.model.config.max_text_positions)
+    known = voice.model.config.vocab_size
+    if max(ids) >= known:
+        raise InvalidArgument(
+            f"the tokenizer makes token {max(ids)} of the text, and the model's go from 0 to {known - 1}: name the "
+            "tokenizer that belongs to the model"
+        )
+    return Prepared(torch.tensor([ids], device="cpu"), speakers.embedding(voice, speaker))
 
 
 @unaffected
@@ -97,7 +100,7 @@ def speak(
         threshold=threshold,
         minlenratio=minlenratio,
         maxlenratio=maxlenratio,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(arguments.seed(seed)),
         progress=progress,
         executor=executor,
         read_every=read_every,
@@ -113,50 +116,7 @@ def speak(
 
 def check_numbers(seed: int, threshold: float, minlenratio: float, maxlenratio: float) -> None:
     """Raise ``InvalidArgument`` for numbers that mean nothing to the decoding loop."""
-    if not 0 <= seed <= MOST_SEED:
-        raise InvalidArgument(f"seed={seed}: a whole number from 0 to {MOST_SEED} is expected")
-    for name, value in (("threshold", threshold), ("minlenratio", minlenratio), ("maxlenratio", maxlenratio)):
-        if not math.isfinite(value) or value < 0:
-            raise InvalidArgument(f"{name}={value}: a finite number of at least 0 is expected")
-
-
-def check_text(text: str) -> None:
-    """Raise ``InvalidArgument`` for text that no tokenizer takes: blank, or with bytes that are no characters."""
-    if not text.strip():
-        raise InvalidArgument("the text is empty: there is nothing to say")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidArgument(f"the text holds bytes that are no UTF-8: {text!r}")
-
-
-def _tokens(tokenizer: Any, text: str) -> Tensor:
-    """Token ids int64 [1, text], the end's token included."""
-    check_text(text)
-    ids = _ids(tokenizer, text)
-    if tokenizer.unk_token_id in ids:
-        raise InvalidArgument(_unknown(tokenizer, text))
-    if set(ids) <= set(tokenizer.all_special_ids):
-        raise InvalidArgument(f"the tokenizer finds nothing to say in the text {text!r}")
-    return torch.tensor([ids], device="cpu")
-
-
-def _unknown(tokenizer: Any, text: str) -> str:
-    lacking = [c for c in dict.fromkeys(text) if not c.isspace() and not _knows(tokenizer, c)]
-    # A tokenizer that puts characters together may know each by itself.
-    lacking = lacking or [piece for piece in tokenizer.tokenize(text) if not _knows(tokenizer, piece)] or [text]
-    shown = string.digits + string.ascii_lowercase + string.ascii_uppercase + string.punctuation
-    folds = _ids(tokenizer, "A") == _ids(tokenizer, "a")
-    known = [c for c in shown if _knows(tokenizer, c) and not (folds and c.isupper())]
-    return (
-        f"the tokenizer does not know {', '.join(map(repr, lacking))}: spell the text with "
-        f"{' '.join(known)} and spaces{' (case does not matter)' if folds else ''}"
-    )
-
-
-def _knows(tokenizer: Any, character: str) -> bool:
-    return tokenizer.unk_token_id not in _ids(tokenizer, character)
-
-
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids. What looks like a special token, such as ``</s>``, is text like any other."""
-    ids: list[int] = tokenizer(text, split_special_tokens=True).input_ids
-    return ids
+    arguments.seed(seed)
+    arguments.number("threshold", threshold, infinite=True)
+    arguments.number("minlenratio", minlenratio)
+    arguments.number("maxlenratio", maxlenratio)

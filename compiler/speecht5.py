@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from compiler import checkpoint, components, decoding
+from compiler import checkpoint, components, decoding, memory
 from compiler.buckets import buckets
+from compiler.choices import GRAPHS, advice
 from compiler.errors import InvalidArgument
 from compiler.execution import Executor, ReferenceExecutor
 from compiler.executor import Executable
-from compiler.graphs import GRAPHS, Graphs
+from compiler.graphs import Graphs
 from compiler.options import CompileOptions
 from compiler.pipeline import Recorder
 from compiler.request import Loop, Request
@@ -64,6 +66,7 @@ class CompiledSpeechT5:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
         self.options = options
         self.limits = Limits.of(checkpoint.checked(model).config, options)
+        memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
         with alone():
             self._model = prepared(model) if owned else snapshot(model)
             components.check_code(self._model)
@@ -146,7 +149,7 @@ class CompiledSpeechT5:
     def generate_speech(
         self,
         input_ids: Tensor,
-        speaker_embeddings: Tensor | None = None,
+        speaker_embeddings: Tensor | NDArray[Any] | None = None,
         attention_mask: Tensor | None = None,
         threshold: float = 0.5,
         minlenratio: float = 0.0,
@@ -162,9 +165,11 @@ class CompiledSpeechT5:
     ) -> Any:
         """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
 
-        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [batch or 1, dim]; ``attention_mask`` [batch,
-        text] of zeros and ones, by default zero on the pad token. ``vocoder`` takes spectrograms [batch, frames,
-        mels] (or one, [frames, mels]).
+        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [dim], [batch or 1, dim] or [batch or 1, 1,
+        dim], a tensor or a NumPy array; ``attention_mask`` [batch, text] of zeros and ones, by default zero on the pad
+        token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one, [frames, mels]). ``threshold`` and the
+        ratios are numbers, NumPy's, or tensors with one; negative ones count as transformers counts them, and an
+        infinite ``threshold`` is never reached.
 
         Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's
         sound where one is given, lengths besides with ``return_output_lengths``, and cross-attentions last. For a
@@ -223,7 +228,7 @@ def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     known = set(CompileOptions.__dataclass_fields__)
     unknown = sorted(set(options) - known)
     if unknown:
-        raise InvalidArgument(f"unknown options {', '.join(unknown)}: the options are {', '.join(sorted(known))}")
+        raise InvalidArgument(f"unknown options {', '.join(unknown)}: {advice(unknown[0], sorted(known))}")
     chosen = CompileOptions(**options)
     stored = isinstance(model, str | Path)
     loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)

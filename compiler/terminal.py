@@ -13,10 +13,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from compiler.errors import CompilerError, InvalidArgument
+from compiler.process import INTERRUPTED, interruption
 from compiler.versions import UnsupportedVersion
 
-INTERRUPTED = 130
-"""The exit status of a shell's command that Ctrl-C ended."""
 PIPE_WIDTH = 120
 """Columns of a table that does not go to a terminal."""
 
@@ -26,17 +25,24 @@ def refusals() -> Iterator[None]:
     """Say in one line what the user can act on, and leave: with 2 for bad arguments, 130 for Ctrl-C, 1 for the rest."""
     try:
         yield
-    except (CompilerError, UnsupportedVersion) as error:
+    except KeyboardInterrupt:
+        raise _interrupted() from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if interruption.noted:  # a native library made something else of it
+            raise _interrupted() from None
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise  # the reader of a pipe has seen enough: typer leaves in silence
+        if not isinstance(error, CompilerError | UnsupportedVersion | OSError):
+            raise
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, InvalidArgument) else 1) from None
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise  # the reader of a pipe has seen enough: typer leaves in silence
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+
+
+def _interrupted() -> typer.Exit:
+    typer.echo("interrupted", err=True)
+    return typer.Exit(INTERRUPTED)
 
 
 @contextmanager
@@ -68,16 +74,18 @@ def progress_bar() -> Iterator[Callable[..., None]]:
     """
     console = Console(stderr=True)
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[steps]}"),
         TimeElapsedColumn(),
     )
+    interruption.begin_work()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None, steps="")
 
         def show(description: str, step: int = 0, most: int | None = None) -> None:
+            interruption.raise_noted()
             steps = f"step {step} of at most {most}" if most else ""
             progress.update(task, description=description, completed=step, total=most, steps=steps)
 

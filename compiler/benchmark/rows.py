@@ -9,6 +9,7 @@ from typing import Any
 from compiler.benchmark import tasks
 from compiler.benchmark.contenders import CACHE, STEPS, TOKENS
 from compiler.benchmark.timing import Ratio
+from compiler.choices import advice
 from compiler.errors import InvalidArgument
 
 
@@ -113,7 +114,7 @@ def check(only: Sequence[str], rounds: int | None) -> None:
     """Raise ``InvalidArgument`` for groups that there are not, and for less than one round."""
     unknown = [name for name in only if name not in GROUPS]
     if unknown:
-        raise InvalidArgument(f"there is no group {unknown[0]!r}: choose from {', '.join(GROUPS)}")
+        raise InvalidArgument(f"there is no group {unknown[0]!r}: {advice(unknown[0], GROUPS)}")
     if rounds is not None and rounds < 1:
         raise InvalidArgument(f"rounds={rounds}: a whole number of at least 1 is expected")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from compiler.choices import GraphName, check_stage
 from compiler.cli.app import app
 from compiler.cli.options import (
     BatchOption,
@@ -66,7 +67,7 @@ def compile_(
 @app.command()
 def inspect(
     graph: Annotated[
-        str,
+        GraphName,
         typer.Argument(
             metavar="GRAPH",
             help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions.",
@@ -91,6 +92,7 @@ def inspect(
 ) -> None:
     """Print GRAPH as text at any stage of its compilation."""
     with refusals():
+        check_stage(stage)
         compiled = compiled_model(
             model,
             precision=precision,

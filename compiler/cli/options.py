@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compiler.choices import Board, Postnet, Precision, Weights
+from compiler.options import CompileOptions
 from compiler.terminal import progress_bar, quiet
 
 if TYPE_CHECKING:
@@ -21,16 +23,14 @@ FullSizeOption = Annotated[
     bool,
     typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
 ]
-PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32 or bfloat16.")]
-WeightsOption = Annotated[
-    str, typer.Option(metavar="TYPE", help="bfloat16, bfloat8_b or mixed: weights of a bfloat16 plan.")
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="Element type of the plan; float32 is the reference executor's alone.")
 ]
+WeightsOption = Annotated[Weights, typer.Option(help="How a bfloat16 plan stores weights.")]
 PostnetOption = Annotated[
-    str, typer.Option(metavar="LENGTH", help="bucket, or exact: a post-net for the very length that was said.")
+    Postnet, typer.Option(help="Post-net for a bucket of lengths, or for the very length that was said.")
 ]
-BoardOption = Annotated[
-    str, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100: whose cores and memory to plan for.")
-]
+BoardOption = Annotated[Board, typer.Option(help="Whose cores and memory to plan for.")]
 BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
 TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
 StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]
@@ -45,15 +45,29 @@ def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) ->
 
     ``chosen`` are fields of ``CompileOptions``, ``None`` where nothing was asked for.
     """
-    from compiler.options import CompileOptions  # noqa: PLC0415
-
     options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
+    source = checkpoint_of(model)
     from compiler import CompiledSpeechT5, checkpoint  # noqa: PLC0415
 
+    import_libraries()
     with quiet(), progress_bar() as stage:
         stage("loading the model")
-        loaded = full_size_model() if full_size else checkpoint.load_model(model or str(checkpoint.SMALL_VOICE))
+        loaded = full_size_model() if full_size else checkpoint.load_model(source)
     return CompiledSpeechT5(loaded, options)
+
+
+def checkpoint_of(model: str | None) -> str:
+    """The checkpoint that ``--model`` names, the small voice where it names none."""
+    from compiler import checkpoint  # noqa: PLC0415
+
+    return str(checkpoint.SMALL_VOICE) if model is None else model
+
+
+def import_libraries() -> None:
+    """Import what takes seconds now, while Ctrl-C ends the process at once, and not when it is first used."""
+    from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan  # noqa: F401, PLC0415
+
+    import compiler.speaking  # noqa: F401, PLC0415
 
 
 def full_size_model() -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from compiler.choices import BOARDS, GRAPHS, GraphName, check_precision, one_of
 from compiler.cli.app import app
 from compiler.cli.options import (
     BatchOption,
@@ -55,9 +56,10 @@ def check(
 ) -> None:
     """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
     with refusals():
-        from compiler.options import BOARDS  # noqa: PLC0415
-
         _one_model(full_size, model)
+        check_precision(precision)
+        for each in board or ():
+            one_of("board", each, BOARDS)
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
         asked = (model, board, precision, weights, postnet, batch_size, enable, disable, text, steps, device)
@@ -126,7 +128,7 @@ def _check_budgets(as_json: bool) -> None:
 @app.command()
 def cost(
     graph: Annotated[
-        str | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
+        GraphName | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
     ] = None,
     model: ModelOption = None,
     full_size: FullSizeOption = False,
@@ -156,8 +158,7 @@ def cost(
             disable=disable,
         )
         from compiler import cost_report, plans, report  # noqa: PLC0415
-        from compiler.boards import BOARDS  # noqa: PLC0415
-        from compiler.speecht5 import GRAPHS  # noqa: PLC0415
+        from compiler.boards import BOARDS as NUMBERS  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
@@ -176,7 +177,7 @@ def cost(
         title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}, weights {weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
-            shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, BOARDS[board]))
+            shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, NUMBERS[board]))
         tables(*shown, *([plans.table(compared)] if compared else []))
         typer.echo(cost_report.input_text())
 

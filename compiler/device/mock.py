@@ -30,6 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from compiler.choices import advice
 from compiler.device import toolchain
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
@@ -68,7 +69,7 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
     """
     boards = sorted(file.stem for file in _BOARDS.glob("*.yaml"))
     if board not in boards:
-        raise InvalidArgument(f"board={board!r} is not known: choose one of {', '.join(boards)}")
+        raise InvalidArgument(f"board={board!r} is not known: {advice(board, boards)}")
     require("ttnn")
     folder = _prepared(cache_folder(cache))
     inherited = {

@@ -197,7 +197,8 @@ def write_card(voice: Path) -> str:
 
 
 def main(voice: Annotated[Path, typer.Argument(help="folder of the small voice")]) -> None:
-    """Write README.md into the voice's folder."""
+    """Write README.md into the voice's folder, and ``words.txt``, by which a speaker is warned of other words."""
+    (voice / "words.txt").write_text("\n".join(corpus.WORDS) + "\n")
     (voice / "README.md").write_text(write_card(voice))
 
 

@@ -62,7 +62,7 @@ def test_a_group_that_fails_says_why_and_the_others_go_on() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"only": ["step", "x"]}, "there is no group 'x': choose from step, speech, c"), ({"rounds": 0}, "rounds=0: ")],
+    [({"only": ["step", "x"]}, "there is no group 'x': choose one of step, speech, c"), ({"rounds": 0}, "rounds=0: ")],
 )
 def test_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):

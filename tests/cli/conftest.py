@@ -58,6 +58,20 @@ def refused(run: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
+def misused(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run what the command line itself refuses, before the command: the message, out of its box."""
+
+    def check(*arguments: object) -> str:
+        monkeypatch.setattr("compiler.checkpoint.load_model", lambda *_: pytest.fail("loaded"))
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (2, ""), result.output
+        boxed = [line.strip("│ ") for line in result.stderr.splitlines() if line.startswith("│")]
+        return " ".join(boxed).removeprefix("Invalid value for ")
+
+    return check
+
+
+@pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A copy of the small voice to spoil."""
     return shutil.copytree(SMALL_VOICE, tmp_path / "checkpoint")

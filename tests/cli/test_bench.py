@@ -45,7 +45,7 @@ def test_bench_writes_its_pages(bench, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--only", "steps"), "there is no group 'steps': choose from step, speech, compiling, layers, memory"),
+        (("--only", "steps"), "there is no group 'steps': did you mean 'step'?"),
         (("--rounds", "0"), "rounds=0: a whole number of at least 1 is expected"),
         (("--pages", "nowhere"), "--pages nowhere is no folder: make it first"),
     ],

@@ -132,7 +132,6 @@ def test_help_names_the_options(run: Callable[..., Any]) -> None:
     [
         (["--board", "n151"], "board='n151' is not known: choose one of n150, n300, p150, p100"),
         (["--precision", "float32"], "precision='float32' runs on the reference executor only, as ttnn refuses it"),
-        (["--precision", "int8"], "precision='int8' is not known"),
         (["--full-size", "--model", "x"], "--full-size takes no --model: it takes transformers' default"),
         (["--device", "--board", "p150"], "--device takes no --board: it takes the device that ttnn finds"),
         (["--budgets", "--board", "p150"], "--budgets takes no model, board, plan or lengths"),

@@ -3,8 +3,6 @@
 import json
 import re
 
-import pytest
-
 from compiler.plans import alternatives
 from tests.cli.test_graphs import GRAPHS, rows
 
@@ -54,10 +52,3 @@ def test_plans_of_the_decoder_step_as_json(run):
     default, norms = (plan for plan in plans if plan["enable"] in ([], ["shard-norms"]))
     assert norms["programs"]["n150"] == default["programs"]["n150"] + 2, "a conversion a layer"
     assert norms["boards"]["n150"]["compute"] < default["boards"]["n150"]["compute"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"), [(("decoder",), "there is no graph 'decoder'"), (("--board", "x"), "board='x' is")]
-)
-def test_cost_refuses(refused, arguments, message):
-    assert refused("cost", *arguments).startswith(message)

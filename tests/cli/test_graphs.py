@@ -7,8 +7,10 @@ from dataclasses import asdict
 import pytest
 
 import compiler
-from compiler import CompileOptions, report, speecht5
+from compiler import CompileOptions, checkpoint, choices, report, speecht5
+from compiler.boards import BOARDS
 from compiler.graph import Graph, Node, Port, Value
+from compiler.pipeline import ATEN_PASSES, OPTIONAL, ttnn_passes
 from compiler.types import DType, TensorType
 
 GRAPHS = ["encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet"]
@@ -130,15 +132,15 @@ def test_inspect_explains_what_nearly_matched(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("decoder",), "there is no graph 'decoder': choose one of encoder, utterance, decoder_step, "),
         (
             ("encoder", "--stage", "canonicalize-3"),
-            "there is no stage 'canonicalize-3': choose one of import, eliminate-dead-code, canonicali",
+            "there is no stage 'canonicalize-3': did you mean 'canonicalize-2' or 'canonicalize'?",
         ),
         (("encoder", "--text", "201"), "text=201: the model was compiled for 1 to 200"),
         (("postnet", "--steps", "0"), "steps=0: the model was compiled for 1 to 600"),
-        (("encoder", "--precision", "int8"), "precision='int8' is not known: choose one of float32, bfloat16"),
         (("encoder", "--batch-size", "0"), "batch_size=0: a whole number of at least 1 is expected"),
+        (("encoder", "--batch-size", 10**12), f"batch_size={10**12}: a whole number of at most {2**31 - 1} is expect"),
+        (("encoder", "--model", ""), "the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub"),
     ],
 )
 def test_inspect_refuses(refused, arguments, message):
@@ -147,7 +149,6 @@ def test_inspect_refuses(refused, arguments, message):
 
 def test_compile_refuses(refused):
     assert refused("compile", "--text", "0") == "text=0: the model was compiled for 1 to 200"
-    assert refused("compile", "--board", "x").startswith("board='x' is not known: ")
 
 
 def test_a_full_disk_is_told_without_a_traceback(run, monkeypatch):
@@ -176,8 +177,67 @@ def test_the_post_net_of_exact_length(run, voice, monkeypatch):
     assert [bool(cell) for cell in times["read-front"]] == [False] * 5 + [True]
     text = run("inspect", "postnet", "--postnet", "exact", "--steps", 37, "--no-origins").stdout
     assert "ttnn.multiply" not in text and "slice_end=[1, 74, 96]" in text
-    refused = run("inspect", "postnet", "--postnet", "longer")
-    assert (refused.exit_code, refused.stderr) == (
-        2,
-        "error: postnet='longer' is not known: choose one of bucket, exact\n",
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("inspect", "encoder", "--stage", "canonicalise"),
+            "there is no stage 'canonicalise': did you mean 'canonicalize'?",
+        ),
+        (
+            ("inspect", "encoder", "--disable", "fold_scale"),
+            "disable=fold_scale: there is no such pass that runs by default, did you mean 'fold-scale'?",
+        ),
+        (
+            ("compile", "--enable", "fold-scale"),
+            "enable=fold-scale: there is no such optional pass, choose one of flash-decode, shard-norms, shard-weights",
+        ),
+    ],
+)
+def test_names_are_refused_before_a_model_is_loaded(refused, monkeypatch, arguments, message):
+    monkeypatch.setattr(checkpoint, "load_model", lambda *_: pytest.fail("loaded"))
+    assert refused(*arguments) == message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "decoder"),
+        ("cost", "decoder"),
+        ("inspect", "encoder", "--precision", "int8"),
+        ("compile", "--board", "x"),
+        ("inspect", "postnet", "--postnet", "longer"),
+        ("compile", "--weights", "bfloat4_b"),
+        ("speak", "one", "--precision", "float16"),
+        ("speak", "one", "--board", "n1"),
+    ],
+)
+def test_choices_are_refused_by_the_command_line_itself(misused, arguments):
+    """All of them are named, the one that came, and what it came for."""
+    message, given = misused(*arguments), arguments[-1]
+    argument = (
+        f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'[GRAPH]'" if arguments[0] == "cost" else "'GRAPH'"
     )
+    known = {
+        "GRAPH": choices.GRAPHS,
+        "precision": choices.PRECISIONS,
+        "board": choices.BOARDS,
+        "postnet": choices.POSTNETS,
+        "weights": choices.WEIGHTS,
+    }[argument.strip("'-[]")]
+    assert message == f"{argument}: Value error, '{given}' is not one of {', '.join(map(repr, known))}."
+
+
+def test_the_names_of_passes_and_stages_are_those_of_the_pipeline(compiled):
+    """They are written down a second time, where they need no torch."""
+    every = [
+        *ATEN_PASSES,
+        *(step for board in BOARDS.values() for w in choices.WEIGHTS for step in ttnn_passes(board, w)),
+    ]
+    assert set(choices.OPTIONAL_PASSES) == OPTIONAL, "compiler/choices.py"
+    assert set(choices.DEFAULT_PASSES) == {step.name for step in every} - OPTIONAL, "compiler/choices.py"
+    for name in GRAPHS:
+        assert {record.stage for record in compiled.stages(name).records} <= set(choices.STAGES)
+    assert list(choices.GRAPHS) == GRAPHS

@@ -8,7 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from compiler import checkpoint, speaking
+from compiler import checkpoint
+from compiler import text as texts
+from compiler.reading import UNSAFE
+
+
+class Trap:
+    """Leaves a file when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("sprung", "w")
 
 
 @pytest.mark.parametrize(
@@ -17,7 +26,7 @@ from compiler import checkpoint, speaking
         ("", "the text is empty: there is nothing to say"),
         (" \t\n", "the text is empty: there is nothing to say"),
         ("\u200b", "the tokenizer finds nothing to say in the text '\\u200b'"),
-        ("\udcff", "the text holds bytes that are no UTF-8: '\\udcff'"),
+        ("\udcff", "the text holds bytes that are no UTF-8: b'\\xff'"),
         (
             "Room 7, é 7",
             "the tokenizer does not know '7', 'é': spell the text with "
@@ -25,7 +34,8 @@ from compiler import checkpoint, speaking
         ),
         ("a</s>", "the tokenizer does not know '<', '/', '>': spell the text with"),
         ("a\u0301", "the tokenizer does not know '\u0301': spell the text with"),
-        ("one two " * 30, "the text has 241 tokens, the longest that the model was compiled for has 200"),
+        ("one two " * 30, "the text has 241 tokens, and the model's table of positions has 200: split the text"),
+        ("one " * 300_000, "the text has more than 1048576 bytes: split it"),
     ],
 )
 def test_text_that_cannot_be_said(refused, text, message):
@@ -43,32 +53,53 @@ def test_a_tokenizer_that_keeps_case_is_probed_for_both_cases():
         def tokenize(self, text):
             return list(text)
 
-    assert (
-        speaking._unknown(Tokens(), "ab") == "the tokenizer does not know 'b': spell the text with 1 a B ! and spaces"
-    )
+    assert texts._unknown(Tokens(), "ab") == "the tokenizer does not know 'b': spell the text with 1 a B ! and spaces"
 
 
 @pytest.mark.parametrize(
     ("speaker", "message"),
     [
-        ("bob", "there is no speaker 'bob': the checkpoint has angus, anna; a file would end in .npy or .safetensors"),
+        (
+            "bob",
+            "there is no speaker 'bob': the checkpoint has angus, anna; a file would end in .npy, "
+            ".npz, .pt or .safetensors",
+        ),
         ("bob.npy", "there is no speaker file 'bob.npy'"),
-        ("long.npy", "the speaker 'long.npy' has a vector of shape [17], and the model takes 16 numbers: use a vector"),
-        ("nan.npy", "the speaker 'nan.npy' has numbers that are complex, infinite or not a number"),
+        ("long.npy", "the speaker 'long.npy' is float64 [17], and the model takes 16 real numbers: use a vector"),
+        ("two.npy", "the speaker 'two.npy' is float64 [2, 16], and the model takes 16 real numbers: use a vector"),
+        ("complex.npy", "the speaker 'complex.npy' is complex128 [16], and the model takes 16 real numbers: use a"),
+        ("nan.npy", "the speaker 'nan.npy' has numbers that are infinite or not a number"),
+        ("huge.npy", "the speaker 'huge.npy' has numbers that are infinite or not a number"),
         ("junk.npy", "the speaker file 'junk.npy' cannot be read: "),
         ("junk.safetensors", "the speaker file 'junk.safetensors' cannot be read: "),
-        ("object.npy", "the speaker file 'object.npy' cannot be read: "),
+        ("object.npy", f"the speaker file 'object.npy' cannot be read: {UNSAFE}"),
+        ("object.npz", f"the speaker file 'object.npz' cannot be read: {UNSAFE}"),
+        ("code.pt", f"the speaker file 'code.pt' cannot be read: {UNSAFE}"),
+        ("junk.pt", "the speaker file 'junk.pt' cannot be read: "),
+        ("text.pt", "the speaker file 'text.pt' holds a str, and one vector is expected"),
+        ("two.npz", "the speaker file 'two.npz' holds 2 tensors, and one vector is expected"),
         ("two.safetensors", "the speaker file 'two.safetensors' holds 2 tensors, and one vector is expected"),
     ],
 )
 def test_a_speaker_that_there_is_not(refused, speaker, message):
     np.save("long.npy", np.zeros(17))
     np.save("nan.npy", np.full(16, np.nan))
+    np.save("two.npy", np.zeros((2, 16)))
+    np.save("complex.npy", np.zeros(16, complex))
+    np.save("huge.npy", np.full(16, 1e300))
     np.save("object.npy", np.array([None] * 16), allow_pickle=True)
+    np.savez("object.npz", np.array([None] * 16))
+    np.savez("two.npz", np.zeros(16), np.zeros(16))
+    torch.save(Trap(), "code.pt")
+    torch.save("anna", "text.pt")
+    Path("junk.pt").write_bytes(b"junk")
     Path("junk.npy").write_bytes(b"junk")
     Path("junk.safetensors").write_bytes(b"junk")
     save_file({"a": torch.zeros(16), "b": torch.zeros(16)}, "two.safetensors")
-    assert refused("speak", "one", "--speaker", speaker).startswith(message)
+    said = refused("speak", "one", "--speaker", speaker)
+    assert said.startswith(message)
+    assert not any(advice in said for advice in ("weights_only", "allow_pickle", "trust"))
+    assert not Path("sprung").exists(), "nothing in a file is run"
 
 
 def test_a_checkpoint_without_speakers_or_vocoder(refused, run, checkpoint, voice):
@@ -91,15 +122,24 @@ def test_a_checkpoint_without_speakers_or_vocoder(refused, run, checkpoint, voic
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--precision", "float16"), "precision='float16' is not known: choose one of float32, bfloat16"),
-        (("--board", "n1"), "board='n1' is not known: choose one of n150, n300, p150, p100"),
-        (("--seed", "-1"), f"seed=-1: a whole number from 0 to {2**63 - 1} is expected"),
-        (("--threshold", "nan"), "threshold=nan: a finite number of at least 0 is expected"),
-        (("--max-len-ratio", "inf"), "maxlenratio=inf: a finite number of at least 0 is expected"),
-        (("--min-len-ratio", "-1"), "minlenratio=-1.0: a finite number of at least 0 is expected"),
+        (("--seed", "-1"), "seed=-1: a whole number of at least 0 is expected"),
+        (("--seed", str(2**63)), f"seed={2**63}: a whole number of at most {2**63 - 1} is expected"),
+        (("--threshold", "nan"), "--threshold=nan: a number is expected"),
+        (("--max-len-ratio", "inf"), "--max-len-ratio=inf: a finite number is expected"),
+        (("--min-len-ratio", "-inf"), "--min-len-ratio=-inf: a finite number is expected"),
+        (("--weights", "mixed"), "weights='mixed' with precision='float32': only a plan in bfloat16"),
+        (("--disable", "fold-scales"), "disable=fold-scales: there is no such pass that runs by default, did you mean"),
+        (("--model", ""), "the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub"),
+        (("--tokenizer", ""), "the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub"),
+        (("--tokenizer", "no/such/one"), "there is no checkpoint folder 'no/such/one' (a name on the hub would be"),
+        (("--tokenizer", "."), "the checkpoint '.' has no tokenizer: copy its sentencepiece model spm_char.model into"),
         (("-o", "."), "'.' is a folder: name a file in it"),
         (("-o", "no/such/speech.wav"), "there is no folder 'no/such' to write 'speech.wav' in: make it first"),
-        (("-o", "/dev/null"), "'/dev/null' is no ordinary file, and would be replaced by one: name another"),
+        (
+            ("-o", "/dev/null"),
+            "'/dev/null' is no ordinary file, and would be replaced by one: name another, or - for stan",
+        ),
+        (("-o", ""), "'.' is a folder: name a file in it"),
         (("-o", "speech.mp3"), "'speech.mp3': sound is written as WAV and not as MP3: name a .wav file"),
         (("-o", "x" * 300), f"'{'x' * 300}' cannot be written: File name too long"),
         (("-o", "/proc/speech.wav"), "'/proc/speech.wav' cannot be written: "),

@@ -131,7 +131,7 @@ def test_the_default_configuration(default_size: Any, board: str, batch: int, te
 
 @pytest.mark.parametrize(
     ("boards", "message"),
-    [("n151", "boards=n151: choose from n150, n300, p150, p100"), ((), "boards=none: choose from")],
+    [("n151", "boards=n151: choose one of n150, n300, p150, p100"), ((), "boards=none: choose one of")],
 )
 def test_boards_that_there_are_not(tiny_bfloat16: CompiledSpeechT5, boards: Any, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
