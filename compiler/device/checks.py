@@ -13,6 +13,7 @@ from compiler.device import tensors
 from compiler.device.calls import prepare
 from compiler.device.executor import TtnnExecutor, dram_banks
 from compiler.device.findings import Complaint, GraphCheck, Plan
+from compiler.device.kernels import blame_disk
 from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
 from compiler.errors import DeviceError
 from compiler.executor import Executable
@@ -143,6 +144,7 @@ class _Walk:
         finally:
             record = ttnn.graph.end_graph_capture()
         if refused is not None:
+            blame_disk(refused)
             self._complain(node, reason(refused))
             return [] if is_out_of_memory(refused) else [self._zeros(result.type) for result in node.results]
         self.accepted += 1

@@ -32,6 +32,8 @@ from typing import Final
 
 from compiler.choices import advice
 from compiler.device import toolchain
+from compiler.device.kernels import remove_damaged, require_room
+from compiler.device.surroundings import needed
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
 
@@ -53,8 +55,9 @@ _PLAIN: Final = "/._-+,@%=:"
 def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict[str, str]:
     """The whole environment for a new process in which ttnn opens the mock of ``board``.
 
-    It is this process's environment without ttnn's own variables, as most of them change which firmware ttnn wants, and
-    with those that lead to the mock. ttnn's logs are off, unless a variable asks for them (``TT_METAL_LOGGER_LEVEL``).
+    It is this process's environment without ttnn's own variables, as most of them change which firmware ttnn wants;
+    with those that ttnn crashes without; and with those that lead to the mock. ttnn's logs are off, unless a variable
+    asks for them (``TT_METAL_LOGGER_LEVEL``). Kernels in the cache that are damaged are deleted, to be made again.
 
     Args:
         board: One of ``n150``, ``n300``, ``p150``, ``p100``.
@@ -65,7 +68,7 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
     Raises:
         UnsupportedVersion: ttnn is missing, or of a version that this project was not checked with.
         InvalidArgument: The board is not known, or ttnn cannot take the path of the given cache folder.
-        DeviceError: The installed ttnn lacks parts, or the cache folder cannot be written.
+        DeviceError: The installed ttnn lacks parts, or the cache folder cannot be written, or its disk is full.
     """
     boards = sorted(file.stem for file in _BOARDS.glob("*.yaml"))
     if board not in boards:
@@ -85,7 +88,7 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
         # ttnn starts Open MPI, which leaves shared memory behind unless it is told to talk to its own process alone.
         "OMPI_MCA_btl": "self",
     }
-    return QUIET | inherited | leading
+    return QUIET | inherited | needed(inherited) | leading
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -136,9 +139,9 @@ def _prepared(cache: Path) -> Path:
         for name, content in contents.items():
             if not _holds(folder / "root" / name, content):
                 _place(folder / "root" / name, content)
+        remove_damaged(folder / "kernels")
         # ttnn is the next to write there, and its message would not say what to do.
-        with tempfile.TemporaryFile(dir=folder / "kernels"):
-            pass
+        require_room(folder / "kernels")
     except OSError as error:
         raise DeviceError(
             f"the cache folder {str(cache)!r} cannot be used: {error}. "
@@ -192,7 +195,7 @@ def _compiler_version(wheel: Path) -> str:
 def _holds(place: Path, content: Path | str) -> bool:
     if isinstance(content, Path):
         return place.is_symlink() and place.readlink() == content
-    return place.is_file() and place.read_text() == content
+    return place.is_file() and place.read_bytes() == content.encode()
 
 
 def _place(place: Path, content: Path | str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from compiler.device.reasons import reason
+from compiler.device.surroundings import survivable
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
 
@@ -54,26 +55,32 @@ def open_device(devices: int | None = None, *, trace: bool | None = None) -> Ite
     obstacle = _untraceable()
     if trace and obstacle:
         raise InvalidArgument(f"trace=True: {obstacle}; leave it out, or take a card")
-    import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
+    traced = obstacle is None if trace is None else trace
+    with survivable():
+        import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
 
-    from compiler.device.executor import TtnnExecutor  # noqa: PLC0415, needs ttnn
+        from compiler.device.executor import TtnnExecutor  # noqa: PLC0415, needs ttnn
+
+        device = _opened(devices, {"trace_region_size": TRACE_REGION} if traced else {})
+    try:
+        yield TtnnExecutor(device, traced=traced)
+    finally:
+        ttnn.close_mesh_device(device)
+
+
+def _opened(devices: int | None, settings: dict[str, Any]) -> Any:
+    import ttnn  # noqa: PLC0415
 
     mock = is_mock()
-    traced = obstacle is None if trace is None else trace
-    settings = {"trace_region_size": TRACE_REGION} if traced else {}
     try:
         found = ttnn.get_num_devices()
         count = devices or (found if mock else 1)
         if mock and found > 1:
             # With dispatch from ethernet cores, as a card of two chips has it, the mock refuses ttnn's own ops.
             settings["dispatch_core_config"] = ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.WORKER)
-        device = ttnn.open_mesh_device(ttnn.MeshShape(1, count), **settings)
+        return ttnn.open_mesh_device(ttnn.MeshShape(1, count), **settings)
     except RuntimeError as error:
         raise DeviceError(_not_opened(error)) from None
-    try:
-        yield TtnnExecutor(device, traced=traced)
-    finally:
-        ttnn.close_mesh_device(device)
 
 
 def _not_opened(error: RuntimeError) -> str:

@@ -17,14 +17,15 @@ from typing import Any, Self
 
 from compiler.boards import fitting
 from compiler.device import mock
+from compiler.device.surroundings import needed
 from compiler.errors import CompilerError, DeviceError
 
 OPENING = 120.0
 """Seconds in which a device must be open. A device that another process holds makes ttnn wait for ever."""
 CLOSING = 20.0
 """Seconds in which a device must be closed."""
-_WORKER = ["-m", "compiler.device.worker"]
-"""Arguments with which Python runs the other process."""
+_WORKER = ["-m", "compiler.device.keeper"]
+"""Arguments with which Python runs the other process; those of ``compiler.device.keeper`` follow."""
 _LINES = 5
 """Lines of ttnn's own output that are shown after a crash or a hang."""
 
@@ -88,19 +89,22 @@ def board_of(about: Mapping[str, Any]) -> str | None:
 
 
 class _Worker:
-    """The other process. It is its own group, so that Ctrl-C comes here alone, and here it is decided what to do."""
+    """The other process, and its keeper, which ends it if this process ends.
+
+    They are a group of their own, so that Ctrl-C comes here alone, and here it is decided what to do.
+    """
 
     def __init__(self, board: str | None) -> None:
         self._board = board
+        environment = dict(os.environ) | needed(os.environ) if board is None else mock.environment(board)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, close() closes it
         self._connection, theirs = Pipe()
-        environment = dict(os.environ) if board is None else mock.environment(board)
         # The other process must find what this one found, such as the module of a function that it is sent.
         here = str(Path(__file__).parents[2])
         environment["PYTHONPATH"] = os.pathsep.join([here, *(path or os.getcwd() for path in sys.path)])
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *_WORKER, str(theirs.fileno())],
+                [sys.executable, *_WORKER, str(os.getpid()), str(CLOSING), str(theirs.fileno())],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -153,9 +157,13 @@ class _Worker:
                 return content
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.terminate()  # the keeper ends ttnn's process, and waits for that
+        try:
+            self._process.wait(CLOSING)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def _crash(self, doing: str) -> str:
         try:
@@ -176,7 +184,8 @@ class _Worker:
     def _hint(self, doing: str) -> str:
         if doing == "opening the device" and self._board is None:
             return "another process may hold the device: end that one, or reset the device with `tt-smi -r`"
-        return "its process was ended; run it again, and report it if it comes back"
+        again = "its process was ended; run it again, and report it if it comes back"
+        return again if self._board is None else f"{again} without {str(mock.cache_folder())!r}, where its kernels are"
 
     @property
     def _name(self) -> str:

@@ -14,6 +14,7 @@ The script runs some hundred times for a model, so it imports only what starts q
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 
@@ -181,11 +182,17 @@ def _after(option: str, arguments: list[str]) -> str:
 
 
 def _write(path: str, content: bytes) -> None:
-    # ttnn passes names that no other process uses, and renames the files itself.
+    # ttnn passes names that no other process uses, and renames the files itself. What is not whole must not be there.
+    part = f"{path}.part"
     try:
-        with open(path, "wb") as file:
+        with open(part, "wb") as file:
             file.write(content)
+        os.replace(part, path)
     except OSError as error:
+        try:  # noqa: SIM105, what suppresses errors takes longer to import than this script to run
+            os.unlink(part)
+        except OSError:
+            pass
         raise Refused(str(error)) from None
 
 

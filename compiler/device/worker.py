@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from multiprocessing.connection import Connection
 from pkgutil import resolve_name
 from typing import Any
@@ -49,7 +48,3 @@ def _answer(connection: Connection, executor: Any, request: bytes) -> bytes:
 
         text = "".join(traceback.format_exception(error))
         return pickle.dumps(("error", DeviceError(f"{type(error).__name__}: {error}\n{text}")))
-
-
-if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))

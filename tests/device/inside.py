@@ -23,6 +23,14 @@ def hang(executor: Any, report: Report, at: str, seconds: float) -> None:
     time.sleep(seconds)
 
 
+def hang_with_the_lock(executor: Any, report: Report, at: str, seconds: float) -> None:
+    """Hang in native code, with Python's lock held: no other thread runs, and no signal is heard."""
+    import ctypes
+
+    report(at)
+    ctypes.PyDLL(None).sleep(int(seconds))
+
+
 def fail(executor: Any, report: Report) -> None:
     raise LookupError("a fault of ours")
 

@@ -36,15 +36,18 @@ except KeyboardInterrupt:
 
 def children(process: int) -> set[int]:
     """The processes below one, read from the system's table."""
-    below: set[int] = set()
+    parents: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = status.read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it has just ended
-        if int(fields[1]) == process:
-            below.add(int(status.parent.name))
-    return below
+        parents[int(status.parent.name)] = int(fields[1])
+    below, size = {process}, 0
+    while len(below) > size:
+        size = len(below)
+        below |= {child for child, parent in parents.items() if parent in below}
+    return below - {process}
 
 
 def running_ttnn(process: int) -> set[int]:

@@ -9,20 +9,21 @@ import torch
 
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
-from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
-from tests.models import lively, relative_error, speaker, tokens
+from tests.fidelity.conftest import Pair
+from tests.fidelity.test_generate_speech import BAR, both, padded_batch
+from tests.models import relative_error, speaker, tokens
 
 EVERY = [3, 8, 1000]
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
-    return lively(small(max_speech_positions=70), stop_bias=-1.2)
+def model(hesitant: Pair) -> Any:
+    return hesitant[0]
 
 
 @pytest.fixture(scope="module")
-def compiled(model: Any) -> CompiledSpeechT5:
-    return compiler.compile_speecht5(model, batch_size=3)
+def compiled(hesitant: Pair) -> CompiledSpeechT5:
+    return hesitant[1]
 
 
 def spoken(model: Any, compiled: CompiledSpeechT5, read_every: int, rows: int = 3) -> Any:
