@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from rich.table import Table
 
+from compiler.agreement import Agreement, agreement, error_bar
 from compiler.choices import BOARDS, GRAPHS, advice, check_precision
 from compiler.components import SHARED
 from compiler.device.findings import Complaint, GraphCheck, Plan
@@ -19,7 +20,8 @@ from compiler.speecht5 import CompiledSpeechT5
 from compiler.types import TensorType
 
 PCC_BAR = 0.99
-"""The least correlation with the reference executor at which a graph on a device counts as right."""
+"""The least correlation with the reference executor at which a graph on a device counts as right; its relative error
+may be that of noise with this correlation, ``error_bar(PCC_BAR)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class BoardCheck:
     """What one board made of the graphs.
 
     ``board`` is a mock's, or ``device`` for what ttnn found on this machine. ``rows`` are rows of a batch on each of
-    ``devices``; ``pcc`` are correlations with the reference executor, by graph and output, where numbers are computed.
+    ``devices``; ``agreement`` is that with the reference executor, by graph and output, where numbers are computed.
     """
 
     board: str
@@ -38,12 +40,12 @@ class BoardCheck:
     text_tokens: int
     decoder_steps: int
     graphs: tuple[GraphCheck, ...]
-    pcc: dict[str, dict[str, float]]
+    agreement: dict[str, dict[str, Agreement]]
 
     @property
     def passed(self) -> bool:
         """Whether every graph passed, and every output on a device is right."""
-        right = all(value >= PCC_BAR for by_output in self.pcc.values() for value in by_output.values())
+        right = all(found.meets(PCC_BAR) for outputs in self.agreement.values() for found in outputs.values())
         return right and all(graph.passed for graph in self.graphs)
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def check(
             about = session.call("compiler.device.checks:describe")
             if on_device:
                 compiled = compiled.for_board(board_of(about) or compiled.options.board)
-            checked, pcc = [], {}
+            checked, agreed = [], {}
             for name in graphs:
                 executable = compiled.graph(name, text=text, steps=steps)
                 plan = Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)
@@ -110,7 +112,7 @@ def check(
                     assert plan.inputs is not None
                     made = session.call("compiler.device.checks:outputs", plan, progress=say)
                     wanted = executable.run(plan.inputs)
-                    pcc[plan.name] = {name: correlation(made[name], wanted[name]) for name in wanted}
+                    agreed[plan.name] = {name: agreement(made[name], wanted[name]) for name in wanted}
         found.append(
             BoardCheck(
                 board,
@@ -121,7 +123,7 @@ def check(
                 sizes["text_tokens"],
                 sizes["decoder_steps"],
                 tuple(checked),
-                pcc,
+                agreed,
             )
         )
     return found
@@ -141,15 +143,6 @@ def drawn(executable: Any) -> dict[str, torch.Tensor]:
     return {port.name: draw(port.name, port.value.type) for port in executable.graph.inputs}
 
 
-def correlation(got: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Pearson's correlation coefficient; one for equal constants, zero where only one is constant."""
-    a, b = (tensor.flatten().double() - tensor.double().mean() for tensor in (got, wanted))
-    norms = float(a.norm() * b.norm())
-    if norms == 0.0 or not torch.isfinite(a).all():
-        return float(torch.equal(got.double(), wanted.double()))
-    return float(a @ b) / norms
-
-
 def table(found: Sequence[BoardCheck]) -> Table:
     """A row for each graph of each board."""
     shown = Table(title=_title(found))
@@ -157,9 +150,9 @@ def table(found: Sequence[BoardCheck]) -> Table:
     shown.add_column("graph", no_wrap=True)
     for column in ("ops accepted", "types equal", "programs", "compiled again", "L1 a core", "of", "DRAM"):
         shown.add_column(column, justify="right")
-    compared = any(board.pcc for board in found)
-    if compared:
-        shown.add_column("least PCC", justify="right")
+    compared = any(board.agreement for board in found)
+    for column in COMPARED if compared else ():
+        shown.add_column(column, justify="right")
     for board in found:
         for i, graph in enumerate(board.graphs):
             shown.add_row(
@@ -174,10 +167,21 @@ def table(found: Sequence[BoardCheck]) -> Table:
                 short(graph.l1_bytes, "B"),
                 short(graph.l1_limit, "B"),
                 short(graph.dram_bytes, "B"),
-                *([f"{min(board.pcc[graph.graph].values()):.5f}"] if graph.graph in board.pcc else [""] * compared),
+                *(_worst(board.agreement.get(graph.graph, {})) if compared else ()),
             )
         shown.add_section()
     return shown
+
+
+COMPARED = ("least PCC", "largest error")
+"""Columns for a device that computes: over a graph's outputs, against the reference executor."""
+
+
+def _worst(outputs: Mapping[str, Agreement]) -> tuple[str, ...]:
+    """In the order of ``COMPARED``."""
+    if not outputs:
+        return ("",) * len(COMPARED)
+    return f"{min(each.pcc for each in outputs.values()):.5f}", f"{max(each.error for each in outputs.values()):.1e}"
 
 
 def complaints(found: Sequence[BoardCheck]) -> list[str]:
@@ -188,11 +192,12 @@ def complaints(found: Sequence[BoardCheck]) -> list[str]:
             lines += [f"{board.board}, {graph.graph}: {_say(complaint)}" for complaint in graph.complaints]
             if graph.compiled_again:
                 lines.append(f"{board.board}, {graph.graph}: {graph.compiled_again} programs were compiled twice")
-        for name, outputs in board.pcc.items():
-            low = [f"{output} {value:.5f}" for output, value in outputs.items() if not value >= PCC_BAR]
+        for name, outputs in board.agreement.items():
+            low = [f"{output} {each}" for output, each in outputs.items() if not each.meets(PCC_BAR)]
             if low:
                 lines.append(
-                    f"{board.board}, {name}: PCC with the reference executor below {PCC_BAR}: {', '.join(low)}"
+                    f"{board.board}, {name}: PCC with the reference executor below {PCC_BAR}, or an error above "
+                    f"{error_bar(PCC_BAR):.1e} of its size: {'; '.join(low)}"
                 )
     return lines
 

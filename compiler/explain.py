@@ -9,6 +9,7 @@ from compiler.graph import Graph, Node
 from compiler.pipeline import Recorder
 from compiler.printer import node_text, value_names
 from compiler.report import stages
+from passes.base import accuracy_of
 from passes.rewrite import Matcher, near_misses
 
 
@@ -45,13 +46,18 @@ def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
 
 
 def to_text(recorder: Recorder) -> str:
-    """As text: a section for each pass that looks for patterns, and in it each reason above its nodes."""
+    """As text: a section for each pass that looks for patterns, and in it each reason above its nodes.
+
+    Of a pass that makes the plan less accurate it says how much that costs.
+    """
     found = explain(recorder)
-    passes = [stage for stage, record in stages(recorder).items() if isinstance(record.step, Matcher)]
+    passes = {stage: record.step for stage, record in stages(recorder).items() if isinstance(record.step, Matcher)}
     lines: list[str] = []
-    for stage in passes:
+    for stage, step in passes.items():
         missed = [miss for miss in found if miss.stage == stage]
         lines.append(f"{stage}: {len(missed)} near {'miss' if len(missed) == 1 else 'misses'}")
+        if accuracy := accuracy_of(step):
+            lines.append(f"  where it matches, {accuracy}")
         for reason in dict.fromkeys(miss.reason for miss in missed):
             lines.append(f"  {reason}:")
             names = value_names(missed[0].graph)

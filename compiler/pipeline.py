@@ -124,6 +124,8 @@ def _pace(board: Board) -> Pace:
 
 OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, ShardNorms.name, ShardWeights.name})
 """Names of passes that run only where ``CompileOptions.enable`` has them."""
+ACCURACY: dict[str, str] = {FlashDecode.name: FlashDecode.accuracy}
+"""What optional passes cost in accuracy; the others change no number, or none but in its last digits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from compiler.boards import BOARDS
 from compiler.cost import Time, graph_time, graph_work
 from compiler.cost_report import MODELLED, PLANS
 from compiler.options import CompileOptions
-from compiler.pipeline import OPTIONAL
+from compiler.pipeline import ACCURACY, OPTIONAL
 from compiler.speecht5 import CompiledSpeechT5
 
 STEP = "decoder_step"
@@ -35,6 +35,11 @@ class PlanCost:
     @property
     def name(self) -> str:
         return " + ".join(self.passes) or "default"
+
+    @property
+    def accuracy(self) -> dict[str, str]:
+        """What passes of this plan cost in accuracy, by their names."""
+        return {name: ACCURACY[name] for name in self.passes if name in ACCURACY}
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -90,7 +95,14 @@ def table(plans: Sequence[PlanCost]) -> Table:
         shown.add_column(column, justify="left" if column == columns(plans)[0] else "right")
     for plan in plans:
         shown.add_row(*plan.cells)
+    shown.caption = accuracy(plans) or None
     return shown
+
+
+def accuracy(plans: Sequence[PlanCost]) -> str:
+    """What these plans cost in accuracy, by the passes that cost it; empty where none does."""
+    costs = {name: said for plan in plans for name, said in plan.accuracy.items()}
+    return "\n".join(f"With {name}, {said}." for name, said in costs.items())
 
 
 def columns(plans: Sequence[PlanCost]) -> tuple[str, ...]:
@@ -104,6 +116,7 @@ def as_dicts(plans: Sequence[PlanCost]) -> list[dict[str, Any]]:
         {
             "enable": list(plan.passes),
             "modelled": True,
+            "accuracy": plan.accuracy,
             "programs": plan.programs,
             "boards": {board: {**asdict(time), "bound": time.bound} for board, time in plan.times.items()},
         }

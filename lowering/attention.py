@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
 from compiler.types import TILE, DType, Memory, TensorType
+from lowering.elementwise import multiply
+from lowering.exponential import approximate_exponential
 from lowering.rules import Context, Unsupported, lowers
-from lowering.shape import reshape
+from lowering.shape import pad, reshape
 from lowering.table import HIFI4, Numerics, ttnn_op
 from passes.base import is_op
 
@@ -23,13 +28,40 @@ def _attention_flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]
 
 
 def _cores(node: Node) -> int:
-    """A core takes a head of a batch row and a chunk of its queries, by default a tile of them, with all keys.
+    """A core takes a head of a batch row and a chunk of its queries, with all keys.
 
     They are dealt out as one range over all cores: ``sdpa/device/kernels/dataflow/reader_interleaved.cpp``
     in the wheel, and github.com/tenstorrent/tt-metal/pull/44614.
     """
     batch, heads, queries, _ = node["input_tensor_q"].type.padded_shape
-    return batch * heads * (queries // TILE)
+    chunk = node.attribute("q_chunk_size", TILE)
+    assert isinstance(chunk, int)
+    return batch * heads * -(-queries // chunk)
+
+
+def _programs(node: Node) -> int:
+    """One, and one more where ttnn divides the mask by the scale: the kernel scales scores and mask alike."""
+    return 2 if node.operand("attn_mask") is not None and node.attribute("scale", 1.0) != 1.0 else 1
+
+
+def _against(operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> Iterator[str]:
+    """With a mask ttnn hides no key by itself, though it reads all keys of the last tile; without one it hides them."""
+    queries, keys = operands["input_tensor_q"].shape, operands["input_tensor_k"].shape
+    for name, size in (("q_chunk_size", queries[-2]), ("k_chunk_size", keys[-2])):
+        chunk = given.get(name, TILE)
+        if chunk % TILE or -(-size // TILE) * TILE % chunk:
+            yield f"{name} {chunk} is no multiple of {TILE} that divides {size} rounded up to whole tiles"
+    mask = operands.get("attn_mask")
+    if mask is None:
+        return
+    if keys[-2] % TILE:
+        yield (
+            f"with a mask, {keys[-2]} keys that are no multiple of {TILE}: the padding in their last tile would count "
+            "as keys. Pad keys and values with zeros and the mask with -inf"
+        )
+    wanted = {queries[0], 1}, {queries[1], 1}, {queries[-2]}, {keys[-2]}
+    if len(mask.shape) != 4 or any(size not in sizes for size, sizes in zip(mask.shape, wanted, strict=True)):
+        yield f"a mask {list(mask.shape)} for {list(queries)} queries and {keys[-2]} keys"
 
 
 def _attention_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
@@ -45,12 +77,14 @@ def _attention_by_width(operands: Mapping[str, TensorType], result: TensorType) 
     "ttnn.transformer.scaled_dot_product_attention",
     rounding="scores, masked scores, exponentials, their sum and the weighted sum of values, then the result: "
     "the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
-    left_out="the rescaling between chunks of keys; the approximations of the exponential and the reciprocal",
+    left_out="the rescaling between chunks of keys; the exact exponential's and the reciprocal's own error",
     flops=_attention_flops,
     matrix=True,
     in_dram=("attn_mask",),
     cores=_cores,
+    programs=_programs,
     by_width=_attention_by_width,
+    against=_against,
 )
 def attention(
     numerics: Numerics,
@@ -61,32 +95,50 @@ def attention(
     is_causal: bool = False,
     scale: float = 1.0,
     output_concat_heads: bool = False,
+    exp_approx_mode: bool = True,
 ) -> Tensor:
     """Queries [b, h, s, d], k and v [b, h, t, d], additive mask [b or 1, h or 1, s, t]: [b, h, s, d].
 
-    With ``output_concat_heads`` the heads are laid side by side: [b, 1, s, h * d].
+    With ``output_concat_heads`` the heads are laid side by side: [b, 1, s, h * d]. Where nothing is said, ttnn's
+    kernel approximates the exponential.
     """
     if numerics.dtype is DType.FLOAT32:  # nothing is rounded in between
         heads = functional.scaled_dot_product_attention(
             input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale=scale
         )
     else:
-        heads = in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale)
+        exponential = approximate_exponential if exp_approx_mode else torch.exp
+        heads = in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale, exponential)
     return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
 
 
 def in_stages(
-    numerics: Numerics, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
+    numerics: Numerics,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    exponential: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Attention, each stage rounded as the kernels do."""
+    """Attention, each stage rounded as the kernels do: scores are scaled inside the exponential's argument."""
     scores = numerics.round(queries @ keys.mT)
-    if scale != 1.0:
-        scores = numerics.round(scores * scale)
     if mask is not None:
-        scores = numerics.round(scores + mask)
-    weights = numerics.round((scores - scores.amax(-1, keepdim=True)).exp())
+        scores = numerics.round(scores + (mask if scale == 1.0 else numerics.round(mask / scale)))
+    weights = numerics.round(exponential((scores - scores.amax(-1, keepdim=True)) * scale))
     total = numerics.round(weights.sum(-1, keepdim=True))
     return numerics.round(weights @ values) / total
+
+
+EXACT: Mapping[str, Any] = {"exp_approx_mode": False, "q_chunk_size": TILE, "k_chunk_size": TILE}
+"""How every attention is planned: with the exact exponential, a tile of queries and a tile of keys at a time.
+
+ttnn approximates the exponential where it is given no program configuration, or one that does not forbid it; with the
+destination of 32 bits that ``HIFI4`` asks for it heeds this, with one of 16 bits it does not. To forbid it chunks must
+be stated. ttnn takes any multiple of a tile; a tile divides every length that is padded to whole tiles, is what ttnn
+takes by itself, so that buffers and programs are those of before, and is what the kernels' numbers were measured with.
+Longer chunks of keys would spare rescalings: for a card to say whether they are worth it.
+"""
 
 
 @lowers(ops.scaled_dot_product_attention.default)
@@ -98,14 +150,23 @@ def lower_attention(context: Context, node: Node) -> Value:
         raise Unsupported("dropout and implicit causal masks are not supported")
     mask = node.operand("attn_mask")
     _check_shapes(node)
-    operands = {
-        "input_tensor_q": context.tensor(node["query"]),
-        "input_tensor_k": context.tensor(node["key"]),
-        "input_tensor_v": context.tensor(node["value"]),
-        "attn_mask": None if mask is None else context.tensor(mask),
-    }
     scale = context.scalar(node.attribute("scale", head**-0.5))
-    return context.emit(attention, operands, is_causal=False, scale=scale, compute=HIFI4)
+    query, key, value = (context.tensor(node[name]) for name in ("query", "key", "value"))
+    if mask is not None and scale != 1.0:
+        # ttnn would divide the mask by the scale, which makes -inf of the lowest number, and NaN of a row of it.
+        query, scale = context.emit(multiply, {"input_tensor_a": query}, input_tensor_b=scale), 1.0
+    hiding = None if mask is None else context.tensor(mask)
+    if hiding is not None and (missing := -node["key"].type.shape[2] % TILE):
+        # -inf is below all else: where the lowest number hides a text's own keys, they still share the weight.
+        key, value = (_padded(context, each, 2, missing, 0.0) for each in (key, value))
+        hiding = _padded(context, hiding, 3, missing, -math.inf)
+    operands = {"input_tensor_q": query, "input_tensor_k": key, "input_tensor_v": value, "attn_mask": hiding}
+    return context.emit(attention, operands, is_causal=False, scale=scale, compute=HIFI4, **EXACT)
+
+
+def _padded(context: Context, value: Value, dim: int, missing: int, fill: float) -> Value:
+    padding = tuple((0, missing if d == dim else 0) for d in range(len(value.type.shape)))
+    return context.emit(pad, {"input_tensor": value}, padding=padding, value=fill)
 
 
 def _check_shapes(node: Node) -> None:

@@ -163,6 +163,13 @@ def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return torch.cat(list(tensors), dim)
 
 
+@ttnn_op("ttnn.pad", rounding="nothing", moves_only=True, flops=_no_flops)
+def pad(_: Numerics, input_tensor: Tensor, padding: tuple[tuple[int, int], ...], value: float) -> Tensor:
+    """``padding`` is how much of ``value`` is put before and behind each dimension, the first one first."""
+    widths = [width for pair in reversed(padding) for width in pair]
+    return torch.nn.functional.pad(input_tensor, widths, value=value)
+
+
 def is_view(node: Node) -> bool:
     """Whether the result of a node shares the memory of what it reads."""
     return node.op in (view, narrow) or (node.op is reshape and _reshape_programs(node) == 0)

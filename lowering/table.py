@@ -32,6 +32,8 @@ class Numerics:
         return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
 
 
+Legality = Callable[[Mapping[str, TensorType], Mapping[str, Any]], Iterator[str]]
+"""From operands and attributes by name to what speaks against them: what a device refuses, or computes wrongly."""
 WidthRule = Callable[[Mapping[str, TensorType], TensorType], Iterator[str]]
 """From operands by name and the first result to what speaks against the ways in which they are sharded by width."""
 
@@ -51,7 +53,7 @@ class TtnnOp:
     result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how many
     programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
     work. ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's
-    memory, wherever that lies.
+    memory, wherever that lies. ``against`` yields what speaks against operands of such shapes with such attributes.
     """
 
     name: str
@@ -72,6 +74,7 @@ class TtnnOp:
     matrix: bool
     cores: Callable[[Node], int]
     shares: bool
+    against: Legality | None
 
     def __repr__(self) -> str:
         return self.name
@@ -121,6 +124,7 @@ PLACEMENT = (
     "core_grid",
     "act_block_h_override",
     "reallocate_halo_output",
+    "q_chunk_size",
     "k_chunk_size",
     "max_cores_per_head_batch",
 )
@@ -163,6 +167,7 @@ def ttnn_op(
     matrix: bool = False,
     cores: Callable[[Node], int] = tiles,
     shares: bool = False,
+    against: Legality | None = None,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
 
@@ -192,6 +197,7 @@ def ttnn_op(
             matrix,
             cores,
             shares,
+            against,
         )
         return OPS[name]
 
@@ -216,8 +222,8 @@ def infer_types(
     Shapes come from the reference. Element type and layout are those of the first float operand (the first where
     there is none), unless ``dtype`` or ``layout`` is given; memory is DRAM unless ``memory_config`` is, or an operand
     is sharded by height, or it is updated in place; what reads operands on the host alone is computed there. Raises
-    ``ValueError`` for operands in a memory that the op does not take, and where one is in L1 and it is not said where
-    the result goes: ttnn's ops do not agree on that. ``shards`` goes with a result by width.
+    ``ValueError`` for operands that the op does not take, or not from their memory, and where one is in L1 and it is
+    not said where the result goes: ttnn's ops do not agree on that. ``shards`` goes with a result by width.
     """
     return _infer(op, names, types, Exact(attributes))
 
@@ -237,6 +243,8 @@ def _infer(op: TtnnOp, names: tuple[str, ...], types: tuple[TensorType, ...], ex
     dtype = DType(given["dtype"]) if "dtype" in given else first.dtype
     layout = Layout(given["layout"]) if "layout" in given else first.layout
     operands = dict(zip(names, types, strict=True))
+    if op.against is not None and (wrong := [*op.against(operands, given)]):
+        raise ValueError(f"{op.name} does not take this: {'; '.join(wrong)}")
     memory = _memory(op, operands, given)
     made = made if isinstance(made, list | tuple) else (made,)
     results = tuple(TensorType(tuple(r.shape), dtype, layout, memory, given.get("shards")) for r in made)

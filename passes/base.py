@@ -28,6 +28,12 @@ class Pass(Protocol):
     def run(self, graph: Graph) -> Graph: ...
 
 
+def accuracy_of(step: object) -> str | None:
+    """What a pass costs in accuracy, for one that makes a plan less accurate; ``None`` for the others."""
+    said = getattr(step, "accuracy", None)
+    return said if isinstance(said, str) else None
+
+
 def is_op(node: Node | None, *overloads: object) -> bool:
     """Whether ``node`` applies one of these ATen overloads."""
     return node is not None and isinstance(node.op, Aten) and any(node.op.overload is o for o in overloads)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
+from compiler.agreement import agreement, error_bar
 from compiler.boards import BOARDS
 
 CORES = min(int(board.cores.value) for board in BOARDS.values())
@@ -88,5 +89,10 @@ def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
 
 def pcc(got: torch.Tensor, want: torch.Tensor) -> float:
     """Pearson's correlation coefficient."""
-    both = torch.stack([got.flatten().double(), want.flatten().double()])
-    return float(torch.corrcoef(both)[0, 1])
+    return agreement(got, want).pcc
+
+
+def assert_close(got: torch.Tensor, want: torch.Tensor, bar: float) -> None:
+    """Fail unless the correlation reaches ``bar``, and the error is no larger than noise of that correlation has."""
+    found = agreement(got, want)
+    assert found.meets(bar), f"{found}, where PCC {bar} and error {error_bar(bar):.1e} are asked for"

@@ -124,6 +124,7 @@ def markdown(
         "microseconds of the same model. `python -m compiler cost decoder_step --full-size --text 64 --steps 256` "
         "prints them by themselves.",
         _table(plans.columns(compared), [plan.cells for plan in compared]),
+        *filter(None, [plans.accuracy(compared)]),
         _table(("the model reckons with", "value", "source"), inputs()),
     ]
     return "\n\n".join(part if part[0] in "|#!" else textwrap.fill(part, 120) for part in parts) + "\n"

@@ -10,7 +10,7 @@ import torch
 import ttnn
 
 from compiler.device import tensors
-from compiler.device.program_configs import program_config, unary
+from compiler.device.program_configs import ATTENTION, program_config, unary
 from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
 from compiler.errors import DeviceError
 from compiler.executor import computed
@@ -20,7 +20,7 @@ from lowering.table import DEVICE_GRID, HIFI4, TtnnOp, runs_on_host
 
 Call = Callable[[Sequence[Any]], tuple[Any, ...]]
 """Takes a node's operands as ttnn tensors, gives its results; what is on the host is torch's."""
-_IN_CONFIGS = ("shards", "readers", "block", "k_chunk_size", "max_cores_per_head_batch")
+_IN_CONFIGS = ("shards", "readers", "block", *ATTENTION)
 """Attributes that are no arguments: the memory configuration and the program configuration are made with them."""
 _IN_PROGRAM = ("activation", "core_grid")
 """Arguments of a linear that a program configuration takes the place of."""

@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
 
 MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
-"""The variable that names a mock's board."""
+"""The variable that names a mock's board; beside ``SIMULATOR`` it describes the system that is simulated."""
+SIMULATOR: Final = "TT_METAL_SIMULATOR"
+"""The variable that names the simulator's library, which computes."""
 SLOW_DISPATCH: Final = "TT_METAL_SLOW_DISPATCH_MODE"
-"""The variable with which ttnn sends programs from the host, as its simulator may want it; nothing can be replayed."""
+"""The variable with which ttnn sends programs from the host; nothing can be replayed then."""
 TRACE_REGION: Final = 64 * 1024 * 1024
 """Bytes of DRAM kept for captured steps; ttnn reserves them when the device is opened."""
 
 
 def is_mock() -> bool:
-    """Whether ttnn opens a mock in this process."""
-    return MOCK in os.environ
+    """Whether ttnn opens a mock in this process: where a board is described, and no simulator computes it.
+
+    ttnn gives the simulator precedence where both variables are set (``rtoptions.cpp`` in tt-metal).
+    """
+    return MOCK in os.environ and not os.environ.get(SIMULATOR)
 
 
 def _untraceable() -> str | None:

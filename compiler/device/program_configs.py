@@ -12,6 +12,7 @@ import ttnn
 
 from compiler.graph import Node
 from compiler.types import TILE, Memory, TensorType
+from lowering.attention import attention
 from lowering.decoding import decode_attention
 from lowering.linear import BLOCK, block_width, is_configured, linear, matmul
 from lowering.normalization import layer_norm
@@ -27,7 +28,7 @@ def program_config(node: Node, device: Any) -> Any:
     if node.op is linear and (is_configured(node) or node.attribute("block") is not None):
         by_bank = node["input_tensor_b"].type.memory is Memory.DRAM_WIDTH_SHARDED
         return _by_bank(node) if by_bank else _multicast(node, device)
-    if node.op is decode_attention:
+    if node.op in (attention, decode_attention):
         return _chunks(node, device)
     if node.op is matmul and _is_shared(node):
         return _repeated(node, device)
@@ -51,11 +52,17 @@ def _norm(result: TensorType, device: Any) -> Any:
     )
 
 
+ATTENTION = ("q_chunk_size", "k_chunk_size", "exp_approx_mode", "max_cores_per_head_batch")
+"""Attributes of attention that its program configuration holds. What is not among a node's, ttnn decides."""
+
+
 def _chunks(node: Node, device: Any) -> Any:
-    """How attention over a cache deals out its keys."""
-    settings = {name: node.attribute(name) for name in ("k_chunk_size", "max_cores_per_head_batch")}
+    """How attention deals out queries and keys, and which exponential it computes."""
+    settings = {name: value for name, value in node.attributes if name in ATTENTION}
+    if not settings:
+        return None
     grid = device.compute_with_storage_grid_size()
-    return ttnn.SDPAProgramConfig(compute_with_storage_grid_size=grid, q_chunk_size=0, **settings)
+    return ttnn.SDPAProgramConfig(compute_with_storage_grid_size=grid, **{"q_chunk_size": 0} | settings)
 
 
 def _by_bank(node: Node) -> Any:

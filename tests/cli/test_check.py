@@ -70,10 +70,10 @@ def test_json_says_it_all(run_tiny: Callable[..., Any]) -> None:
         "text_tokens",
         "decoder_steps",
         "graphs",
-        "pcc",
+        "agreement",
         "passed",
     }
-    assert (first["board"], first["grid"], first["passed"], first["pcc"]) == ("n150", [8, 8], True, {})
+    assert (first["board"], first["grid"], first["passed"], first["agreement"]) == ("n150", [8, 8], True, {})
     assert (second["board"], second["grid"], second["arch"]) == ("p100", [11, 10], "BLACKHOLE")
     assert [graph["graph"] for graph in first["graphs"]] == list(GRAPHS)
     for graph in first["graphs"]:

@@ -16,6 +16,7 @@ def test_cost_models_all_graphs_on_all_boards(run):
     graphs, plans = shown.split("plans of the decoder step")
     cells = rows(graphs)
     assert [row[0] for row in cells] == GRAPHS * 2
+    assert "With flash-decode, self-attention computes an approximate exponential" in " ".join(plans.split())
     shown_plans = [row[0] for row in rows(plans)]
     assert shown_plans[: len(alternatives())] == [" + ".join(names) or "default" for names in alternatives()]
     assert all(re.fullmatch(r"\d+, \d+", cell) for row in rows(plans) for cell in row[1:])
@@ -47,6 +48,7 @@ def test_plans_of_the_decoder_step_as_json(run):
     plans = json.loads(run("cost", "decoder_step", "--json").stdout)["step_plans"]
     assert [tuple(plan["enable"]) for plan in plans[: len(alternatives())]] == alternatives()
     fastest = min(plans, key=lambda plan: plan["boards"]["n150"]["seconds"])
+    assert all(set(plan["accuracy"]) == {"flash-decode"} & set(plan["enable"]) for plan in plans)
     assert fastest is plans[-1] or len(plans) == len(alternatives()), "what follows them is the fastest of all choices"
     assert all(plan["modelled"] is True and set(plan["boards"]) == set(plan["programs"]) for plan in plans)
     default, norms = (plan for plan in plans if plan["enable"] in ([], ["shard-norms"]))

@@ -6,8 +6,11 @@ from compiler.aten import ops
 from compiler.explain import explain, to_text
 from compiler.graph import Graph
 from compiler.pipeline import Recorder, run_passes
+from compiler.types import DType
 from compiler.verify import Stage
+from lowering import rules
 from passes.canonicalize import Canonicalize
+from passes.flash_decode import FlashDecode
 from passes.fold_scale import FoldScale
 from tests.passes.interpret import Sketch
 
@@ -55,3 +58,13 @@ def test_passes_that_look_for_no_pattern_are_left_out() -> None:
     recorder = Recorder()
     run_passes(scaled(returned=True), (Canonicalize(),), Stage.ATEN, recorder)
     assert to_text(recorder) == ""
+
+
+def test_a_pass_that_makes_a_plan_less_accurate_says_so() -> None:
+    recorder = Recorder()
+    graph = rules.lower(Canonicalize().run(scaled(returned=True)), DType.FLOAT32)
+    run_passes(graph, (FlashDecode(64),), Stage.TTNN, recorder)
+    assert to_text(recorder).splitlines() == [
+        "flash-decode: 0 near misses",
+        f"  where it matches, {FlashDecode.accuracy}",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,8 @@ from compiler.graph import Constant, Graph, Node, Port, Value
 from compiler.pipeline import Pipeline
 from compiler.types import DType, Layout, Memory, TensorType
 from compiler.verify import Stage, verify
-from lowering.attention import update_caches
+from lowering.attention import attention, update_caches
+from lowering.decoding import decode_attention
 from lowering.elementwise import add
 from tests.passes.interpret import Sketch
 
@@ -141,6 +143,61 @@ def test_mixed_floats() -> None:
     node = Node(add, (x, y), ("input_tensor_a", "input_tensor_b"), (), (Value(TILE),))
     graph = Graph("g", (Port("x", x), Port("y", y)), (), (node,), (Port("out", node.result),))
     assert faults(graph, Stage.TTNN) == ["float types are mixed: ['bf16', 'f32']"]
+
+
+def attending(keys: int = 64, mask: tuple[int, ...] | None = (1, 1, 5, 64), **attributes: Any) -> Graph:
+    """Attention of five queries by hand, as no rule would write it."""
+    shapes = {"input_tensor_q": (1, 2, 5, 32), "input_tensor_k": (1, 2, keys, 32), "input_tensor_v": (1, 2, keys, 32)}
+    shapes |= {} if mask is None else {"attn_mask": mask}
+    return _one_node(attention, shapes, {"is_causal": False, **attributes}, (1, 2, 5, 32))
+
+
+def attending_over_a_cache(keys: int, chunk: int, heads: int = 1) -> Graph:
+    """Flash-decode by hand."""
+    query, cache = (1, 2, heads, 32), (2, 1, keys, 32)
+    shapes = {"input_tensor_q": query, "input_tensor_k": cache, "input_tensor_v": cache, "cur_pos_tensor": (1, 32)}
+    given = {"is_causal": True, "k_chunk_size": chunk, "max_cores_per_head_batch": 4}
+    return _one_node(decode_attention, shapes, given, query)
+
+
+def _one_node(op: Any, shapes: dict[str, tuple[int, ...]], attributes: dict[str, Any], made: tuple[int, ...]) -> Graph:
+    values = [Value(replace(TILE, shape=shape)) for shape in shapes.values()]
+    node = Node(
+        op, tuple(values), tuple(shapes), tuple(sorted(attributes.items())), (Value(replace(TILE, shape=made)),)
+    )
+    ports = tuple(Port(name, value) for name, value in zip(shapes, values, strict=True))
+    return Graph("by hand", ports, (), (node,), (Port("out", node.result),))
+
+
+ATTENTIONS = {
+    "whole tiles": (attending(), None),
+    "no mask": (attending(keys=40, mask=None), None),
+    "chunks": (attending(q_chunk_size=32, k_chunk_size=64), None),
+    "keys that end inside a tile": (attending(40, (1, 1, 5, 40)), "with a mask, 40 keys that are no multiple of 32"),
+    "a mask of fewer rows": (attending(mask=(1, 1, 1, 64)), r"a mask \[1, 1, 1, 64\] for \[1, 2, 5, 32\] queries"),
+    "a mask of fewer keys": (attending(mask=(1, 1, 5, 1)), r"a mask \[1, 1, 5, 1\] for .* and 64 keys"),
+    "a mask of two dimensions": (attending(mask=(5, 64)), r"a mask \[5, 64\] for"),
+    "chunks that do not divide": (attending(k_chunk_size=96), "k_chunk_size 96 is no multiple of 32 that divides 64"),
+    "chunks of half a tile": (attending(q_chunk_size=16), "q_chunk_size 16 is no multiple of 32 that divides 5"),
+    "a cache": (attending_over_a_cache(64, 32), None),
+    "a cache that ends inside a tile": (attending_over_a_cache(40, 32), "40 keys that are no multiple of k_chunk_size"),
+    "a cache that ends inside a chunk": (
+        attending_over_a_cache(96, 64),
+        "96 keys that are no multiple of k_chunk_size",
+    ),
+    "more heads than half a tile": (attending_over_a_cache(64, 32, heads=17), "17 heads of queries: with more than 16"),
+}
+"""What ttnn takes; or computes wrongly or refuses, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_attention_that_a_device_computes_wrongly_is_refused_by_name(name: str) -> None:
+    graph, refused = ATTENTIONS[name]
+    if refused is None:
+        verify(graph, Stage.TTNN)
+    else:
+        (fault,) = faults(graph, Stage.TTNN)
+        assert re.search(f"does not take its operands: {graph.nodes[0].op.name} does not take this: .*{refused}", fault)
 
 
 def caches() -> Sketch:

@@ -105,14 +105,13 @@ def placed(executor: Any, report: Report, type: Any) -> str:
     return str(memory_config(type, executor.device))
 
 
-def after_lengths(executor: Any, report: Report, lengths: list[int]) -> list[tuple[int, int]]:
+def after_lengths(executor: Any, report: Report, lengths: list[int]) -> list[tuple[int, int, int]]:
     """After the post-net of each exact length in turn: how many are made ready, and the DRAM in use in a bank.
 
-    Each is compiled when its length is asked for, as an utterance does it.
+    Each is compiled when its length is asked for, as an utterance does it. Third is how much of that DRAM ttnn gave
+    back with its programs, which it keeps for all lengths: their binaries, of whatever size the kernels are.
     """
     import gc
-
-    import ttnn
 
     from compiler import CompiledSpeechT5, CompileOptions
     from tests.fidelity.test_generate_speech import small
@@ -127,9 +126,18 @@ def after_lengths(executor: Any, report: Report, lengths: list[int]) -> list[tup
         type = graph.graph.input("spectrogram").type
         executor.run(graph, {"spectrogram": executor.load(torch.zeros(type.shape), type)})
         del graph
-        memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
-        found.append((len(set(executor._programs) - others), memory.total_bytes_allocated_per_bank))
+        held = _dram(executor)
+        executor.device.clear_program_cache()
+        found.append((len(set(executor._programs) - others), held, held - _dram(executor)))
     return found
+
+
+def _dram(executor: Any) -> int:
+    """The DRAM in use in a bank, in bytes."""
+    import ttnn
+
+    memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
+    return int(memory.total_bytes_allocated_per_bank)
 
 
 def prepared(

@@ -163,7 +163,7 @@ NO_DEVICE = "ttnn found no Tenstorrent device on this machine. With a card, `tt-
 
 @pytest.fixture
 def no_card() -> None:
-    if list(Path("/dev").glob("tenstorrent*")) or opening.MOCK in os.environ or "TT_METAL_SIMULATOR" in os.environ:
+    if list(Path("/dev").glob("tenstorrent*")) or opening.MOCK in os.environ or opening.SIMULATOR in os.environ:
         pytest.skip("there is a device")
 
 

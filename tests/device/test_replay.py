@@ -152,3 +152,25 @@ def test_a_trace_where_there_can_be_none_is_refused_before_it_crashes(
         opening.open_device(trace=True),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "mock"),
+    [
+        ({}, False),
+        ({opening.MOCK: "board.yaml"}, True),
+        ({opening.MOCK: "board.yaml", opening.SIMULATOR: ""}, True),
+        ({opening.SIMULATOR: "libttsim_wh.so"}, False),
+        ({opening.MOCK: "two_chips.yaml", opening.SIMULATOR: "libttsim_wh.so"}, False),
+    ],
+)
+def test_a_described_board_is_a_mock_unless_it_is_simulated(
+    variables: dict[str, str], mock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulator wants its system of two chips described by the same variable; it computes, and captures traces."""
+    for name in (opening.MOCK, opening.SIMULATOR, opening.SLOW_DISPATCH):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert opening.is_mock() is mock
+    assert (opening._untraceable() is not None) is mock

@@ -26,7 +26,7 @@ from passes.base import is_op
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale
 from passes.rewrite import Match
-from tests.models import lively, pcc, relative_error, speaker, tokens
+from tests.models import assert_close, lively, pcc, relative_error, speaker, tokens
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +88,7 @@ def test_float32_speech_is_hugging_faces(reference: Reference, float32: compiler
 def test_bfloat16_speech_is_close(reference: Reference, bfloat16: compiler.CompiledSpeechT5) -> None:
     speech = spoken(bfloat16, reference.ids, reference.speaker)
     assert speech.shape == reference.speech.shape
-    assert pcc(speech, reference.speech) >= BFLOAT16_BAR
+    assert_close(speech, reference.speech, BFLOAT16_BAR)
     assert torch.equal(torch.get_rng_state(), reference.generator_state)
 
 
@@ -99,7 +99,7 @@ def test_speech_of_the_plan_of_optional_passes(reference: Reference, precision: 
     assert speech.shape == reference.speech.shape
     if precision == "float32":
         assert relative_error(speech, reference.speech) <= FLOAT32_BAR
-    assert pcc(speech, reference.speech) >= BFLOAT16_BAR
+    assert_close(speech, reference.speech, BFLOAT16_BAR)
 
 
 def misses_both_bars(speech: torch.Tensor, reference: Reference) -> None:
@@ -159,7 +159,7 @@ def test_encoder_in_bfloat16(reference: Reference, stored: compiler.CompiledSpee
     got = encoded(stored, reference.ids)
     with torch.no_grad():
         want = reference.model.speecht5.encoder(reference.ids, torch.ones_like(reference.ids))[0]
-    assert pcc(got, want) >= BFLOAT16_BAR
+    assert_close(got, want, BFLOAT16_BAR)
 
 
 def encoded(compiled: compiler.CompiledSpeechT5, ids: torch.Tensor) -> torch.Tensor:
@@ -181,7 +181,7 @@ def test_decoder_step_in_bfloat16(reference: Reference, stored: compiler.Compile
         hidden = model.speecht5.encoder(reference.ids, torch.ones_like(reference.ids))[0]
     want = hugging_face_steps(model, frames, kept, hidden, reference.speaker)
     got = graph_steps(stored, model, frames, kept, hidden, reference.speaker)
-    assert pcc(got, want) >= BFLOAT16_BAR
+    assert_close(got, want, BFLOAT16_BAR)
 
 
 def hugging_face_steps(
@@ -267,5 +267,5 @@ def test_postnet_in_bfloat16(reference: Reference, stored: compiler.CompiledSpee
     got = graph.run(inputs)["refined_spectrogram"][:, :count]
     with torch.no_grad():
         want = reference.model.speech_decoder_postnet.postnet(spectrogram)
-    assert pcc(got, want) >= BFLOAT16_BAR
-    assert pcc(got[:, -8:], want[:, -8:]) >= BFLOAT16_BAR
+    assert_close(got, want, BFLOAT16_BAR)
+    assert_close(got[:, -8:], want[:, -8:], BFLOAT16_BAR)

@@ -13,7 +13,7 @@ from lowering.decoding import decode_attention
 from lowering.heads import create_heads
 from lowering.shape import narrow
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
-from tests.models import lively, pcc, relative_error, speaker, tokens
+from tests.models import assert_close, lively, relative_error, speaker, tokens
 
 Plan = dict[str, tuple[str, ...]]
 FLASH, COPIES = {"enable": ("flash-decode",)}, {"disable": ("heads-as-views",)}
@@ -91,7 +91,7 @@ def test_bfloat16_is_close(plan: Plan) -> None:
     ratios = {"minlenratio": 8.0, "maxlenratio": 8.0}
     want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), **ratios)
     assert got.shape == want.shape
-    assert pcc(got, want) >= BFLOAT16_BAR
+    assert_close(got, want, BFLOAT16_BAR)
 
 
 @pytest.mark.parametrize("board", ["n150", *(pytest.param(name, marks=pytest.mark.slow) for name in ("p150", "p100"))])

@@ -14,7 +14,8 @@ from compiler.types import DType, Layout, Memory
 from lowering import rules, table
 from lowering.table import Numerics
 from tests.lowering.cases import CASES
-from tests.lowering.cases.sketch import Case
+from tests.lowering.cases.attention import APPROXIMATE
+from tests.lowering.cases.sketch import ROUNDING, Case, relative_error
 from tests.lowering.outcomes import BY_NAME, all_cases, both_precisions, outcome_of, run
 
 
@@ -95,10 +96,28 @@ def test_attention_rounds_what_its_kernel_keeps_in_bfloat16() -> None:
     shapes = (1, 2, 3, 32), (1, 2, 5, 32), (1, 2, 5, 32), (1, 1, 3, 5)
     operation = table.OPS["ttnn.transformer.scaled_dot_product_attention"]
     operation.reference(Recording(), *map(torch.ones, shapes), scale=0.5)
-    scores, scaled, masked, exponentials, total, weighted = rounded
-    assert scores == scaled == masked == exponentials == (1, 2, 3, 5)
+    scores, divided, masked, exponentials, total, weighted = rounded
+    assert scores == masked == exponentials == (1, 2, 3, 5)
+    assert divided == (1, 1, 3, 5)  # the mask: the kernel scales what it has added it to
     assert total == (1, 2, 3, 1)
     assert weighted == (1, 2, 3, 32)
+
+
+def test_attention_approximates_the_exponential_unless_it_is_told_not_to() -> None:
+    """As ttnn does: 2 % off, where the exact exponential leaves half a percent."""
+    operation = table.OPS["ttnn.transformer.scaled_dot_product_attention"]
+    random = torch.Generator().manual_seed(0)
+    rounding = Numerics(DType.BFLOAT16)
+    operands = [rounding.round(torch.randn(1, 4, rows, 32, generator=random)) for rows in (1, 64, 64)]
+    want = operation.reference(Numerics(DType.FLOAT32), *operands, scale=0.2)
+    exact = relative_error(operation.reference(rounding, *operands, scale=0.2, exp_approx_mode=False), want)
+    told, untold = (
+        relative_error(operation.reference(rounding, *operands, scale=0.2, **given), want)
+        for given in ({"exp_approx_mode": True}, {})
+    )
+    assert told == untold
+    assert exact <= 2.5 * ROUNDING
+    assert 2 * exact <= told <= APPROXIMATE + 2.5 * ROUNDING
 
 
 # --- Origins ------------------------------------------------------------------------------------------------

@@ -25,9 +25,9 @@ def lowered(case: Case) -> Case:
 
 
 def attended(s: Sketch) -> Value:
-    query, key, value = s.input("q", 2, 3, 4, 32), s.input("k", 2, 3, 5, 32), s.input("v", 2, 3, 5, 32)
+    query, key, value = s.input("q", 2, 3, 4, 32), s.input("k", 2, 3, 32, 32), s.input("v", 2, 3, 32, 32)
     fused_op = ops.scaled_dot_product_attention.default
-    return s.op(fused_op, query, key, value, s.input("mask", 2, 1, 4, 5), scale=1.0, module="attention")
+    return s.op(fused_op, query, key, value, s.input("mask", 2, 1, 4, 32), scale=1.0, module="attention")
 
 
 def turned(s: Sketch, heads: Value, dims: tuple[int, ...] = (0, 2, 1, 3)) -> Value:

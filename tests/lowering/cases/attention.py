@@ -21,6 +21,12 @@ FUSED = (
     "the exponentials' sum, the weighted sum and the result are rounded in turn, which seldom adds up to three; "
     "scores and exponentials are rounded too, and average out over the keys"
 )
+APPROXIMATED = (
+    "each exponential is off by itself as the kernel approximates it, and so is each weight, and a sum of weighted "
+    "values by as large a part; the rest is rounded as where the exponential is exact"
+)
+APPROXIMATE = 0.018
+"""The standard deviation of the approximate exponential's relative error; test_exponential.py holds it."""
 SINGLE = "probabilities and their weighted sum are rounded; scores too, and average out over the keys"
 ALONE = "one key is seen, with a weight of one"
 
@@ -35,6 +41,10 @@ def attention(s: Sketch, batch: int, heads: int, queries: int, keys: int, head: 
 
 def attended(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Case:
     return Case(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED, passes)
+
+
+def approximated(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Case:
+    return Case(f"attention {name}", build, ORDER, APPROXIMATE + 2.5 * ROUNDING, APPROXIMATED, passes)
 
 
 def padding(s: Sketch, lengths: tuple[int, ...], keys: int) -> Value:
@@ -63,6 +73,11 @@ def all_hidden(low: float) -> Tensor:
     mask[0, 0, 1] = low
     mask[0, 0, 2, 5:] = low
     return mask
+
+
+def known_mask(s: Sketch) -> Value:
+    """A mask that is known when compiling, over keys that fill no tiles; the second query sees none of them."""
+    return attention(s, 1, 2, 4, 40, 32, attn_mask=s.weight(torch.cat([all_hidden(LOWEST_BFLOAT16)] * 5, -1)))
 
 
 def biased(s: Sketch) -> Value:
@@ -124,6 +139,20 @@ ATTENTION = (
     attended(
         "with a mask of small numbers", lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=hidden(s, (1, 1, 4, 8), -1e4))
     ),
+    attended(
+        "with a mask over keys that end inside a tile",
+        lambda s: attention(s, 2, 3, 5, 40, 32, attn_mask=hidden(s, (2, 1, 5, 40), -torch.inf)),
+    ),
+    attended(
+        "with a mask over a tile of keys and one more",
+        lambda s: attention(s, 1, 2, 33, 33, 32, attn_mask=s.x(1, 2, 33, 33), scale=1.0),
+    ),
+    attended(
+        "with a mask over whole tiles of keys",
+        lambda s: attention(s, 1, 2, 5, 64, 32, attn_mask=hidden(s, (1, 1, 5, 64), LOWEST_BFLOAT16)),
+    ),
+    attended("of one query with a mask over 33 keys", lambda s: padded(s, (33, 7), 2, 1, 33)),
+    attended("with a mask that is known", known_mask),
     Case("attention in single ops over padding", unfused_padding, ORDER, 2 * ROUNDING, SINGLE),
     Case(
         "relative positions under a mask",

@@ -34,7 +34,7 @@ def block(s: Sketch, width: int = 96) -> Value:
 
 SHARDS = (
     Case("a block of one row in shards", block, ORDER, 2 * ROUNDING, FUSED, ONE_ROW),
-    Case("a block with its weights in shards", block, ORDER, 3 * ROUNDING, FUSED, (*ONE_ROW, BANKS)),
+    Case("a block with its weights in shards", block, ORDER, 2.5 * ROUNDING, FUSED, (*ONE_ROW, BANKS)),
     Case(
         "a linear with its weights in shards",
         lambda s: s(ops.linear.default, s.x(1, 1, 96), s.w(160, 96), s.w(160)),

@@ -1,0 +1,97 @@
+"""Attention as it is planned, on the mocks of all boards: no more programs or L1 than where ttnn decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from compiler.aten import ops
+from compiler.boards import BOARDS
+from compiler.constants import Weights
+from compiler.device.findings import GraphCheck, Plan
+from compiler.device.session import Session
+from compiler.executor import Executable
+from compiler.graph import Graph, Value
+from compiler.types import DType
+from lowering import rules
+from lowering.attention import EXACT, attention
+from passes.concat_heads import ConcatHeads
+from tests.lowering.cases.sketch import Case, Results, Sketch
+
+HEADS, HEAD = 12, 64
+"""The default configuration's."""
+TEXTS, STEPS = (32, 256, 608), (64, 1888, 4000)
+"""Ends of buckets: of texts, up to the default table of positions, and of caches, past it."""
+
+
+def attentions(s: Sketch, batch: int) -> Results:
+    """The encoder's attention at each length of text, and a step's over each text and each cache."""
+
+    def attended(queries: int, keys: int, *mask: int) -> Value:
+        operands = [s.input(torch.zeros(batch, HEADS, rows, HEAD)) for rows in (queries, keys, keys)]
+        hidden = s.input(torch.zeros(*mask, queries, keys))
+        made = s(ops.scaled_dot_product_attention.default, *operands, hidden, scale=1.0)
+        turned = s(ops.permute.default, made, (0, 2, 1, 3))
+        return s(ops.view.default, turned, (batch, queries, HEADS * HEAD))
+
+    found = {f"text {text}": attended(text, text, batch, HEADS) for text in TEXTS}
+    found |= {f"across {text}": attended(1, text, batch, HEADS) for text in TEXTS}
+    return found | {f"cache {steps}": attended(1, steps, 1, 1) for steps in STEPS}
+
+
+def planned(batch: int) -> Graph:
+    drawn = Case("attention", lambda s: attentions(s, batch), 0.0, 0.0, "").sketch()
+    return ConcatHeads().run(rules.lower(drawn.graph, DType.BFLOAT16))
+
+
+def left_to_ttnn(graph: Graph) -> Graph:
+    """The same without a program configuration."""
+
+    def stripped(attributes: tuple) -> tuple:  # type: ignore[type-arg]
+        return tuple((name, value) for name, value in attributes if name not in EXACT)
+
+    nodes = (replace(n, attributes=stripped(n.attributes)) if n.op is attention else n for n in graph.nodes)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def checked(session: Session, graph: Graph) -> GraphCheck:
+    plan = Plan.of(Executable(graph, Weights({})), graph.name)
+    found: GraphCheck = session.call("compiler.device.checks:check", plan)
+    assert found.complaints == ()
+    assert found.accepted == found.equal == found.ops
+    assert found.compiled_again == 0
+    return found
+
+
+@pytest.mark.parametrize(
+    "board", [board if board == "n150" else pytest.param(board, marks=pytest.mark.slow) for board in BOARDS]
+)
+def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, on_device: bool) -> None:
+    if on_device:
+        pytest.skip("for the mocks of all boards")
+    with Session(board) as session:
+        for batch in (1, 4):
+            graph = planned(batch)
+            assert sum(node.op is attention for node in graph.nodes) == 2 * len(TEXTS) + len(STEPS)
+            exact, plain = checked(session, graph), checked(session, left_to_ttnn(graph))
+            assert exact.programs_by_op[attention.name] == 2 * len(TEXTS) + len(STEPS)
+            assert exact.programs_by_op == plain.programs_by_op
+            assert exact.l1_bytes == plain.l1_bytes
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_ttnn_divides_a_mask_by_the_scale(session: Session, scale: float) -> None:
+    """In a program of its own, which the lowering spares it: it would make -inf of the lowest number."""
+    drawn = Case("scaled", lambda s: {"out": _masked(s)}, 0.0, 0.0, "").sketch()
+    graph = rules.lower(drawn.graph, DType.BFLOAT16)
+    (node,) = graph.nodes
+    scaled = replace(node, attributes=tuple(sorted({**dict(node.attributes), "scale": scale}.items())))
+    found = checked(session, replace(graph, nodes=(scaled,)))
+    assert found.programs == attention.programs(scaled) == (1 if scale == 1.0 else 2)
+
+
+def _masked(s: Sketch) -> Value:
+    operands = [s.input(torch.zeros(1, 2, 32, 32)) for _ in range(3)]
+    return s(ops.scaled_dot_product_attention.default, *operands, s.input(torch.zeros(1, 1, 32, 32)), scale=1.0)
