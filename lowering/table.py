@@ -18,6 +18,7 @@ import torch
 
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
 from compiler.types import TILE, DType, Layout, Memory, TensorType
+from lowering.error_bound import ErrorBound, error_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class TtnnOp:
     result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how many
     programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
     work. ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's
-    memory, wherever that lies.
+    memory, wherever that lies. ``error_bound`` is what a device's results may be off by beyond the roundings, as far as
+    it was measured; None where it was not.
     """
 
     name: str
@@ -71,6 +73,7 @@ class TtnnOp:
     matrix: bool
     cores: Callable[[Node], int]
     shares: bool
+    error_bound: ErrorBound | None
 
     def __repr__(self) -> str:
         return self.name
@@ -191,6 +194,7 @@ def ttnn_op(
             matrix,
             cores,
             shares,
+            error_bound(name),
         )
         return OPS[name]
 
