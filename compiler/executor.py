@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from compiler.errors import InvalidArgument
 from compiler.graph import Constant, Graph, Node, Value
 from compiler.types import BLOCK, DType, Layout, TensorType
 from compiler.verify import memory_roots, written
-from lowering.table import Numerics, TtnnOp
+from lowering.table import Numerics, Ties, TtnnOp, runs_on_host
 
 VIEWS = (
     "ttnn.reshape",
@@ -34,7 +34,7 @@ class Call:
     """One node, its values replaced by places in a list: those it reads and writes, and those that are free after it.
 
     ``run`` is the op's reference with the node's attributes. ``copies`` are places that it updates in place though
-    torch will read what was there; ``rounded`` says whether its results are rounded.
+    torch will read what was there; ``round`` is how its results are rounded, None where they are not.
     """
 
     node: Node
@@ -43,7 +43,7 @@ class Call:
     writes: tuple[int, ...]
     frees: tuple[int, ...]
     copies: tuple[int, ...]
-    rounded: bool
+    round: Callable[[torch.Tensor], torch.Tensor] | None
 
 
 class Executable:
@@ -118,13 +118,12 @@ class Executable:
         self, inputs: list[torch.Tensor], watch: Callable[[Node, tuple[torch.Tensor, ...]], None] | None
     ) -> dict[str, torch.Tensor]:
         memory: list[Any] = [*self._constants, *inputs, *self._blank]
-        numerics = Numerics(self._dtype)
         with torch.no_grad():
             for call in self.calls:
                 made = call.run(*[memory[i].clone() if i in call.copies else memory[i] for i in call.reads])
                 results = made if isinstance(made, (list, tuple)) else (made,)
-                if call.rounded:
-                    results = tuple(map(numerics.round, results))
+                if call.round is not None:
+                    results = tuple(map(call.round, results))
                 if watch is not None:
                     watch(call.node, tuple(results))
                 for place, tensor in zip(call.writes, results, strict=True):
@@ -224,7 +223,7 @@ class Executable:
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
                 tuple(places[v] for _, v in written(node) if any(roots[v] in later for later in reads[i + 1 :])),
-                _rounds(node, self._dtype),
+                _rounding(node, numerics),
             )
             for i, node in enumerate(self.graph.nodes)
         ]
@@ -235,22 +234,26 @@ def _bound(node: Node, numerics: Numerics) -> Callable[..., Any]:
     return node.op.bound(numerics, node.names, node.attributes)
 
 
-def _rounds(node: Node, dtype: DType) -> bool:
-    """Whether the results of a node are to be rounded, in a graph whose floats are of ``dtype``."""
-    moves_only = isinstance(node.op, TtnnOp) and node.op.moves_only
-    return dtype is not DType.FLOAT32 and node.results[0].type.dtype.is_float and not moves_only
+def _rounding(node: Node, numerics: Numerics) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """How the results of a node are rounded; None where they are not, or are not floats."""
+    assert isinstance(node.op, TtnnOp)
+    if numerics.dtype is DType.FLOAT32 or node.op.moves_only or not node.results[0].type.dtype.is_float:
+        return None
+    if node.op.ties is Ties.TO_EVEN or runs_on_host(node):  # the host rounds as torch does
+        return numerics.round
+    return partial(numerics.round, ties=node.op.ties)
 
 
 def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]:
     """A node by itself, in a graph whose floats are of ``dtype``: from its operands to its results."""
     numerics = Numerics(dtype)
-    run, rounded = _bound(node, numerics), _rounds(node, dtype)
+    run, rounding = _bound(node, numerics), _rounding(node, numerics)
 
     def compute(operands: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
             made = run(*operands)
             results = tuple(made) if isinstance(made, (list, tuple)) else (made,)
-            return tuple(map(numerics.round, results)) if rounded else results
+            return results if rounding is None else tuple(map(rounding, results))
 
     return compute
 

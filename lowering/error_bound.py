@@ -36,7 +36,7 @@ class ErrorBound:
         if products <= self.inner[0][0]:
             return self.inner[0][1]
         for (less, above), (more, below) in zip(self.inner, self.inner[1:], strict=False):
-            if products <= more:
+            if products < more:
                 part = math.log(products / less) / math.log(more / less)
                 return math.exp((1 - part) * math.log(above) + part * math.log(below))
         return self.inner[-1][1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache, partial
 from typing import Any
 
@@ -21,15 +22,28 @@ from compiler.types import TILE, DType, Layout, Memory, TensorType
 from lowering.error_bound import ErrorBound, error_bound
 
 
+class Ties(Enum):
+    """Where a number goes that lies midway between two neighbours in bfloat16."""
+
+    TO_EVEN = "to even"
+    AWAY = "away from zero"
+
+
 @dataclass(frozen=True, slots=True)
 class Numerics:
     """What the device's number formats do to a value that a kernel keeps between its stages."""
 
     dtype: DType
 
-    def round(self, tensor: torch.Tensor) -> torch.Tensor:
-        """``tensor`` as stored in the plan's precision: to nearest even in bfloat16, as it is in float32."""
-        return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
+    def round(self, tensor: torch.Tensor, ties: Ties = Ties.TO_EVEN) -> torch.Tensor:
+        """Round a float32 ``tensor`` to the plan's precision, to nearest: the tensor itself in float32."""
+        if self.dtype is DType.FLOAT32:
+            return tensor
+        if ties is Ties.TO_EVEN:
+            return tensor.to(self.dtype.on_host).to(torch.float32)
+        # bfloat16 is the upper half of float32: half a unit is added to the magnitude, and the rest cut off. The lower
+        # half of a NaN is zero where it comes from bfloat16 numbers, so it stays one.
+        return tensor.view(torch.int32).add(0x8000).bitwise_and_(-0x10000).view(torch.float32)
 
 
 WidthRule = Callable[[Mapping[str, TensorType], TensorType], Iterator[str]]
@@ -42,7 +56,8 @@ class TtnnOp:
 
     ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes``
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
-    ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
+    ``left_out`` what a device does besides. ``ties`` is how results are rounded on the device; the host rounds to even.
+    ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
@@ -62,6 +77,7 @@ class TtnnOp:
     writes: tuple[str, ...]
     rounding: str
     left_out: str
+    ties: Ties
     moves_only: bool
     shards: bool
     in_dram: tuple[str, ...]
@@ -151,6 +167,7 @@ def ttnn_op(
     *,
     rounding: str = "the result",
     left_out: str = "nothing",
+    ties: Ties = Ties.TO_EVEN,
     flops: Callable[[Mapping[str, TensorType], Sequence[TensorType]], int] = _one_per_element,
     lists: tuple[str, ...] = (),
     writes: tuple[str, ...] = (),
@@ -183,6 +200,7 @@ def ttnn_op(
             writes,
             rounding,
             left_out,
+            ties,
             moves_only,
             shards,
             in_dram,

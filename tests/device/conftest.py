@@ -56,7 +56,7 @@ def check(session: Session, on_device: bool) -> Check:
     """``check(executable, inputs)`` fails unless the device takes the graph.
 
     Every op must be accepted, every result of the type that the compiler inferred, and nothing compiled twice. With
-    numbers, outputs must be those of the reference executor.
+    numbers, outputs must be those of the reference executor, and each node within the bound on its op's error.
     """
 
     def accepted(executable: Executable, inputs: Mapping[str, Tensor]) -> GraphCheck:
@@ -69,6 +69,8 @@ def check(session: Session, on_device: bool) -> Check:
             wanted = executable.run(inputs)
             pcc = {name: correlation(made[name], tensor) for name, tensor in wanted.items()}
             assert min(pcc.values(), default=1.0) >= PCC_BAR, pcc
+            nodes = session.call("compiler.device.compare:errors", plan)
+            assert [node for node in nodes if not node.within] == []
         return found
 
     return accepted
