@@ -79,6 +79,12 @@ class Executable:
     def __hash__(self) -> int:
         return hash(self.graph)
 
+    def with_calls(self, change: Callable[[Call], Call]) -> Executable:
+        """The same graph and weights, each call changed: the places that it reads and writes must stay."""
+        changed = Executable(self.graph, self._weights, self.board)
+        changed.__dict__["calls"] = [change(call) for call in self.calls]
+        return changed
+
     def prepare(self) -> None:
         """Bind the weights now: the first run does it otherwise."""
         _ = self._constants
@@ -180,7 +186,8 @@ class Executable:
         return [None] * sum(len(node.results) for node in self.graph.nodes)
 
     @cached_property
-    def _dtype(self) -> DType:
+    def dtype(self) -> DType:
+        """The float type of the plan."""
         values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
         floats = (v.type.dtype for v in values if v.type.dtype.is_float)
         return next((dtype for dtype in floats if dtype is not DType.BFLOAT8_B), DType.FLOAT32)
@@ -202,7 +209,7 @@ class Executable:
     @cached_property
     def calls(self) -> list[Call]:
         """The nodes in order, each with the values that are read for the last time there."""
-        numerics = Numerics(self._dtype)
+        numerics = Numerics(self.dtype)
         places, constants = self.places, len(self.graph.constants)
         last: dict[int, int] = {}
         for i, node in enumerate(self.graph.nodes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def _kernels_own(op: TtnnOp, node: Node, operands: Sequence[Tensor]) -> float:
     (result,) = _results(op, node, operands, _FUSED)
     error = _of(op, result)
     if op.error_bound is not None and op.error_bound.inner:
-        error += op.error_bound.of_sum(products(node)) * sum_of_magnitudes(node, operands)
+        error += op.error_bound.of_sum(products(node)) * float(sums_of_magnitudes(node, operands).max())
     for activation in fused_activations(node):
         function = OPS[f"ttnn.{activation}"]
         before, result = result, function.reference(_EXACT, result)
@@ -98,11 +98,36 @@ def products(node: Node) -> int:
     return node.op.flops(operands, [result.type for result in node.results]) // (2 * node.result.type.elements)
 
 
-def sum_of_magnitudes(node: Node, operands: Sequence[Tensor]) -> float:
-    """The largest sum of ``|x| |w|`` over the elements of a result of the matrix engine."""
+def sums_of_magnitudes(node: Node, operands: Sequence[Tensor]) -> Tensor:
+    """The sum of ``|x| |w|`` for each element of a result of the matrix engine."""
     assert isinstance(node.op, TtnnOp)
     (sums,) = _results(node.op, node, [tensor.abs() for tensor in operands], (*_AFTER_THE_SUM, *_FUSED))
-    return float(sums.max())
+    return sums
+
+
+def with_error(
+    node: Node, operands: Sequence[Tensor], run: Callable[..., Tensor], draw: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """The result of a node, each element off by a part of what its op's bound allows: ``draw`` gives the parts.
+
+    ``run`` computes the node with the roundings that the reference models inside it.
+    """
+    op = node.op
+    assert isinstance(op, TtnnOp) and op.error_bound is not None
+    if not op.error_bound.inner:
+        return _off(op, run(*operands), draw)
+    (result,) = _results(op, node, operands, _FUSED)
+    share = op.error_bound.of_sum(products(node))
+    result = result + share * sums_of_magnitudes(node, operands) * draw(result)
+    for activation in fused_activations(node):
+        function = OPS[f"ttnn.{activation}"]
+        result = _off(function, function.reference(_EXACT, result), draw)
+    return result
+
+
+def _off(op: TtnnOp, result: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+    beyond = op.error_bound.beyond_model if op.error_bound is not None else 0.0
+    return result * (1 + beyond * draw(result)) if beyond else result
 
 
 def _distance(got: Tensor, want: Tensor) -> float:

@@ -48,7 +48,7 @@ def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Te
     return input_tensor_a * input_tensor_b
 
 
-@ttnn_op("ttnn.divide", left_out="the reciprocal that the device multiplies by", shards=True)
+@ttnn_op("ttnn.divide", shards=True)
 def divide(
     _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor | None = None, value: float | None = None
 ) -> Tensor:
@@ -78,7 +78,7 @@ gelu = _unary("ttnn.gelu", functional.gelu, _APPROXIMATE)
 silu = _unary("ttnn.silu", functional.silu, _APPROXIMATE)
 tanh = _unary("ttnn.tanh", torch.tanh, _APPROXIMATE)
 sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
-sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
+sqrt = _unary("ttnn.sqrt", torch.sqrt)
 ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt)
 """Ops that compute each element of their result from the elements at its place, operands being broadcast."""
 

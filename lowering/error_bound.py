@@ -24,6 +24,7 @@ class ErrorBound:
     inner: tuple[tuple[int, float], ...]
     measured_on: str
     source: str
+    beyond_model: float = 0.0
 
     def of_sum(self, products: int) -> float:
         """The fraction of the sum of ``|x| |w|`` over so many products by which their sum may be off.
@@ -67,6 +68,7 @@ def error_bound(op: str) -> ErrorBound | None:
         inner=tuple(sorted((row.inner, _largest(row)) for row in sums if row.inner is not None)),
         measured_on="; ".join(dict.fromkeys(str(row.rig) for row in (*rows, *sums))),
         source="; ".join(dict.fromkeys(f"{row.op}: {row.configuration}" for row in (*rows, *sums))),
+        beyond_model=0.0 if sums else max(map(_beyond_model, rows)),
     )
 
 
@@ -76,3 +78,7 @@ def _largest(row: Measurement) -> float:
 
 def _beyond_rounding(row: Measurement) -> float:
     return 0.0 if row.error == row.modelled else _largest(row)
+
+
+def _beyond_model(row: Measurement) -> float:
+    return 0.0 if row.modelled is not None and row.modelled.low >= _largest(row) else _largest(row)

@@ -75,7 +75,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Free-running speech of the small voice beside float32: correlation (PCC) and mean relative error."""
+    """Free-running speech of the small voice beside float32: correlation (PCC) and mean error, as recorded."""
 
     text: str
     steps: int
@@ -115,7 +115,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement("ttnn.softmax", "no configuration", _one(1.1e-2), _one(1.9e-3), planned=False),
     Measurement("ttnn.layer_norm", "HiFi4, float32 destination", _one(3.2e-3), _one(2.7e-3)),
     Measurement("ttnn.layer_norm", "the same, of rows with mean 8 and deviation 0.5", _one(5.6e-3), _one(2.6e-3)),
-    Measurement("ttnn.batch_norm", "over time", _one(4.7e-3), case="batch_norm over time"),
+    Measurement("ttnn.batch_norm", "over time", _one(4.7e-3), _one(2.45e-3), case="batch_norm over time"),
     Measurement("ttnn.linear", "HiFi4, float32 destination, bfloat16 result", _one(2.64e-3), _one(2.64e-3)),
     Measurement("ttnn.linear", "HiFi4, float32 destination, float32 result", Span(3e-4, 5e-4), planned=False),
     Measurement("ttnn.linear", "HiFi4, float32 destination, of sum |x| |w|", _one(3.7e-4), inner=32),
@@ -123,8 +123,8 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement("ttnn.linear", "HiFi3", Span(2.4e-3, 2.9e-3), planned=False, note="within 10 % of HiFi4"),
     Measurement("ttnn.linear", "HiFi2, float32 destination", _one(4.1e-3), planned=False),
     Measurement("ttnn.linear", "LoFi, float32 destination", _one(1.8e-2), planned=False),
-    Measurement("ttnn.conv1d", "with tanh", _one(7.3e-3), case="conv1d and tanh"),
-    Measurement("ttnn.conv1d", "dilated", _one(4.2e-3), case="conv1d with a dilation"),
+    Measurement("ttnn.conv1d", "with tanh", _one(7.3e-3), _one(1.95e-3), case="conv1d and tanh"),
+    Measurement("ttnn.conv1d", "dilated", _one(4.2e-3), _one(2.06e-3), case="conv1d with a dilation"),
     Measurement(
         "ttnn.conv1d",
         "the small voice's first post-net convolution",
@@ -156,9 +156,11 @@ MEASUREMENTS: tuple[Measurement, ...] = (
 """Every reading, in the order in which they are shown."""
 
 SPEECH: tuple[Speech, ...] = (
+    Speech("no", 12, "reference, bfloat16, sums' ties to even", 0.99995, 2.3e-3),
     Speech("no", 12, "device, approximate exponential", 0.99988, 3.7e-3),
     Speech("no", 12, "device, exact exponential", 0.99994, 2.5e-3),
+    Speech("four nine three", 33, "reference, bfloat16, sums' ties to even", 0.99981, 4.9e-3),
     Speech("four nine three", 33, "device, approximate exponential", 0.99932, 9.7e-3),
     Speech("four nine three", 33, "device, exact exponential", 0.99967, 6.8e-3),
 )
-"""Whole utterances, read from the device; it stopped at float32's step each time."""
+"""Whole utterances, the reference's beside the device's; both stopped at float32's step each time."""

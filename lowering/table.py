@@ -150,7 +150,9 @@ DEVICE_GRID = "device"
 """The ``core_grid`` of all of a device's cores, read from the device when the plan runs."""
 HIFI4 = "hifi4_fp32_acc"
 """The compute kernel configuration that the reference models and the plan asks for: four passes over the mantissas, so
-products of bfloat16 are exact, and accumulation in float32."""
+products of bfloat16 are exact, and accumulation in a destination of float32."""
+SUMS = "sums in the matrix engine are a little less exact than float32"
+"""What the model leaves out of products that are summed: how little is in the bounds on errors."""
 
 
 def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:

@@ -181,3 +181,11 @@ def test_the_post_net_of_exact_length(run, voice, monkeypatch):
         2,
         "error: postnet='longer' is not known: choose one of bucket, exact\n",
     )
+
+
+def test_ops_tells_bounds_and_what_was_measured(run):
+    ops, measured = run("ops"), run("ops", "--measured")
+    assert (ops.exit_code, measured.exit_code) == (0, 0)
+    assert "not measured" in ops.stdout and "ties away from zero" in ops.stdout
+    assert "simulated Wormhole" in measured.stdout and "not silicon" in measured.stdout
+    assert "| `ttnn.tanh` | bfloat16 | yes | 3.2e-3 |" in run("ops", "--measured", "--markdown").stdout

@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
-from compiler.constants import Weights
-from compiler.executor import Executable
-from compiler.graph import Node
+from compiler import numerics
 from compiler.types import DType
 from lowering.accuracy import ROUNDING, Allowance, allowance
 from lowering.error_bound import ErrorBound, error_bound
 from lowering.measured import MEASUREMENTS, Agreement, Measurement, Span
-from lowering.table import OPS, TtnnOp
+from lowering.table import OPS
+from tests.lowering.allowances import Step, steps
 from tests.lowering.cases import CASES
 from tests.lowering.outcomes import BY_NAME, all_cases, outcome_of
-
-
-@dataclass(frozen=True)
-class Step:
-    """A node of a case with what it may give, and what the reference executor gives."""
-
-    node: Node
-    allowed: Allowance
-    given: tuple[Tensor, ...]
-
-
-@cache
-def steps(name: str) -> tuple[Step, ...]:
-    """The nodes of a case in bfloat16, each on what the reference executor hands it."""
-    result = outcome_of(name, DType.BFLOAT16)
-    executable = Executable(result.lowered, Weights(result.drawn.weights))
-    memory = {c.value: executable.weight(c) for c in executable.graph.constants}
-    inputs = {port.name: result.drawn.inputs[port.name].clone() for port in executable.graph.inputs}
-    memory |= dict(zip((p.value for p in executable.graph.inputs), executable._take(inputs, ()), strict=True))
-    made: list[Step] = []
-
-    def watch(node: Node, results: tuple[Tensor, ...]) -> None:
-        operands = [memory[value] for value in node.operands]
-        kept = tuple(result.clone() for result in results)
-        made.append(Step(node, allowance(node, operands), kept))
-        memory.update(zip(node.results, kept, strict=True))
-
-    executable.trace(inputs, watch)
-    return tuple(made)
 
 
 def steps_of(op: str) -> Iterator[Step]:
@@ -69,6 +37,7 @@ def case_tolerance(name: str) -> float:
 def test_a_case_whose_error_was_measured_is_within_its_tolerance_on_a_device(row: Measurement) -> None:
     """Its tolerance against torch is the reference's, and the device was past it."""
     assert isinstance(row.error, Span) and row.case is not None
+    assert row.modelled == Span(*[pytest.approx(outcome_of(row.case, DType.BFLOAT16).error, rel=0.01)] * 2)
     assert BY_NAME[row.case].bfloat16 < row.error.high <= case_tolerance(row.case) <= 4 * row.error.high
 
 
@@ -154,7 +123,8 @@ def test_an_error_goes_through_the_activation_that_is_fused_behind_it() -> None:
     assert 0.0 == own("relu", -1.0) < own("relu", 1.0)
 
 
-def test_what_agrees_bit_for_bit_is_said_of_ops_that_move_or_round_correctly() -> None:
-    exact = {row.op for row in MEASUREMENTS if row.error is Agreement.EXACT}
-    moved: set[TtnnOp] = {op for op in OPS.values() if op.moves_only}
-    assert exact <= {op.name for op in moved}
+@pytest.mark.parametrize(
+    "row", [r for r in MEASUREMENTS if isinstance(r.error, Agreement) and r.op in OPS], ids=lambda row: row.op
+)
+def test_how_a_kernel_was_seen_to_round_is_how_the_reference_rounds(row: Measurement) -> None:
+    assert numerics.modelled(row) == "the same"
