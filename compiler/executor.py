@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -17,7 +17,7 @@ from compiler.graph import Constant, Graph, Node, Value
 from compiler.torch_state import computing, pinned
 from compiler.types import BLOCK, DType, Layout, TensorType
 from compiler.verify import memory_roots, written
-from lowering.table import Numerics, TtnnOp
+from lowering.table import Numerics, Ties, TtnnOp, runs_on_host
 
 VIEWS = (
     "ttnn.reshape",
@@ -36,7 +36,7 @@ class Call:
     """One node, its values replaced by places in a list: those it reads and writes, and those that are free after it.
 
     ``run`` is the op's reference with the node's attributes. ``copies`` are places that it updates in place though
-    torch will read what was there; ``rounded`` says whether its results are rounded.
+    torch will read what was there; ``round`` is how its results are rounded, None where they are not.
     """
 
     node: Node
@@ -45,7 +45,7 @@ class Call:
     writes: tuple[int, ...]
     frees: tuple[int, ...]
     copies: tuple[int, ...]
-    rounded: bool
+    round: Callable[[torch.Tensor], torch.Tensor] | None
 
 
 class Executable:
@@ -82,6 +82,12 @@ class Executable:
 
     def __hash__(self) -> int:
         return hash(self.graph)
+
+    def with_calls(self, change: Callable[[Call], Call]) -> Executable:
+        """The same graph and weights, each call changed: the places that it reads and writes must stay."""
+        changed = Executable(self.graph, self._weights, self.board)
+        changed.__dict__["calls"] = [change(call) for call in self.calls]
+        return changed
 
     def prepare(self) -> None:
         """Bind the weights now: the first run does it otherwise."""
@@ -127,13 +133,12 @@ class Executable:
     ) -> dict[str, torch.Tensor]:
         self.prepare()
         memory: list[Any] = [*self._constants, *inputs, *self._blank]
-        numerics = Numerics(self._dtype)
         with computing():
             for call in self.calls:
                 made = call.run(*[memory[i].clone() if i in call.copies else memory[i] for i in call.reads])
                 results = made if isinstance(made, (list, tuple)) else (made,)
-                if call.rounded:
-                    results = tuple(map(numerics.round, results))
+                if call.round is not None:
+                    results = tuple(map(call.round, results))
                 if watch is not None:
                     watch(call.node, tuple(results))
                 for place, tensor in zip(call.writes, results, strict=True):
@@ -190,7 +195,8 @@ class Executable:
         return [None] * sum(len(node.results) for node in self.graph.nodes)
 
     @cached_property
-    def _dtype(self) -> DType:
+    def dtype(self) -> DType:
+        """The float type of the plan."""
         values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
         floats = (v.type.dtype for v in values if v.type.dtype.is_float)
         return next((dtype for dtype in floats if dtype is not DType.BFLOAT8_B), DType.FLOAT32)
@@ -212,7 +218,7 @@ class Executable:
     @cached_property
     def calls(self) -> list[Call]:
         """The nodes in order, each with the values that are read for the last time there."""
-        numerics = Numerics(self._dtype)
+        numerics = Numerics(self.dtype)
         places, constants = self.places, len(self.graph.constants)
         last: dict[int, int] = {}
         for i, node in enumerate(self.graph.nodes):
@@ -233,7 +239,7 @@ class Executable:
                 tuple(places[v] for v in node.results),
                 tuple(frees.get(i, ())),
                 tuple(places[v] for _, v in written(node) if any(roots[v] in later for later in reads[i + 1 :])),
-                _rounds(node, self._dtype),
+                _rounding(node, numerics),
             )
             for i, node in enumerate(self.graph.nodes)
         ]
@@ -244,22 +250,26 @@ def _bound(node: Node, numerics: Numerics) -> Callable[..., Any]:
     return node.op.bound(numerics, node.names, node.attributes)
 
 
-def _rounds(node: Node, dtype: DType) -> bool:
-    """Whether the results of a node are to be rounded, in a graph whose floats are of ``dtype``."""
-    moves_only = isinstance(node.op, TtnnOp) and node.op.moves_only
-    return dtype is not DType.FLOAT32 and node.results[0].type.dtype.is_float and not moves_only
+def _rounding(node: Node, numerics: Numerics) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """How the results of a node are rounded; None where they are not, or are not floats."""
+    assert isinstance(node.op, TtnnOp)
+    if numerics.dtype is DType.FLOAT32 or node.op.moves_only or not node.results[0].type.dtype.is_float:
+        return None
+    if node.op.ties is Ties.TO_EVEN or runs_on_host(node):  # the host rounds as torch does
+        return numerics.round
+    return partial(numerics.round, ties=node.op.ties)
 
 
 def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]:
     """A node by itself, in a graph whose floats are of ``dtype``: from its operands to its results."""
     numerics = Numerics(dtype)
-    run, rounded = _bound(node, numerics), _rounds(node, dtype)
+    run, rounding = _bound(node, numerics), _rounding(node, numerics)
 
     def compute(operands: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         with computing():
             made = run(*operands)
             results = tuple(made) if isinstance(made, (list, tuple)) else (made,)
-            return tuple(map(numerics.round, results)) if rounded else results
+            return results if rounding is None else tuple(map(rounding, results))
 
     return compute
 

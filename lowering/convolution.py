@@ -14,7 +14,7 @@ from compiler.graph import Node, Value
 from compiler.types import TILE, Layout, Memory, TensorType, round_up
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import permute, reshape
-from lowering.table import HIFI4, Numerics, ttnn_op
+from lowering.table import HIFI4, SUMS, Numerics, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 """What a convolution can apply before it writes its result."""
@@ -35,7 +35,7 @@ def _programs(node: Node) -> int:
 @ttnn_op(
     "ttnn.conv1d",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
-    left_out="the order of accumulation over blocks of taps and channels; the activation's own approximation",
+    left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
     flops=_conv_flops,
     programs=_programs,
     matrix=True,

@@ -13,30 +13,32 @@ from compiler.aten import ops
 from compiler.graph import Node, Value
 from lowering.position import lower_increment
 from lowering.rules import Context, Unsupported, lowers
-from lowering.table import Numerics, TtnnOp, ttnn_op
+from lowering.table import Numerics, Ties, TtnnOp, ttnn_op
 
 Operand = Tensor | float
 
 
+_SUM = "the result, ties away from zero"
+"""Sums are made in the matrix unit, whose 16-bit destination rounds so; products and quotients in the vector unit."""
 SUM_ACTIVATIONS = {"relu": torch.relu}
 """What a sum can apply before it writes its result."""
 
 
-@ttnn_op("ttnn.add", shards=True)
+@ttnn_op("ttnn.add", rounding=_SUM, ties=Ties.AWAY, shards=True)
 def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activations: tuple[str, ...] = ()) -> Tensor:
-    """``activations`` are applied to the sum, one after the other."""
+    """``activations`` are applied to the sum, one after the other: it is all the same to relu which is rounded."""
     out = input_tensor_a + input_tensor_b
     for name in activations:
         out = SUM_ACTIVATIONS[name](out)
     return out
 
 
-@ttnn_op("ttnn.subtract", shards=True)
+@ttnn_op("ttnn.subtract", rounding=_SUM, ties=Ties.AWAY, shards=True)
 def subtract(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
     return input_tensor_a - input_tensor_b
 
 
-@ttnn_op("ttnn.rsub", shards=True)
+@ttnn_op("ttnn.rsub", rounding=f"{_SUM}, as its kernel is that of a sum", ties=Ties.AWAY, shards=True)
 def rsub(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
     return input_b - input_tensor_a
 
@@ -46,7 +48,7 @@ def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Te
     return input_tensor_a * input_tensor_b
 
 
-@ttnn_op("ttnn.divide", left_out="the reciprocal that the device multiplies by", shards=True)
+@ttnn_op("ttnn.divide", shards=True)
 def divide(
     _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor | None = None, value: float | None = None
 ) -> Tensor:
@@ -76,7 +78,7 @@ gelu = _unary("ttnn.gelu", functional.gelu, _APPROXIMATE)
 silu = _unary("ttnn.silu", functional.silu, _APPROXIMATE)
 tanh = _unary("ttnn.tanh", torch.tanh, _APPROXIMATE)
 sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
-sqrt = _unary("ttnn.sqrt", torch.sqrt, _APPROXIMATE)
+sqrt = _unary("ttnn.sqrt", torch.sqrt)
 ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt)
 """Ops that compute each element of their result from the elements at its place, operands being broadcast."""
 

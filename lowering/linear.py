@@ -14,7 +14,7 @@ from compiler.graph import Node, Value
 from compiler.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.shape import expand
-from lowering.table import HIFI4, Numerics, matmul_flops, tiles, ttnn_op
+from lowering.table import HIFI4, SUMS, Numerics, matmul_flops, tiles, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
@@ -86,7 +86,7 @@ def _linear_by_width(operands: Mapping[str, TensorType], result: TensorType) -> 
 @ttnn_op(
     "ttnn.linear",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
-    left_out="the order of accumulation over blocks of the inner dimension; the activation's own approximation",
+    left_out=f"{SUMS}, and are made block by block of the inner dimension; the activation's own approximation",
     flops=matmul_flops("input_tensor_b", -2),
     programs=_linear_programs,
     matrix=True,
@@ -109,7 +109,7 @@ def linear(
 @ttnn_op(
     "ttnn.matmul",
     rounding="the result; products are exact, accumulation is float32 (HiFi4)",
-    left_out="the order of accumulation over blocks of the inner dimension",
+    left_out=f"{SUMS}, and are made block by block of the inner dimension",
     flops=matmul_flops("input_tensor_a", -1),
     matrix=True,
     blocks={"input_tensor_b": -1},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,6 +20,14 @@ import torch
 from compiler.graph import Attribute, Builder, Exact, Node, Origin, Value
 from compiler.torch_state import pinned
 from compiler.types import TILE, DType, Layout, Memory, TensorType
+from lowering.error_bound import ErrorBound, error_bound
+
+
+class Ties(Enum):
+    """Where a number goes that lies midway between two neighbours in bfloat16."""
+
+    TO_EVEN = "to even"
+    AWAY = "away from zero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +36,15 @@ class Numerics:
 
     dtype: DType
 
-    def round(self, tensor: torch.Tensor) -> torch.Tensor:
-        """``tensor`` as stored in the plan's precision: to nearest even in bfloat16, as it is in float32."""
-        return tensor if self.dtype is DType.FLOAT32 else tensor.to(self.dtype.on_host).to(torch.float32)
+    def round(self, tensor: torch.Tensor, ties: Ties = Ties.TO_EVEN) -> torch.Tensor:
+        """Round a float32 ``tensor`` to the plan's precision, to nearest: the tensor itself in float32."""
+        if self.dtype is DType.FLOAT32:
+            return tensor
+        if ties is Ties.TO_EVEN:
+            return tensor.to(self.dtype.on_host).to(torch.float32)
+        # bfloat16 is the upper half of float32: half a unit is added to the magnitude, and the rest cut off. The lower
+        # half of a NaN is zero where it comes from bfloat16 numbers, so it stays one.
+        return tensor.view(torch.int32).add(0x8000).bitwise_and_(-0x10000).view(torch.float32)
 
 
 Legality = Callable[[Mapping[str, TensorType], Mapping[str, Any]], Iterator[str]]
@@ -44,7 +59,8 @@ class TtnnOp:
 
     ``name`` is the path of the callable it stands for. ``lists`` are parameters that take several tensors. ``writes``
     are operands that the device updates in place, one result each. ``rounding`` says what the reference rounds where,
-    ``left_out`` what a device does besides. ``moves_only``: results are elements of operands, rounded already.
+    ``left_out`` what a device does besides. ``ties`` is how results are rounded on the device; the host rounds to even.
+    ``moves_only``: results are elements of operands, rounded already.
     ``shards``: operands may be sharded by height, and results are where one is, unless ``memory_config`` is given.
     ``in_dram`` are operands that the device is not known to take from L1, ``alike`` pairs that it takes from one memory
     and not from two. ``from_host`` are operands that it takes from the host, as weights that it prepares. ``blocks``
@@ -54,6 +70,8 @@ class TtnnOp:
     programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
     work. ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's
     memory, wherever that lies. ``against`` yields what speaks against operands of such shapes with such attributes.
+    ``error_bound`` is what a device's results may be off by beyond the roundings, as far as it was measured; None where
+    it was not.
     """
 
     name: str
@@ -63,6 +81,7 @@ class TtnnOp:
     writes: tuple[str, ...]
     rounding: str
     left_out: str
+    ties: Ties
     moves_only: bool
     shards: bool
     in_dram: tuple[str, ...]
@@ -75,6 +94,7 @@ class TtnnOp:
     cores: Callable[[Node], int]
     shares: bool
     against: Legality | None
+    error_bound: ErrorBound | None
 
     def __repr__(self) -> str:
         return self.name
@@ -136,7 +156,9 @@ DEVICE_GRID = "device"
 """The ``core_grid`` of all of a device's cores, read from the device when the plan runs."""
 HIFI4 = "hifi4_fp32_acc"
 """The compute kernel configuration that the reference models and the plan asks for: four passes over the mantissas, so
-products of bfloat16 are exact, and accumulation in float32."""
+products of bfloat16 are exact, and accumulation in a destination of float32."""
+SUMS = "sums in the matrix engine are a little less exact than float32"
+"""What the model leaves out of products that are summed: how little is in the bounds on errors."""
 
 
 def _one_per_element(_: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
@@ -153,6 +175,7 @@ def ttnn_op(
     *,
     rounding: str = "the result",
     left_out: str = "nothing",
+    ties: Ties = Ties.TO_EVEN,
     flops: Callable[[Mapping[str, TensorType], Sequence[TensorType]], int] = _one_per_element,
     lists: tuple[str, ...] = (),
     writes: tuple[str, ...] = (),
@@ -186,6 +209,7 @@ def ttnn_op(
             writes,
             rounding,
             left_out,
+            ties,
             moves_only,
             shards,
             in_dram,
@@ -198,6 +222,7 @@ def ttnn_op(
             cores,
             shares,
             against,
+            error_bound(name),
         )
         return OPS[name]
 

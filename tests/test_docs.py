@@ -22,6 +22,18 @@ def test_the_page_of_ops_is_up_to_date() -> None:
     )
 
 
+def test_what_was_measured_stands_in_the_page_of_numerics(request: pytest.FixtureRequest) -> None:
+    page = ROOT / "docs" / "numerics.md"
+    before, _, rest = page.read_text().partition(numerics.BEGIN)
+    _, found, after = rest.partition(f"{numerics.END}\n")
+    assert found, f"the page lacks the lines {numerics.BEGIN} and {numerics.END}"
+    if request.config.getoption("--update-golden"):
+        page.write_text(before + numerics.measured_markdown() + after)
+    assert numerics.measured_markdown() in page.read_text(), (
+        "make it anew: python -m compiler ops --measured --markdown, between the same lines of docs/numerics.md"
+    )
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     for page in pages:

@@ -119,12 +119,13 @@ def inspect(
 
 @app.command()
 def ops(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/ops.md instead.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, of which docs/ are made.")] = False,
+    measured: Annotated[bool, typer.Option("--measured", help="What ttnn's kernels were measured to compute.")] = False,
 ) -> None:
-    """List the TTNN ops that the compiler emits, with what each rounds where."""
+    """List the TTNN ops that the compiler emits, with what each rounds where and how far a device may be off."""
     from compiler import numerics  # noqa: PLC0415
 
     if markdown:
-        typer.echo(numerics.to_markdown(), nl=False)
+        typer.echo(numerics.measured_markdown() if measured else numerics.to_markdown(), nl=False)
     else:
-        tables(numerics.to_table())
+        tables(*(numerics.measured_tables() if measured else [numerics.to_table()]))

@@ -28,6 +28,25 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeError:
+    """How far a node's results on a device are from float32 arithmetic on what it read there.
+
+    ``allowed`` is a rounding and the bound on the op's error, ``largest`` the largest magnitude that is wanted.
+    """
+
+    op: str
+    origin: str
+    error: float
+    allowed: float
+    largest: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the error is allowed; one that is no number is not."""
+        return self.error <= self.allowed
+
+
+@dataclass(frozen=True, slots=True)
 class GraphCheck:
     """What a device made of one graph.
 

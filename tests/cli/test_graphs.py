@@ -241,3 +241,11 @@ def test_the_names_of_passes_and_stages_are_those_of_the_pipeline(compiled):
     for name in GRAPHS:
         assert {record.stage for record in compiled.stages(name).records} <= set(choices.STAGES)
     assert list(choices.GRAPHS) == GRAPHS
+
+
+def test_ops_tells_bounds_and_what_was_measured(run):
+    ops, measured = run("ops"), run("ops", "--measured")
+    assert (ops.exit_code, measured.exit_code) == (0, 0)
+    assert "not measured" in ops.stdout and "ties away from zero" in ops.stdout
+    assert "simulated Wormhole" in measured.stdout and "not silicon" in measured.stdout
+    assert "| `ttnn.tanh` | bfloat16 | yes | 3.2e-3 |" in run("ops", "--measured", "--markdown").stdout

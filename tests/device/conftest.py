@@ -57,7 +57,7 @@ def check(session: Session, on_device: bool) -> Check:
     """``check(executable, inputs)`` fails unless the device takes the graph.
 
     Every op must be accepted, every result of the type that the compiler inferred, and nothing compiled twice. With
-    numbers, outputs must be those of the reference executor.
+    numbers, outputs must be those of the reference executor, and each node within the bound on its op's error.
     """
 
     def accepted(executable: Executable, inputs: Mapping[str, Tensor]) -> GraphCheck:
@@ -70,6 +70,8 @@ def check(session: Session, on_device: bool) -> Check:
             wanted = executable.run(inputs)
             agreed = {name: agreement(made[name], tensor) for name, tensor in wanted.items()}
             assert all(each.meets(PCC_BAR) for each in agreed.values()), agreed
+            nodes = session.call("compiler.device.compare:errors", plan)
+            assert [node for node in nodes if not node.within] == []
         return found
 
     return accepted

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from compiler.executor import computed
 from compiler.graph import Node, Value
 from compiler.types import DType, Layout, Memory, TensorType
-from lowering.elementwise import multiply
+from lowering.elementwise import add, multiply
 from lowering.shape import reshape
 from lowering.table import TtnnOp, infer_types
 
@@ -37,3 +38,12 @@ def test_rows_that_devices_split_meet_what_all_of_them_have(replicas: int) -> No
     (made,) = prepare(flat, Mesh())([masked])
     shares = [(index * keep[2 * i : 2 * i + 2]).reshape(6, 4, 5) for i in range(replicas)]
     assert torch.equal(made, torch.cat(shares))
+
+
+@pytest.mark.parametrize(("memory", "units"), [(Memory.HOST, 0), (Memory.DRAM, 1)], ids=["host", "device"])
+def test_a_sum_on_the_host_is_rounded_as_torch_rounds_it(memory: Memory, units: int) -> None:
+    """A tie between two bfloat16: to even in torch, away from zero on a device."""
+    a, b, out = (Value(TensorType((1, 1), DType.BFLOAT16, Layout.TILE, memory)) for _ in range(3))
+    total = Node(add, (a, b), ("input_tensor_a", "input_tensor_b"), (), (out,))
+    (made,) = computed(total, DType.BFLOAT16)([torch.tensor([[1.0]]), torch.tensor([[2.0**-8]])])
+    assert made.item() == 1 + units * 2.0**-7

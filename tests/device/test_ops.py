@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from compiler.constants import Weights
+from compiler.device.findings import NodeError, Plan
+from compiler.device.session import Session
 from compiler.executor import Executable
 from compiler.types import DType
 from tests.device.conftest import Check
@@ -23,3 +25,21 @@ def test_a_device_takes_what_the_lowering_emits(case: Case, check: Check) -> Non
     executable, inputs = lowered(case)
     found = check(executable, inputs)
     assert found.accepted == found.equal == found.ops == len(executable.graph.nodes) - found.host_ops
+
+
+def errors(session: Session, name: str) -> list[NodeError]:
+    executable, inputs = lowered(next(case for case in CASES if case.name == name))
+    found: list[NodeError] = [*session.call("compiler.device.compare:errors", Plan.of(executable, name, inputs))]
+    assert [each.op for each in found] == [node.op.name for node in executable.graph.nodes]
+    return found
+
+
+def test_a_mock_computes_nothing_and_a_comparison_of_numbers_says_so(session: Session, on_device: bool) -> None:
+    """Its results are zeros, which are as far from what is wanted as that is large, for each node by itself."""
+    if on_device:
+        pytest.skip("of the mock, which computes no numbers")
+    for name in ("sigmoid", "conv1d and tanh", "cache in the middle"):
+        for each in errors(session, name):
+            assert each.error == pytest.approx(each.largest)
+            assert each.within == (each.largest == 0)
+    assert errors(session, "sigmoid")[0].largest > 0.5
