@@ -152,8 +152,10 @@ def lower_attention(context: Context, node: Node) -> Value:
     _check_shapes(node)
     scale = context.scalar(node.attribute("scale", head**-0.5))
     query, key, value = (context.tensor(node[name]) for name in ("query", "key", "value"))
-    if mask is not None and scale != 1.0:
-        # ttnn would divide the mask by the scale, which makes -inf of the lowest number, and NaN of a row of it.
+    if scale < 0 or (mask is not None and scale != 1.0):
+        # The kernel scales scores that have the mask and are less than their largest. So ttnn would divide the mask by
+        # the scale, which makes -inf of the lowest number, and NaN of a row of it; and with less than zero nothing is
+        # less than the largest any more.
         query, scale = context.emit(multiply, {"input_tensor_a": query}, input_tensor_b=scale), 1.0
     hiding = None if mask is None else context.tensor(mask)
     if hiding is not None and (missing := -node["key"].type.shape[2] % TILE):

@@ -165,3 +165,16 @@ def prepared(
         return_weights_and_bias=True,
     )
     return [(tuple(tensor.shape), str(tensor.dtype)) for tensor in made]
+
+
+def attention_configs(executor: Any, report: Report, plan: Any) -> list[tuple[Any, ...]]:
+    """What ttnn is told of each attention of a plan: which exponential, chunks of queries and keys, and the grid."""
+    from compiler.device.program_configs import program_config
+
+    found = []
+    for node in plan.executable().graph.nodes:
+        if node.op.name == "ttnn.transformer.scaled_dot_product_attention":
+            config = program_config(node, executor.device)
+            grid = config.compute_with_storage_grid_size
+            found.append((config.exp_approx_mode, config.q_chunk_size, config.k_chunk_size, (grid.x, grid.y)))
+    return found

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compiler import CompiledSpeechT5, CompileOptions
 from compiler.aten import ops
 from compiler.boards import BOARDS
 from compiler.constants import Weights
@@ -18,7 +19,10 @@ from compiler.types import DType
 from lowering import rules
 from lowering.attention import EXACT, attention
 from passes.concat_heads import ConcatHeads
+from tests.device import inside
+from tests.fidelity.test_generate_speech import small
 from tests.lowering.cases.sketch import Case, Results, Sketch
+from tests.models import lively
 
 HEADS, HEAD = 12, 64
 """The default configuration's."""
@@ -79,6 +83,15 @@ def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, on_device:
             assert exact.programs_by_op[attention.name] == 2 * len(TEXTS) + len(STEPS)
             assert exact.programs_by_op == plain.programs_by_op
             assert exact.l1_bytes == plain.l1_bytes
+
+
+@pytest.mark.parametrize("graph", ["encoder", "decoder_step"])
+def test_every_attention_of_a_model_is_told_to_be_exact(session: Session, board: str, graph: str) -> None:
+    model = lively(small(encoder_layers=1, decoder_layers=1))
+    plan = Plan.of(CompiledSpeechT5(model, CompileOptions(precision="bfloat16", board=board)).graph(graph), graph)
+    grid = tuple(session.call("compiler.device.checks:describe")["grid"])
+    found = session.call(inside.attention_configs, plan)
+    assert found == [(False, 32, 32, grid)] * (1 if graph == "encoder" else 2)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

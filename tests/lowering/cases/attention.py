@@ -116,6 +116,7 @@ ATTENTION = (
     attended("across lengths", lambda s: attention(s, 2, 2, 3, 40, 32)),
     attended("scaled before", lambda s: attention(s, 1, 2, 5, 7, 32, scale=1.0)),
     attended("scaled by a number", lambda s: attention(s, 1, 2, 5, 7, 32, scale=0.3)),
+    attended("scaled by less than zero", lambda s: attention(s, 1, 2, 5, 7, 32, scale=-0.3)),
     attended(
         "with a mask for all heads",
         lambda s: attention(s, 2, 3, 5, 8, 32, attn_mask=hidden(s, (2, 1, 5, 8), LOWEST_BFLOAT16)),
