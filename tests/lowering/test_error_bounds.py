@@ -10,10 +10,11 @@ import torch
 
 from compiler import numerics
 from compiler.types import DType
+from lowering import convolution, elementwise, linear
 from lowering.accuracy import ROUNDING, Allowance, allowance
 from lowering.error_bound import ErrorBound, error_bound
 from lowering.measured import MEASUREMENTS, Agreement, Measurement, Span
-from lowering.table import OPS
+from lowering.table import OPS, Numerics
 from tests.lowering.allowances import Step, steps
 from tests.lowering.cases import CASES
 from tests.lowering.outcomes import BY_NAME, all_cases, outcome_of
@@ -109,11 +110,11 @@ def test_results_that_are_not_finite_are_no_match() -> None:
 
 def test_an_error_goes_through_the_activation_that_is_fused_behind_it() -> None:
     """A sigmoid's own comes on top, a quarter of the sum's goes through; a relu takes away what is below zero."""
-    linear = next(s for s in steps_of("ttnn.linear") if s.node.operand("bias") is not None)
-    rows, matrix, bias = (torch.full(v.type.shape, 0.5) for v in linear.node.operands)
+    plain = next(s for s in steps_of("ttnn.linear") if s.node.operand("bias") is not None)
+    rows, matrix, bias = (torch.full(v.type.shape, 0.5) for v in plain.node.operands)
 
     def own(activation: str, sign: float) -> float:
-        node = replace(linear.node, attributes=(*linear.node.attributes, ("activation", activation)))
+        node = replace(plain.node, attributes=(*plain.node.attributes, ("activation", activation)))
         made = allowance(node, [rows * sign, matrix, bias * 0])
         return made.error - ROUNDING * made.largest
 
@@ -128,3 +129,11 @@ def test_an_error_goes_through_the_activation_that_is_fused_behind_it() -> None:
 )
 def test_how_a_kernel_was_seen_to_round_is_how_the_reference_rounds(row: Measurement) -> None:
     assert numerics.modelled(row) == "the same"
+
+
+@pytest.mark.parametrize("name", sorted({*linear.ACTIVATIONS, *convolution.ACTIVATIONS, *elementwise.SUM_ACTIVATIONS}))
+def test_every_activation_that_is_fused_has_an_entry_by_which_its_error_is_known(name: str) -> None:
+    x = torch.tensor([-1.0, 0.5])
+    functions = [t[name] for t in (linear.ACTIVATIONS, convolution.ACTIVATIONS) if name in t]
+    made = OPS[f"ttnn.{name}"].reference(Numerics(DType.FLOAT32), x)
+    assert all(torch.equal(made, function(x)) for function in functions)
