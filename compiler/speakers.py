@@ -53,7 +53,7 @@ def rows(vectors: Any, dim: int) -> Tensor | None:
     if isinstance(vectors, np.ndarray):
         if vectors.dtype.kind not in "fiu":
             return None
-        vectors = torch.from_numpy(np.array(vectors, np.float32))
+        vectors = torch.from_numpy(np.array(vectors, np.float64))
     if not isinstance(vectors, Tensor) or vectors.is_complex() or vectors.is_meta or vectors.layout != torch.strided:
         return None
     if vectors.dim() == 1:
