@@ -62,7 +62,8 @@ def rows(vectors: Any, dim: int) -> Tensor | None:
         vectors = vectors[:, 0]
     if vectors.dim() != 2 or vectors.shape[1] != dim:
         return None
-    return vectors.detach().to("cpu", torch.float32)
+    real: Tensor = vectors.detach().to("cpu", torch.float32)
+    return real
 
 
 def _from_file(voice: Voice, speaker: str) -> Any:

@@ -11,8 +11,6 @@ import torch
 
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument, memory
-from compiler.execution import ReferenceExecutor
-from compiler.request import Loop
 from tests.fidelity.test_generate_speech import BAR, small
 from tests.models import lively, speaker, tokens
 
@@ -106,12 +104,18 @@ def test_numbers_as_transformers_takes_them(model: Any, compiled: CompiledSpeech
     assert (ours - theirs).abs().max() / theirs.abs().max() <= BAR
 
 
-def test_a_threshold_counts_in_the_probabilities_own_precision() -> None:
-    """As beside a tensor of transformers': the next number in float64 is the same in float32."""
-    reached = torch.tensor([[0.5]])
-    for threshold in (0.5 + 1e-12, torch.tensor(0.5 + 1e-12, dtype=torch.float64), np.float64(0.5 + 1e-12)):
-        loop = Loop(ReferenceExecutor(), threshold, 0, 20, False, None, None)
-        assert bool((reached >= loop.threshold)[0, 0])
+@pytest.mark.parametrize("threshold", [torch.tensor(2 + 1e-12, dtype=torch.float64), 2 + 1e-12, np.array(2 + 1e-12)])
+def test_a_threshold_counts_in_the_precision_of_the_probabilities(threshold: Any) -> None:
+    """Two frames a step that both stop for certain reach it: the number in float64 is 2 in float32."""
+    model = lively(small(encoder_layers=1, decoder_layers=1))
+    torch.nn.init.constant_(model.speech_decoder_postnet.prob_out.bias, 200.0)
+    options = {"threshold": threshold, "maxlenratio": 3}
+    spoken = CompiledSpeechT5(model, compiler.CompileOptions()).generate_speech(
+        tokens(model.config, 10), speaker(model.config), **options
+    )
+    assert spoken.shape[0] == model.config.reduction_factor, "one step"
+    if not isinstance(threshold, np.ndarray):  # which transformers does not take
+        assert model.generate_speech(tokens(model.config, 10), speaker(model.config), **options).shape == spoken.shape
 
 
 def test_speakers_in_any_form(model: Any, compiled: CompiledSpeechT5) -> None:
