@@ -21,6 +21,8 @@ require("transformers")
 
 SMALL_VOICE = Path(__file__).parent / "voices" / "small"
 """The checkpoint that ships with the project."""
+_TEXT_TO_SPEECH = ("speecht5.encoder.prenet.embed_tokens", "speech_decoder_postnet.feat_out")
+"""Parameters that a SpeechT5 for recognition or conversion does not have."""
 SPEAKERS, SENTENCEPIECE, WORDS = "speakers.safetensors", "spm_char.model", "words.txt"
 
 
@@ -88,7 +90,7 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -
     raises.
     """
     own = Path(source) / "vocoder"
-    chosen = vocoder or (str(own) if own.is_dir() else None)
+    chosen = str(own) if vocoder is None and own.is_dir() else vocoder
     model = load_model(source)
     if tokenizer is None or isinstance(tokenizer, str):
         tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
@@ -219,7 +221,9 @@ def _complete(kind: Any, source: str) -> Any:
     wrong += sorted(f"{name} {[*found]} for {[*wanted]}" for name, found, wanted in info["mismatched_keys"])
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise UnsupportedModel(f"the checkpoint {source!r} lacks parameters or has them in other shapes: {shown}")
+        other = any(name.startswith(_TEXT_TO_SPEECH) for name in info["missing_keys"])
+        hint = "; is it a checkpoint for text to speech?" if other else ""
+        raise UnsupportedModel(f"the checkpoint {source!r} lacks parameters or has them in other shapes: {shown}{hint}")
     return model
 
 

@@ -21,7 +21,8 @@ def row_bytes(config: Any, text: int, steps: int) -> int:
     """
     attended = 2 * config.decoder_layers * config.hidden_size * (steps + text)
     frames = steps * config.reduction_factor * config.num_mel_bins
-    return 2 * _FLOAT * (attended + frames)
+    held: int = 2 * _FLOAT * (attended + frames)
+    return held
 
 
 def machine_bytes() -> int:

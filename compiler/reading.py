@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
+import struct
 
 UNSAFE = "it is damaged, or holds Python objects beside tensors, which could run any code and are never loaded"
 """Said in place of what torch and NumPy advise then, which is to load the file unsafely."""
@@ -13,4 +15,6 @@ def reason(error: BaseException) -> str:
     said = str(error).strip()
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in said or "allow_pickle" in said:
         return UNSAFE
-    return " ".join(" ".join(said.splitlines()[:2]).split()) or type(error).__name__
+    line = " ".join(" ".join(said.splitlines()[:2]).split()) or type(error).__name__
+    at_a_loss = isinstance(error, struct.error | EOFError | TypeError) or getattr(error, "errno", None) == errno.EINVAL
+    return f"it is damaged, or of another kind ({line})" if at_a_loss else line

@@ -74,16 +74,20 @@ def encode_wav(sound: Tensor, sample_rate: int) -> bytes:
     return encoded.getvalue()
 
 
+def check_standard_output() -> None:
+    """Raise ``InvalidArgument`` where standard output is no place for sound: a terminal, or closed."""
+    if sys.stdout is None or sys.stdout.isatty():
+        what = "closed" if sys.stdout is None else "a terminal"
+        raise InvalidArgument(f"-o - writes sound to standard output, which is {what}: name a file or a pipe for it")
+
+
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
     """Standard output for sound alone: whatever is printed meanwhile, by native libraries too, goes to standard error.
 
-    Raises ``InvalidArgument`` where it is a terminal or closed, ``CompilerError`` where it cannot be written.
+    Raises ``CompilerError`` where it cannot be written.
     """
     stream = sys.stdout
-    if stream is None or stream.isatty():
-        what = "closed" if stream is None else "a terminal"
-        raise InvalidArgument(f"-o - writes sound to standard output, which is {what}: name a file or a pipe for it")
     try:
         stream.flush()
         try:

@@ -53,7 +53,7 @@ def rows(vectors: Any, dim: int) -> Tensor | None:
     if isinstance(vectors, np.ndarray):
         if vectors.dtype.kind not in "fiu":
             return None
-        vectors = torch.from_numpy(np.array(vectors, np.float32))
+        vectors = torch.from_numpy(np.array(vectors, np.float64))
     if not isinstance(vectors, Tensor) or vectors.is_complex() or vectors.is_meta or vectors.layout != torch.strided:
         return None
     if vectors.dim() == 1:
@@ -62,7 +62,8 @@ def rows(vectors: Any, dim: int) -> Tensor | None:
         vectors = vectors[:, 0]
     if vectors.dim() != 2 or vectors.shape[1] != dim:
         return None
-    return vectors.detach().to("cpu", torch.float32)
+    real: Tensor = vectors.detach().to("cpu", torch.float32)
+    return real
 
 
 def _from_file(voice: Voice, speaker: str) -> Any:

@@ -104,8 +104,7 @@ def speak(
         arguments.number("--min-len-ratio", min_len_ratio)
         arguments.number("--max-len-ratio", max_len_ratio)
         to_stdout = output == "-"
-        if not to_stdout:
-            sound.check_target(Path(output))
+        sound.check_standard_output() if to_stdout else sound.check_target(Path(output))
         said = _given(text)
         source = checkpoint_of(model)
         # What decides whether the text can be said is there long before torch is.

@@ -110,7 +110,8 @@ project's extra `voice`.
 
 ## Limits
 
-It knows its {word_count} words and no others: other words come out as mumbling, and digits and the letters that occur
+It knows its {word_count} words and no others (`words.txt` lists them): other words come out as mumbling, and
+digits and the letters that occur
 in none of its words are unknown tokens. Its sound is that of a small vocoder. The pre-net's dropout is always on, as
 in every SpeechT5, so that two seeds give two readings of a phrase. It is a research toy for trying out compilers and
 run times, not for listening.

@@ -1,10 +1,17 @@
 """Checkpoints that cannot be used: each is refused in one line."""
 
 import json
+import pickle
+import traceback
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+
+from compiler import InvalidArgument
+from compiler.checkpoint import load_model
+from compiler.reading import UNSAFE
 
 
 def edit(file: Path, **changes: object) -> None:
@@ -20,6 +27,34 @@ def without_parameters(folder: Path) -> None:
 
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:1000])
+
+
+class Trap:
+    """Leaves a file when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("sprung", "w")
+
+
+def as_bin(folder: Path, held: object) -> None:
+    (folder / "model.safetensors").unlink()
+    file = folder / "pytorch_model.bin"
+    file.write_bytes(held) if isinstance(held, bytes) else torch.save(held, file)
+
+
+def as_for_recognition(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["speecht5.encoder.prenet.embed_tokens.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    description = json.loads((folder / "config.json").read_text())
+    del description["architectures"]
+    (folder / "config.json").write_text(json.dumps(description))
+
+
+def fewer_tokens(folder: Path) -> None:
+    tensors, name = load_file(folder / "model.safetensors"), "speecht5.encoder.prenet.embed_tokens.weight"
+    save_file(tensors | {name: tensors[name][:8].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder / "config.json", vocab_size=8)
 
 
 SPOILT = {
@@ -75,15 +110,57 @@ SPOILT = {
         "the checkpoint '{f}' lacks parameters or has them in other shapes: "
         "speecht5.encoder.prenet.embed_tokens.weight [32, 128] for [40, 128]",
     ),
+    "an activation that there is not": (
+        lambda f: edit(f / "config.json", hidden_act="gelu_nw"),
+        2,
+        "config.json of '{f}' has hidden_act='gelu_nw', and transformers has no such activation: did you mean "
+        "'gelu_new' or 'gelu'?",
+    ),
+    "weights for speech recognition": (
+        as_for_recognition,
+        1,
+        "the checkpoint '{f}' lacks parameters or has them in other shapes: speecht5.encoder.prenet.embed_tokens.weight"
+        "; is it a checkpoint for text to speech?",
+    ),
+    "weights with code in them": (
+        lambda f: as_bin(f, {**load_file(f / "model.safetensors"), "x": Trap()}),
+        2,
+        f"SpeechT5ForTextToSpeech could not be loaded from '{{f}}': {UNSAFE}",
+    ),
+    "a pickle for weights": (
+        lambda f: as_bin(f, pickle.dumps({"x": Trap()})),
+        2,
+        f"SpeechT5ForTextToSpeech could not be loaded from '{{f}}': {UNSAFE}",
+    ),
+    "junk for weights": (
+        lambda f: as_bin(f, b"junk"),
+        2,
+        "SpeechT5ForTextToSpeech could not be loaded from '{f}': it is damaged, or of another kind (",
+    ),
+    "a vocoder with code in it": (
+        lambda f: as_bin(f / "vocoder", {"x": Trap()}),
+        2,
+        f"SpeechT5HifiGan could not be loaded from '{{f}}/vocoder': {UNSAFE}",
+    ),
+    "a list of words in no UTF-8": (
+        lambda f: (f / "words.txt").write_bytes(b"\xff"),
+        2,
+        "the list of words could not be loaded from '{f}/words.txt': 'utf-8' codec can't decode byte 0xff",
+    ),
+    "a tokenizer with more tokens than the model": (
+        fewer_tokens,
+        2,
+        "the tokenizer makes token 8 of the text, and the model's go from 0 to 7: name the tokenizer that belongs to",
+    ),
     "no tokenizer": (
         lambda f: [(f / name).unlink() for name in ("spm_char.model", "tokenizer_config.json")],
         2,
-        "the checkpoint '{f}' has no tokenizer: copy its sentencepiece model spm_char.model into the folder",
+        "the checkpoint '{f}' has no tokenizer: copy its sentencepiece model spm_char.model into the folder, or",
     ),
     "no sentencepiece model": (
         lambda f: (f / "spm_char.model").unlink(),
         2,
-        "the checkpoint '{f}' has no tokenizer: copy its sentencepiece model spm_char.model into the folder",
+        "the checkpoint '{f}' has no tokenizer: copy its sentencepiece model spm_char.model into the folder, or",
     ),
     "empty sentencepiece model": (
         lambda f: (f / "spm_char.model").write_bytes(b""),
@@ -117,7 +194,24 @@ SPOILT = {
 def test_a_spoilt_checkpoint(refused, checkpoint, name):
     spoil, code, message = SPOILT[name]
     spoil(checkpoint)
-    assert refused("speak", "one", "--model", checkpoint, code=code).startswith(message.format(f=checkpoint))
+    said = refused("speak", "one", "--model", checkpoint, code=code)
+    assert said.startswith(message.format(f=checkpoint))
+    assert not any(advice in said for advice in ("weights_only", "trust", "arbitrary"))
+    assert not Path("sprung").exists(), "nothing in a checkpoint is run"
+
+
+def test_the_cause_of_a_refusal_gives_no_unsafe_advice(checkpoint):
+    """What Python shows of it in a traceback."""
+    as_bin(checkpoint, {"x": Trap()})
+    with pytest.raises(InvalidArgument) as refusal:
+        load_model(str(checkpoint))
+    assert "weights_only" not in "".join(traceback.format_exception(refusal.value))
+
+
+def test_weights_in_the_older_form(run, checkpoint, voice):
+    as_bin(checkpoint, load_file(checkpoint / "model.safetensors"))
+    loaded = load_model(str(checkpoint)).state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in voice.model.state_dict().items())
 
 
 def test_a_vocoder_of_other_mels(refused, checkpoint, tmp_path):

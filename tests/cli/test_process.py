@@ -5,7 +5,9 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -69,6 +71,156 @@ def test_help_and_usage_do_without_torch(tmp_path):
     done = process("speak", folder=tmp_path)
     assert done.returncode == 2
     assert "Missing argument 'TEXT'" in done.stderr
+
+
+def python(code: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    options = {"env": ENVIRONMENT, "capture_output": True, "timeout": 60} | options
+    return subprocess.run([sys.executable, "-c", code], check=False, **options)
+
+
+def test_what_is_wrong_is_said_before_torch_is_imported(tmp_path):
+    """All in one process, as the tokenizer's library alone takes a second."""
+    refused = [
+        ["speak", "one", "--precision", "int8"],
+        ["inspect", "decoder"],
+        ["inspect", "encoder", "--stage", "fold-scales"],
+        ["compile", "--disable", "fold-scales"],
+        ["check", "--precision", "float32"],
+        ["check", "--board", "n151"],
+        ["speak", ""],
+        ["speak", "one", "--seed", "-1"],
+        ["speak", "one", "--model", ""],
+        ["speak", "one", "-o", "one.mp3"],
+        ["speak", "one", "--model", "nowhere"],
+        ["speak", "7"],
+        ["speak", "one " * 100],
+    ]
+    code = f"""
+import sys
+from compiler.cli import app
+for arguments in {refused}:
+    try:
+        app(arguments)
+    except SystemExit as end:
+        assert end.code == 2, arguments
+    assert "torch" not in sys.modules, arguments
+"""
+    done = python(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+FULL = b"error: [Errno 28] No space left on device\n"
+
+
+def test_output_that_cannot_be_written():
+    """A full disk is an error; a reader of a pipe that has seen enough is none to speak of."""
+    options = {"env": ENVIRONMENT, "stderr": subprocess.PIPE, "timeout": 60}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, "--help"], stdout=full, check=False, **options)
+    assert (done.returncode, done.stderr) == (1, FULL)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*COMMAND, "--help"], stdout=writer, check=False, **options)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_terminal_of_few_characters():
+    done = python(
+        "import sys; from compiler import process; process.prepare_streams(); print('sound \u266b'); "
+        "print('sound \u266b', file=sys.stderr)",
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"sound \\u266b\n", b"sound \\u266b\n")
+    done = subprocess.run(
+        [*COMMAND, "--help"], env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+
+
+CLOSED = """
+import os
+for number in (0, 1, 2):
+    os.close(number)
+from compiler import process
+process.prepare_streams()
+with open("sound", "w") as file:
+    os.write(1, b"noise")
+    os.write(2, b"noise")
+    file.write("sound")
+"""
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
+    assert python(CLOSED, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "sound").read_text() == "sound"
+
+
+def test_nothing_but_sound_goes_to_standard_output():
+    """What native libraries print goes past Python's streams."""
+    done = python(
+        "import os, sys; from compiler import sound\n"
+        "print('before', flush=True)\n"
+        "with sound.standard_output() as stream:\n"
+        "    os.write(1, b'native ')\n"
+        "    print('python')\n"
+        "    stream.write(b'RIFF')\n"
+        "print('after')"
+    )
+    assert (done.stdout, done.stderr) == (b"before\nRIFFafter\n", b"native python\n")
+
+
+def test_sound_is_not_shown_on_a_terminal(tmp_path):
+    screen, terminal = pty.openpty()
+    arguments = [*COMMAND, "speak", "one", "-o", "-"]
+    done = subprocess.run(
+        arguments, cwd=tmp_path, env=ENVIRONMENT, stdout=terminal, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(terminal)
+    os.close(screen)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: -o - writes sound to standard output, which is a terminal: name a file or a pipe for it\n",
+    )
+
+
+IMPORTING = """
+import os, signal
+from compiler.process import interruption
+{before}
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    pass  # as a native library may clear it
+{after}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code", "stderr"),
+    [
+        ("interruption.watch()", "", 130, b"interrupted\n"),
+        ("interruption.watch(); interruption.begin_work()", "assert interruption.noted", 0, b""),
+        ("interruption.watch(); interruption.begin_work()", "interruption.raise_noted()", -signal.SIGINT, None),
+        ("signal.signal(signal.SIGINT, signal.SIG_IGN); interruption.watch()", "assert not interruption.noted", 0, b""),
+    ],
+)
+def test_an_interrupt_is_not_lost(before, after, code, stderr):
+    """While libraries are imported it ends the process; later it is noted; where it is ignored it stays so."""
+    done = python(IMPORTING.format(before=before, after=after))
+    assert (done.returncode, done.stderr if stderr is not None else None) == (code, stderr)
+
+
+@pytest.mark.slow
+def test_interrupts_while_libraries_are_imported(tmp_path):
+    for seconds in (0.8, 2.0):
+        running = subprocess.Popen(
+            [*COMMAND, "speak", "one"], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        assert (*running.communicate(timeout=60), running.returncode) == (b"", b"interrupted\n", 130)
 
 
 def test_the_package_keeps_its_names():

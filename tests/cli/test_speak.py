@@ -42,11 +42,35 @@ def test_seed_and_speaker_decide_the_sound(run):
     assert spoken("--max-len-ratio", 4) != first
 
 
-@pytest.mark.parametrize("kind", ["npy", "safetensors"])
-def test_a_speaker_from_a_file(run, voice, kind):
-    file, vector = f"me.{kind}", voice.speakers["anna"]
-    np.save(file, vector.numpy()[None]) if kind == "npy" else save_file({"any": vector}, file)
-    assert run("speak", "one", "-o", "a.wav", "--speaker", file).exit_code == 0
+FORMS = {
+    "[dim]": lambda vector: vector,
+    "[1, dim]": lambda vector: vector[None],
+    "[1, 1, dim]": lambda vector: vector[None, None],
+    "float64": lambda vector: vector.double(),
+}
+FILES = {
+    "npy": lambda vector, file: np.save(file, vector.numpy()),
+    "NPY": lambda vector, file: np.save(file, vector.numpy()) or Path(f"{file}.npy").rename(file),
+    "npz": lambda vector, file: np.savez(file, any=vector.numpy()),
+    "pt": torch.save,
+    "dictionary.pt": lambda vector, file: torch.save({"any": vector}, file),
+    "safetensors": lambda vector, file: save_file({"any": vector}, file),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", FILES)
+def test_a_speaker_from_a_file(voice, tmp_path, kind, form):
+    file = str(tmp_path / f"me.{kind}")
+    FILES[kind](FORMS[form](voice.speakers["anna"]), file)
+    read = speakers.embedding(voice, file)
+    assert read.dtype == torch.float32
+    assert torch.equal(read, voice.speakers["anna"][None])
+
+
+def test_a_speaker_from_a_file_is_spoken_with(run, voice):
+    np.savez("me.npz", voice.speakers["anna"].numpy())
+    assert run("speak", "one", "-o", "a.wav", "--speaker", "me.npz").exit_code == 0
     assert run("speak", "one", "-o", "b.wav", "--speaker", "anna").exit_code == 0
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
 
