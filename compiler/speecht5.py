@@ -92,7 +92,7 @@ class CompiledSpeechT5:
         self._pipeline = Pipeline.of(options)
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         self._model = prepared(model) if owned else snapshot(model)
-        components.check_code(self._model)
+        self._code = components.check_code(self._model)
         components.check_numbers(components.settled(self._model))
         components.probe(self._model, exact_postnet=options.postnet == "exact")
         self.config = self._model.config
@@ -242,7 +242,7 @@ class CompiledSpeechT5:
 
     def _trace(self, name: str) -> Traced:
         make, options = _TRACED[name]
-        components.check_code(self._model)  # a class may have been changed since
+        components.check_code(self._model, self._code)
         return trace(make(self._model, self.options.batch_size, **options))
 
     def _optimize(self, component: str, text: int, steps: int, cache: int = 0) -> tuple[Graph, Recorder]:
