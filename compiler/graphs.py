@@ -54,6 +54,7 @@ class _Source:
     """What graphs are made of. Plans of one model share it, but for ``optimized`` where their passes differ."""
 
     model: Any
+    code: components.Code
     weights: Weights
     traced: Kept[str, Traced]
     optimized: Kept[_Key, tuple[Graph, Recorder]]
@@ -70,12 +71,12 @@ class Graphs:
         self._exact: Kept[_Key, _Compiled] = Kept(KEPT_EXACT)
 
     @classmethod
-    def of(cls, model: Any, options: CompileOptions, limits: Limits) -> Graphs:
+    def of(cls, model: Any, options: CompileOptions, limits: Limits, code: components.Code) -> Graphs:
         """``model`` is nobody else's, in evaluation mode and float32 on the CPU."""
         tensors = dict(model.named_parameters(remove_duplicate=False))
         tensors |= model.named_buffers(remove_duplicate=False)
         weights = Weights({name: tensor.detach() for name, tensor in tensors.items()})
-        return cls(_Source(model, weights, Kept(len(_TRACED)), Kept(KEPT_GRAPHS)), options, limits)
+        return cls(_Source(model, code, weights, Kept(len(_TRACED)), Kept(KEPT_GRAPHS)), options, limits)
 
     def under(self, options: CompileOptions) -> Graphs:
         """The graphs of the same model under other options, which share traces, and what passes on ATen graphs made."""
@@ -137,7 +138,7 @@ class Graphs:
     def _trace(self, source: _Source, name: str) -> Traced:
         make, options = _TRACED[name]
         with torch_state.tracing():
-            components.check_code(source.model)  # a class may have been changed since
+            components.check_code(source.model, source.code)
             component = make(source.model, self._options.batch_size, **options)
         return trace(component)
 

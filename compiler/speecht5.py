@@ -69,11 +69,11 @@ class CompiledSpeechT5:
         memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
         with alone():
             self._model = prepared(model) if owned else snapshot(model)
-            components.check_code(self._model)
+            code = components.check_code(self._model)
             components.check_numbers(components.settled(self._model))
             components.probe(self._model, exact_postnet=options.postnet == "exact")
         self.config = self._model.config
-        self._graphs = Graphs.of(self._model, options, self.limits)
+        self._graphs = Graphs.of(self._model, options, self.limits, code)
 
     def __enter__(self) -> CompiledSpeechT5:
         return self

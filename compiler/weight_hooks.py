@@ -40,7 +40,7 @@ def _as_parametrization(module: nn.Module, hook: WeightNorm) -> None:
     kept.original0, kept.original1 = gain, direction
 
 
-def _as_parameter(module: nn.Module, hook: prune.BasePruningMethod) -> None:
+def _as_parameter(module: nn.Module, hook: Any) -> None:
     """As ``prune.remove``, but in memory of its own: another module may have the same weight under another mask."""
     name = hook._tensor_name
     masked = hook.apply_mask(module).detach()

@@ -181,7 +181,8 @@ def _layer_norm(builder: Builder, node: Node, _: dict[Value, Node]) -> tuple[Val
     shape = node.attribute("normalized_shape")
     if not isinstance(shape, tuple) or {"weight", "bias"} <= {*node.names}:
         return None
-    type = TensorType(tuple(map(int, shape)), node["input"].type.dtype)
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    type = TensorType(sizes, node["input"].type.dtype)
     made = [
         node.operand(name) or builder.constant(Literal(torch.full(type.shape, value)), type)
         for name, value in (("weight", 1.0), ("bias", 0.0))

@@ -15,7 +15,7 @@ from compiler.components.decoder_step import INVARIANT, SHARED, DecoderStep, dec
 from compiler.components.encoder import Encoder, encoder
 from compiler.components.postnet import Postnet, postnet
 from compiler.components.probe import probe
-from compiler.components.replaced import check_code, check_numbers, settled
+from compiler.components.replaced import Code, check_code, check_numbers, settled
 from compiler.components.rows import DROPPED, cache_shapes, dropout_row, frame_width
 
 COMPONENTS: dict[str, Callable[..., Component]] = {
@@ -34,6 +34,7 @@ __all__ = [
     "INVARIANT",
     "LOWEST",
     "SHARED",
+    "Code",
     "Component",
     "DecoderStep",
     "Encoder",

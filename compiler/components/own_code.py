@@ -15,7 +15,7 @@ import transformers
 from torch import nn
 from torch.nn.utils import parametrize
 
-_LIBRARIES = (*(str(Path(library.__file__).parent) for library in (torch, transformers)), contextlib.__file__)
+_LIBRARIES = (*(str(Path(str(library.__file__)).parent) for library in (torch, transformers)), contextlib.__file__)
 """Where their code is; a context manager of theirs that wraps a method shows as the standard library's."""
 _SETTLED = "_is_own_linear"
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, staticmethod, classmethod, property, functools.partial)
@@ -56,6 +56,15 @@ def changes(module: nn.Module) -> Iterator[str]:
         yield "statistics taken of what comes in"
     if isinstance(module, nn.Conv1d) and module.padding_mode != "zeros":
         yield f"padding_mode={module.padding_mode!r}"
+
+
+def code_of(model: nn.Module) -> frozenset[tuple[type, str, Any]]:
+    """The functions of all classes of a model's modules, but for those that are the same for all modules."""
+    kinds = {parametrize.type_before_parametrizations(module) for module in model.modules()}
+    bases = {base for kind in kinds for base in kind.__mro__} - set(nn.Module.__mro__)
+    return frozenset(
+        (base, name, value) for base in bases for name, value in vars(base).items() if isinstance(value, _FUNCTIONS)
+    )
 
 
 def is_own(function: Any, name: str | None = None) -> bool:

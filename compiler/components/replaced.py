@@ -14,7 +14,7 @@ from torch.nn.modules import module as torch_module
 from transformers import DynamicCache, EncoderDecoderCache, SpeechT5ForTextToSpeech, cache_utils
 from transformers.models.speecht5 import modeling_speecht5 as speecht5
 
-from compiler.components.own_code import foreign, is_own_linear, settle
+from compiler.components.own_code import code_of, foreign, is_own_linear, settle
 from compiler.components.rows import DROPPED
 from compiler.errors import UnsupportedModel
 
@@ -48,10 +48,23 @@ _ADVICE = (
 )
 
 
-def check_code(model: SpeechT5ForTextToSpeech) -> None:
-    """Raise ``UnsupportedModel`` that names what somebody changed in code that is replaced."""
+Code = frozenset[tuple[type, str, Any]]
+
+
+def check_code(model: SpeechT5ForTextToSpeech, before: Code | None = None) -> Code:
+    """Raise ``UnsupportedModel`` that names what somebody changed in code that is replaced.
+
+    Returns the code of the model's classes; with what an earlier call returned, no class may have changed since.
+    """
     for fault in _changed_code(model):
         raise UnsupportedModel(fault)
+    code = code_of(model)
+    for kind, name, _ in sorted((before or code) ^ code, key=lambda entry: (entry[0].__qualname__, entry[1])):
+        raise UnsupportedModel(
+            f"{kind.__qualname__}.{name} was changed after the model was compiled, and a graph that was not made yet "
+            "would be another model's: undo the change, or compile the model again"
+        )
+    return code
 
 
 def check_numbers(model: SpeechT5ForTextToSpeech) -> None:

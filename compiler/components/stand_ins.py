@@ -55,7 +55,7 @@ class DroppedLayers:
         self._first = True
         for layer in dict.fromkeys(layers):  # one module may stand in several places
             if is_own_linear(layer):
-                layer.forward = partial(self._linear, layer)  # type: ignore[method-assign]
+                layer.forward = partial(self._linear, layer)
             else:
                 layer.register_forward_hook(self._after)
 
@@ -63,7 +63,7 @@ class DroppedLayers:
         """Begin a step with the row of each layer."""
         self._rows, self._first = iter(rows), True
 
-    def _linear(self, layer: nn.Linear, hidden: Tensor) -> Tensor:
+    def _linear(self, layer: Any, hidden: Tensor) -> Tensor:
         bias = None if self._first else layer.bias
         return self._drop(functional.linear(hidden, layer.weight, bias))
 

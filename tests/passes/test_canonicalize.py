@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 import passes.canonicalize
 from compiler.aten import emit, ops
+from compiler.constants import Literal
 from compiler.graph import Value
 from compiler.printer import to_text
 from compiler.types import DType, TensorType
@@ -15,6 +17,7 @@ from passes.base import CANONICAL
 from passes.canonicalize import Canonicalize
 from tests.passes.interpret import Sketch, assert_same_numbers, changed, formula, has_dead_code, ops_of
 
+ONES, ZEROS = (str(Literal(torch.full((4,), value))) for value in (1.0, 0.0))
 Write = Callable[[Sketch, Value], Value]
 """Writes ops that read x, f32[2,3,4]."""
 
@@ -125,6 +128,18 @@ REWRITTEN: dict[str, tuple[Write, str]] = {
     "8 unbind": (
         lambda s, x: s.parts(ops.unbind.int, x, [TensorType((2, 4), DType.FLOAT32)] * 3, dim=1)[2],
         "view(slice(x, dim=1, end=3, start=2), size=[2, 4])",
+    ),
+    "9 layer norm without weights": (
+        lambda s, x: s.op(ops.layer_norm.default, x, [4]),
+        f"layer_norm(x, {ONES}, {ZEROS}, normalized_shape=[4])",
+    ),
+    "9 layer norm without a bias": (
+        lambda s, x: s.op(ops.layer_norm.default, x, [4], s.weight("gain", 4)),
+        f"layer_norm(x, gain, {ZEROS}, normalized_shape=[4])",
+    ),
+    "9 layer norm without a gain": (
+        lambda s, x: s.op(ops.layer_norm.default, x, [4], None, s.weight("bias", 4), 0.1),
+        f"layer_norm(x, {ONES}, bias, eps=0.1, normalized_shape=[4])",
     ),
 }
 
