@@ -152,7 +152,8 @@ def _repository(home: Path, kind: str, name: str, files: dict[str, bytes]) -> No
 
 
 def _model(weights: str) -> dict[str, bytes]:
-    model = lively(SpeechT5Config(**{**CONFIG, **SMALL}), stop_bias=-4.0)
+    model = lively(SpeechT5Config(**{**CONFIG, **SMALL}), stop_bias=-6.1)
+    model.speech_decoder_postnet.prob_out.weight.data.mul_(4.0)  # the page's sentence ends by itself
     state = dict(model.state_dict())
     for part, positions in (("encoder", 600), ("decoder", 1876)):
         table = model.get_submodule(f"speecht5.{part}.prenet.encode_positions").pe
@@ -187,6 +188,9 @@ def _vocoder(weights: str) -> dict[str, bytes]:
         torch.manual_seed(0)
         config = VOCODER_CONFIG | {"upsample_initial_channel": 32}
         vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**config))
+        for name, parameter in vocoder.named_parameters():
+            if name.endswith("weight"):  # as drawn by transformers, they make silence
+                parameter.data.normal_(std=parameter[0].numel() ** -0.5)
         state = {**vocoder.state_dict(), "mean": torch.randn(80) - 3.0, "scale": 0.5 + torch.rand(80)}
     assert not [name for name in state if name.endswith("_g")], "weight norm is folded in the published weights"
     return {"config.json": _json(config), weights: _weights(weights, state)}

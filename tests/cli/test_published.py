@@ -19,6 +19,7 @@ import torch
 from compiler import checkpoint, speakers, speaking
 from compiler.errors import InvalidArgument
 from tests import published
+from tests.fidelity.test_generate_speech import BAR
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "published_checkpoints.md").read_text()
@@ -77,7 +78,8 @@ def test_the_commands_of_the_page(shell: Any) -> None:
     sound = soundfile.info(shell.work / "hello.wav")
     assert (sound.samplerate, sound.channels, sound.subtype) == (16000, 1, "PCM_16")
     steps = int(match[2])
-    assert steps > 10 and sound.frames == steps * 2 * 256
+    assert 10 < steps < 200 and sound.frames == steps * 2 * 256
+    assert numpy.abs(soundfile.read(shell.work / "hello.wav")[0]).max() > 0.01, "silence"
     assert numpy.array_equal(numpy.load(shell.work / "slt.npy"), published.xvector(published.UTTERANCES[1]))
 
 
@@ -137,7 +139,7 @@ def test_the_python_of_the_page(
     exec(speech, {})
     said = re.fullmatch(r"\((\d+),\) relative error (\S+)\n", capsys.readouterr().out)
     assert said is not None
-    assert int(said[1]) > 16000 // 4 and float(said[2]) <= 1e-4
+    assert int(said[1]) > 16000 // 4 and float(said[2]) <= BAR
 
 
 ADVICE = {
