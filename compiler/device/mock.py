@@ -33,7 +33,7 @@ from typing import Final
 from compiler.choices import advice
 from compiler.device import toolchain
 from compiler.device.kernels import remove_damaged, require_room
-from compiler.device.surroundings import needed
+from compiler.device.surroundings import needed, temporary
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
 
@@ -63,7 +63,8 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
         board: One of ``n150``, ``n300``, ``p150``, ``p100``.
         cache: The cache folder; by default ``$SPEECHT5_TTNN_CACHE``, else ``speecht5-ttnn`` in ``$XDG_CACHE_HOME`` or
             ``~/.cache``. ttnn takes no path with a space in it, or a character that a shell would read as something
-            else: such a default is replaced by a folder of the user's own under the system's temporary folder.
+            else: such a default is replaced by a folder of the user's own under the system's temporary folder, and so
+            is one that cannot be written.
 
     Raises:
         UnsupportedVersion: ttnn is missing, or of a version that this project was not checked with.
@@ -105,16 +106,23 @@ def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
     base = os.environ.get("XDG_CACHE_HOME", "")
     # A relative path in that variable counts as none; "~" stays as it is for a user without a home folder.
     folder = Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "speecht5-ttnn")
-    return folder if folder.is_absolute() and _takes(folder) else _temporary(folder)
+    fits = folder.is_absolute() and _takes(folder) and _can_be_made(folder)
+    return folder if fits else _temporary(folder)
 
 
 def _takes(path: Path) -> bool:
     return all(character.isalnum() or character in _PLAIN for character in str(path))
 
 
+def _can_be_made(folder: Path) -> bool:
+    """Whether this user may write to a folder, or make it: those of services and in containers often have no home."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
 def _temporary(wanted: Path) -> Path:
     """A folder of this user's own under the system's temporary folder, where anybody may have made one before."""
-    folder = Path(tempfile.gettempdir(), f"speecht5-ttnn-{os.getuid()}").absolute()
+    folder = Path(temporary(), f"speecht5-ttnn-{os.getuid()}").absolute()
     advice = f"Set {CACHE_VARIABLE} to a folder of your own, without spaces in its path"
     if not _takes(folder):
         raise DeviceError(f"ttnn cannot take the cache folder's path {str(wanted)!r}, nor {str(folder)!r}. {advice}")

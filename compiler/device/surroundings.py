@@ -19,14 +19,19 @@ def needed(environment: Mapping[str, str]) -> dict[str, str]:
 
     Raises ``DeviceError`` where no folder for temporary files can be written.
     """
-    try:
-        temporary = tempfile.gettempdir()
-    except FileNotFoundError as error:
-        raise DeviceError(f"ttnn needs a folder for temporary files ({error}): set TMPDIR to one") from None
-    found = {} if "HOME" in environment else {"HOME": _home() or temporary}
+    usable = temporary()
+    found = {} if "HOME" in environment else {"HOME": _home() or usable}
     # As Open MPI looks for it: the first that is named, whether or not it is there.
     named = next((environment[name] for name in ("TMPDIR", "TEMP", "TMP") if environment.get(name)), "/tmp")
-    return found if named == temporary else {**found, "TMPDIR": temporary}
+    return found if named == usable else {**found, "TMPDIR": usable}
+
+
+def temporary() -> str:
+    """The folder for temporary files; ``DeviceError`` where none can be written."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise DeviceError(f"ttnn needs a folder for temporary files ({error}): set TMPDIR to one") from None
 
 
 @contextmanager

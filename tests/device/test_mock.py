@@ -188,6 +188,7 @@ def test_the_packages_compiler_comes_first(no_sfpi: None, monkeypatch: pytest.Mo
 
 
 def test_the_cache_folder_is_the_first_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(mock, "_can_be_made", lambda folder: True)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv(mock.CACHE_VARIABLE, raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -200,6 +201,23 @@ def test_the_cache_folder_is_the_first_that_is_named(monkeypatch: pytest.MonkeyP
     assert mock.cache_folder() == Path("/home/me/mine")
     monkeypatch.chdir(tmp_path)
     assert mock.cache_folder("here") == tmp_path / "here"
+
+
+@pytest.mark.parametrize("home", ["file/home", "nowhere/to/be/made"])
+def test_a_home_that_cannot_be_written_has_its_cache_elsewhere(
+    home: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a service's home, ``/nonexistent``; it is not even made where this could be."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    for name in (mock.CACHE_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if home.startswith("nowhere"):
+        assert mock.cache_folder() == tmp_path / home / ".cache/speecht5-ttnn"
+        monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert mock.cache_folder() == tmp_path / f"speecht5-ttnn-{os.getuid()}"
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.fixture
