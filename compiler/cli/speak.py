@@ -116,7 +116,8 @@ def speak(
             write_wav(output, speech.sound, speech.sample_rate)
     typer.echo(
         f"{speech.duration:.2f} s of sound in {speech.steps} steps, "
-        f"real-time factor {speech.real_time_factor:.2f}: {output}"
+        f"real-time factor {speech.real_time_factor:.2f} "
+        f"(compiled in {compiled.compile_seconds:.1f} s, spoken in {speech.seconds:.1f} s): {output}"
     )
 
 

@@ -131,9 +131,9 @@ def test_a_thousand_utterances_leave_nothing_behind(monkeypatch: pytest.MonkeyPa
 
         def utter(count: int) -> dict[str, int]:
             for index in range(count):
-                # Most are short; each hundredth is of the longest text, and each fiftieth of two buckets of steps.
-                ids = IDS[:, :40] if index % 100 == 99 else IDS[:, : 1 + index % 32]
-                ratio = 140 / ids.shape[1] if index % 50 == 49 else 2 / ids.shape[1]
+                # Most are short; now and then one is of the next bucket of texts, or of two buckets of steps.
+                ids = IDS[:, :40] if index % 400 == 50 else IDS[:, : 1 + index % 32]
+                ratio = (140 if index % 400 == 99 else 2) / ids.shape[1]
                 compiled.generate_speech(ids, VOICE, maxlenratio=ratio, generator=generator)
             return counted()
 
