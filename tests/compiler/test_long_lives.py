@@ -119,7 +119,7 @@ def counted() -> dict[str, int]:
     found = {kind: 0 for kind in (Tensor, Executable, ExportedProgram)}
     for thing in gc.get_objects():
         for kind in found:
-            found[kind] += isinstance(thing, kind)
+            found[kind] += issubclass(type(thing), kind)
     return {kind.__name__: count for kind, count in found.items()}
 
 
@@ -137,7 +137,7 @@ def test_a_thousand_utterances_leave_nothing_behind(monkeypatch: pytest.MonkeyPa
                 compiled.generate_speech(ids, VOICE, maxlenratio=ratio, generator=generator)
             return counted()
 
-        assert utter(100) == utter(1000)
+        assert utter(200) == utter(1000)
         assert compiled._graphs.kept == {"buckets": 4, "exact": 0}
 
 
