@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from compiler import threads
 from compiler.buckets import bucket_for
 from compiler.components import SHARED, dropout_row, frame_width
 from compiler.dropout import DropoutMasks
@@ -226,8 +227,9 @@ def _refine_each(
     return tuple(refined[row] for row in range(len(stopped)))
 
 
-def _sound(vocoder: Callable[[Tensor], Tensor], spectrogram: Tensor) -> Tensor:
-    with computing():
+def sound_of(vocoder: Callable[[Tensor], Tensor], spectrogram: Tensor) -> Tensor:
+    """What a vocoder makes, with torch as in the graphs."""
+    with computing(), threads.at_most(threads.for_vocoder(vocoder)):
         return vocoder(spectrogram)
 
 
@@ -243,11 +245,11 @@ def arrange(
     padded = pad_sequence(list(rows), batch_first=True)
     if not return_output_lengths:
         spectrogram = rows[0] if batch == 1 else padded
-        result: Any = spectrogram if vocoder is None else _sound(vocoder, spectrogram)
+        result: Any = spectrogram if vocoder is None else sound_of(vocoder, spectrogram)
     elif vocoder is None:
         result = (padded, lengths)
     else:
-        sound = _sound(vocoder, padded)
+        sound = sound_of(vocoder, padded)
         result = (sound, [int(sound.size(1) / max(lengths)) * length for length in lengths])
     if not output_cross_attentions:
         return result

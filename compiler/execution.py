@@ -7,11 +7,13 @@ passes handles from graph to graph and reads back only what it must see.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.nn import functional
 
+from compiler import threads
 from compiler.executor import Executable, to_device
 from compiler.types import TensorType
 
@@ -105,7 +107,20 @@ class ReferenceExecutor:
         return functional.pad(handle, (0, 0, 0, type.shape[2] - handle.shape[2]))
 
     def run(self, executable: Executable, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return executable.run_placed(inputs)
+        with threads.at_most(executable.threads):
+            return executable.run_placed(inputs)
 
     def stepping(self, executable: Executable, inputs: Mapping[str, torch.Tensor]) -> Stepping:
-        return Feedback(self, executable, inputs)
+        return _Steps(self, executable, inputs)
+
+
+class _Steps(Feedback):
+    """Steps on the CPU: the number of threads is set once for all of them, up to :meth:`close`."""
+
+    def __init__(self, executor: Executor, executable: Executable, inputs: Mapping[str, Handle]) -> None:
+        super().__init__(executor, executable, inputs)
+        self._held = ExitStack()
+        self._held.enter_context(threads.at_most(executable.threads))
+
+    def close(self) -> None:
+        self._held.close()

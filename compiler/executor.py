@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from compiler import threads
 from compiler.constants import Expression, Weights
 from compiler.errors import InvalidArgument
 from compiler.graph import Constant, Graph, Node, Value
@@ -175,6 +176,11 @@ class Executable:
         values = [c.value for c in self.graph.constants] + [p.value for p in self.graph.inputs]
         values += [r for node in self.graph.nodes for r in node.results]
         return {value: i for i, value in enumerate(values)}
+
+    @cached_property
+    def threads(self) -> int:
+        """How many of torch's threads the graph is worth on the CPU."""
+        return threads.for_graph(self.graph)
 
     @cached_property
     def _written(self) -> frozenset[Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,8 @@ class Graphs:
         self._pipeline = Pipeline.of(options)
         self._compiled: Kept[_Key, _Compiled] = Kept(KEPT_GRAPHS)
         self._exact: Kept[_Key, _Compiled] = Kept(KEPT_EXACT)
+        self.seconds = 0.0
+        """Time that compiling took so far."""
 
     @classmethod
     def of(cls, model: Any, options: CompileOptions, limits: Limits, code: components.Code) -> Graphs:
@@ -133,7 +136,13 @@ class Graphs:
     def _made(
         self, source: _Source, kept: Kept[_Key, _Compiled], name: str, text: int, steps: int, cache: int = 0
     ) -> _Compiled:
-        return kept.get((name, text, steps, cache), lambda: self._compile(source, name, text, steps, cache))
+        def timed() -> _Compiled:
+            begin = time.perf_counter()
+            made = self._compile(source, name, text, steps, cache)
+            self.seconds += time.perf_counter() - begin
+            return made
+
+        return kept.get((name, text, steps, cache), timed)
 
     def _trace(self, source: _Source, name: str) -> Traced:
         make, options = _TRACED[name]

@@ -113,6 +113,11 @@ class CompiledSpeechT5:
         return other
 
     @property
+    def compile_seconds(self) -> float:
+        """Wall time that compiling graphs took so far, those that an utterance asked for included."""
+        return self._graphs.seconds
+
+    @property
     def encoder(self) -> Executable:
         """Token ids and mask to hidden states, for the shortest bucket of texts; :meth:`graph` gives the others."""
         return self.graph("encoder")

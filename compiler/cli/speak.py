@@ -151,7 +151,8 @@ def speak(
                     stream.flush()
         typer.echo(
             f"{speech.duration:.2f} s of sound in {speech.steps} steps, "
-            f"real-time factor {speech.real_time_factor:.2f}: {'standard output' if to_stdout else output}",
+            f"real-time factor {speech.real_time_factor:.2f} (compiled in {compiled.compile_seconds:.1f} s, "
+            f"spoken in {speech.seconds:.1f} s): {'standard output' if to_stdout else output}",
             err=to_stdout,
         )
 

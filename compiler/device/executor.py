@@ -18,7 +18,11 @@ from compiler.device.reasons import REFUSALS, placing, refusal
 from compiler.errors import InvalidArgument
 from compiler.execution import Feedback, Handle, Stepping
 from compiler.executor import Executable
+from compiler.graph import Constant
 from compiler.types import DType, TensorType
+
+_Key = tuple[object, Expression, TensorType]
+"""What a weight on the device is known by: whose it is, how it is made, and in which form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class _Program:
     """A graph made ready: its constants on the device, and a call for each node. Kept as long as the graph is."""
 
     executable: ref[Executable]
+    keys: tuple[_Key, ...]
     constants: tuple[Any, ...]
     calls: tuple[Call, ...]
 
@@ -33,8 +38,9 @@ class _Program:
 class TtnnExecutor:
     """Runs the graphs of a compiled model through ttnn; see :class:`compiler.execution.Executor`.
 
-    Weights are placed on the device when a graph is first run, once for all graphs that share them. A tensor is freed
-    with the last reference to it, and references are dropped where the plan's liveness says. Over a mesh of several
+    Weights are placed on the device when a graph is first run, once for all graphs that share them, and leave it with
+    the last of these graphs. A tensor is freed with the last reference to it, and references are dropped where the
+    plan's liveness says. Over a mesh of several
     devices the rows of a batch are split, and each device runs the whole graph.
     """
 
@@ -42,7 +48,7 @@ class TtnnExecutor:
         """``traced``: capture a step once and replay it; a mock device cannot."""
         self.device, self.traced = device, traced
         self.replicas: int = device.get_num_devices()
-        self._weights: dict[tuple[object, Expression, TensorType], Any] = {}
+        self._weights: dict[_Key, Any] = {}
         self._programs: dict[int, _Program] = {}
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
@@ -90,24 +96,31 @@ class TtnnExecutor:
         if known is None:
             _check_precision(executable)
             _check_board(executable, self.device)
-            constants = tuple(self._placed(executable, index) for index in range(len(executable.graph.constants)))
+            keys = tuple((executable.owner, c.expression, c.value.type) for c in executable.graph.constants)
+            pairs = zip(keys, executable.graph.constants, strict=True)
+            constants = tuple(self._placed(executable, key, constant) for key, constant in pairs)
             calls = tuple(prepare(node, self.device) for node in executable.graph.nodes)
-            known = self._programs[id(executable)] = _Program(self._remembered(executable), constants, calls)
+            known = self._programs[id(executable)] = _Program(self._remembered(executable), keys, constants, calls)
         return known
 
     def _remembered(self, executable: Executable) -> ref[Executable]:
-        """A reference to a graph that forgets its program, and what convolutions prepared for it, with the graph."""
+        """A reference to a graph with which its program goes, what convolutions prepared for it, and its weights."""
         key, executor = id(executable), ref(self)
 
         def forget(_: object) -> None:
             if (still := executor()) is not None:
-                still._programs.pop(key, None)
+                still._forget(key)
 
         return ref(executable, forget)
 
-    def _placed(self, executable: Executable, index: int) -> Any:
-        constant = executable.graph.constants[index]
-        key = (executable.owner, constant.expression, constant.value.type)
+    def _forget(self, program: int) -> None:
+        gone = self._programs.pop(program, None)
+        if gone is not None:
+            used = {key for left in self._programs.values() for key in left.keys}
+            for key in set(gone.keys) - used:
+                self._weights.pop(key, None)
+
+    def _placed(self, executable: Executable, key: _Key, constant: Constant) -> Any:
         if key not in self._weights:
             self._weights[key] = self.load(executable.weight(constant), constant.value.type)
         return self._weights[key]

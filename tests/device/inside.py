@@ -140,6 +140,33 @@ def _dram(executor: Any) -> int:
     return int(memory.total_bytes_allocated_per_bank)
 
 
+def after_closing(executor: Any, report: Report) -> list[tuple[int, int, int]]:
+    """Graphs made ready, weights placed, DRAM in use in a bank: before a model ran, after, and after it was closed."""
+    import gc
+
+    import ttnn
+
+    from compiler import CompiledSpeechT5, CompileOptions
+    from tests.fidelity.test_generate_speech import small
+    from tests.models import lively
+
+    def count() -> tuple[int, int, int]:
+        gc.collect()
+        memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
+        return len(executor._programs), len(executor._weights), memory.total_bytes_allocated_per_bank
+
+    counts = [count()]
+    with CompiledSpeechT5(lively(small()), CompileOptions(precision="bfloat16")) as compiled:
+        for steps in (1, 70):
+            report(f"{steps} steps")
+            graph = compiled.graph("postnet", steps=steps)
+            types = {port.name: port.value.type for port in graph.graph.inputs}
+            executor.run(graph, {name: executor.load(torch.zeros(t.shape), t) for name, t in types.items()})
+        counts.append(count())
+        del graph
+    return [*counts, count()]
+
+
 def prepared(
     executor: Any, report: Report, weight: torch.Tensor, bias: torch.Tensor
 ) -> list[tuple[tuple[int, ...], str]]:

@@ -88,6 +88,14 @@ def test_a_graph_that_is_given_up_leaves_the_device(session: Session) -> None:
     assert tensors[-1] - tensors[KEPT_EXACT - 1] < least, "four were given up, and not one is left"
 
 
+def test_a_closed_model_leaves_the_device(session: Session) -> None:
+    """The weights, too. ttnn keeps a little of each program's own."""
+    before, running, after = session.call(inside.after_closing)
+    assert running[0] == before[0] + 2 and running[1] > before[1]
+    assert after[:2] == before[:2]
+    assert after[2] - before[2] < (running[2] - before[2]) / 2
+
+
 @pytest.mark.slow
 def test_speech_grows_into_the_next_caches(session: Session) -> None:
     first, second = said(session, 70, 8, utterances=2)
