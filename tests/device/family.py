@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,14 +88,14 @@ def plans(member: Member) -> Iterator[CompiledSpeechT5]:
         yield own
 
 
-def complaints(member: Member, sessions: Mapping[str, Session]) -> list[str]:
+def complaints(member: Member, sessions: Mapping[str, Session], graphs: Sequence[str] = GRAPHS) -> list[str]:
     """What each board says against each plan of a member, a line each."""
     found = []
     for compiled in plans(member):
         for board, session in sessions.items():
             planned = compiled.for_board(board)
             which = f"{board}, {planned.options.weights} {'+'.join(planned.options.enable)}"
-            for name in GRAPHS:
+            for name in graphs:
                 try:
                     executable = planned.graph(name, text=member.text, steps=member.steps)
                     checked: GraphCheck = session.call(
