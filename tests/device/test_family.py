@@ -1,7 +1,7 @@
 """Configurations drawn at random: every plan of theirs is legal on every board, or refused by name.
 
-A few of them run with the suite, their main graphs and each on one board. ``--family 50`` runs so many of today's on all
-boards, and ``--family-seed 17`` one that a report names.
+A few of them run with the suite, their main graphs and each on one board. ``--family 50`` runs so many of today's on
+all boards, and ``--family-seed 17`` one that a report names.
 """
 
 from __future__ import annotations
