@@ -65,7 +65,7 @@ def drawn(seed: int) -> Member:
         "speech_decoder_postnet_kernel": one(1, 3, 5, 5, 7, 9),
         "speaker_embedding_dim": one(12, 64, 512, take.randint(1, 600)),
         "encoder_max_relative_position": one(1, 5, 32, 160, take.randint(1, 200)),
-        "max_text_positions": one(take.randint(2, 100), take.randint(2, 600)),
+        "max_text_positions": max(3, one(take.randint(2, 100), take.randint(2, 600))),
         "max_speech_positions": one(take.randint(2, 200), take.randint(2, 2000)),
     }
     options = {

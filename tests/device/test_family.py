@@ -16,7 +16,7 @@ from compiler.options import BOARDS
 from compiler.speecht5 import GRAPHS
 from tests.device import family
 
-SAMPLE = {919: "n150", 17: "n300", 34: "p150", 1422: "p100"}
+SAMPLE = {919: "n150", 17: "n300", 202: "p150", 1422: "p100"}
 """Seeds that between them have each optional pass, each form of weights, a batch, an odd number of heads, and the width
 that fills the banks of a p150 badly; each on one board."""
 
