@@ -40,6 +40,16 @@ class Voice:
     words: frozenset[str] = frozenset()
 
 
+_LEAST = {
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "speech_decoder_prenet_layers": 1,
+    "speech_decoder_postnet_layers": 1,
+    "max_text_positions": 3,  # a length that torch.export keeps symbolic is 2 at least, and not always the same
+}
+"""The least of what a model that can be traced has."""
+
+
 def checked(model: Any) -> Any:
     """``model`` itself; ``UnsupportedModel`` where it is no SpeechT5 text-to-speech model."""
     from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415, takes seconds
@@ -53,10 +63,10 @@ def checked(model: Any) -> Any:
             raise UnsupportedModel(
                 f"the model has no weights: {name} is on torch's meta device. Load a checkpoint first"
             )
-    for name in ("encoder_layers", "decoder_layers", "speech_decoder_prenet_layers", "speech_decoder_postnet_layers"):
-        if getattr(model.config, name) < 1:
+    for name, least in _LEAST.items():
+        if getattr(model.config, name) < least:
             raise UnsupportedModel(
-                f"the model's configuration has {name}={getattr(model.config, name)}: at least 1 is needed"
+                f"the model's configuration has {name}={getattr(model.config, name)}: at least {least} is needed"
             )
     return model
 

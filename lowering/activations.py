@@ -14,6 +14,7 @@ from compiler.graph import Node, Value
 from lowering.elementwise import add, gelu, multiply, relu, subtract, tanh
 from lowering.rules import Context, Unsupported, lowers
 from lowering.table import Numerics, ttnn_op
+from passes.base import is_op
 
 _APPROXIMATE = "the kernel's own approximation of the function"
 
@@ -81,7 +82,7 @@ def lower_clamp(context: Context, node: Node) -> Value:
     limits: dict[str, float] = {}
     for name, known in (("min", -1.0), ("max", 1.0)):
         limit = node.attribute(name)
-        if node.op.overload is ops.hardtanh.default:  # type: ignore[union-attr]
+        if is_op(node, ops.hardtanh.default):
             limit = node.attribute(f"{name}_val", known)
         if limit is not None:
             limits[name] = context.scalar(limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,13 +12,18 @@ from torch.nn import functional
 
 from compiler.aten import ops
 from compiler.graph import Node, Value
-from compiler.types import TILE, Layout, Memory, TensorType
+from compiler.types import BLOCK as BLOCKS
+from compiler.types import TILE, DType, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.shape import expand
 from lowering.table import HIFI4, SUMS, Numerics, matmul_flops, tiles, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""
+NARROW = 8
+"""How many times as many columns as rows a result has at least where ttnn gives each core some columns of it, and so
+sends the input to all; where they are fewer, it deals out rows as well (``NARROW_SHAPE_RATIO_THRESHOLD`` in tt-metal's
+``matmul_program_config.cpp``)."""
 BLOCK = 8
 """The most tile columns of its input that a linear sends to its cores at a time, as in tt-metal's own models."""
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -51,6 +57,27 @@ def is_configured(node: Node) -> bool:
 def block_width(columns: int, most: int = BLOCK) -> int:
     """The widest block of no more than ``most`` that divides so many tile columns."""
     return max(width for width in range(1, most + 1) if columns % width == 0)
+
+
+def l1_bytes(node: Node, cores: int) -> int:
+    """Bytes of a core's L1 that the buffers of a linear take that names its cores, as ttnn 0.81.1 deals out its result.
+
+    A result of :data:`NARROW` times as many columns as rows, or rows as columns, is cut one way, others both ways.
+    Buffers hold a core's part of the result in the plan's type and in float32, and two blocks of input and weights:
+    961536 bytes of them for [18432, 40] times [40, 768] in bfloat8_b on the 110 cores of a p100, as the mock says.
+    """
+    rows, weight = node["input_tensor_a"].type, node["input_tensor_b"].type
+    height, width, inner = (n // TILE for n in (rows.padded_rows, weight.padded_shape[-1], rows.padded_shape[-1]))
+    side = math.isqrt(cores)
+    if width > NARROW * height:
+        high, wide, block = height, -(-width // cores), -(-inner // cores)
+    elif height > NARROW * width:
+        high, wide, block = -(-height // cores), width, -(-inner // cores)
+    else:
+        high, wide, block = (-(-n // side) for n in (height, width, inner))
+    tile = TILE * TILE * rows.dtype.bytes
+    of_weights = TILE * TILE * weight.dtype.bytes + (TILE * TILE // BLOCKS if weight.dtype is DType.BFLOAT8_B else 0)
+    return high * wide * (tile + TILE * TILE * 4) + 2 * block * (high * tile + wide * of_weights)
 
 
 def _linear_cores(node: Node) -> int:

@@ -7,15 +7,11 @@ from typing import ClassVar
 
 from compiler.graph import Builder, Graph, Node
 from compiler.types import TILE
-from lowering.linear import BLOCK, block_width, is_configured, linear
+from lowering.linear import BLOCK, NARROW, block_width, is_configured, linear
 from lowering.table import DEVICE_GRID
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 
-NARROW = 8
-"""How many times as many columns as rows a result has at least where ttnn gives each core some columns of it, and so
-sends the input to all; where they are fewer, it deals out rows as well (``NARROW_SHAPE_RATIO_THRESHOLD`` in tt-metal's
-``matmul_program_config.cpp``)."""
 TILES = 64
 """The most tiles that are sent at a time: 128 KiB in bfloat16, of which a core has two."""
 

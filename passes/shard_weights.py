@@ -134,9 +134,20 @@ class ShardWeights(Planner):
 
     def _readers(self, type: TensorType) -> int:
         """How many cores read a bank: those with which it is read fastest, of those that can share its columns."""
-        columns = self._over_banks(type).shard_columns // TILE
-        rates = [(rate, -readers) for readers, rate in self.pace.sharded if columns % readers == 0]
+        rates = [(rate, -readers) for readers, rate in self.pace.sharded if self._share(type, readers)]
         return -max(rates)[1]
+
+    def _share(self, type: TensorType, readers: int) -> bool:
+        """Whether so many readers a bank can share its columns.
+
+        Where each computes less than a core of the result holds, ttnn wants something of every reader of a bank that
+        holds anything ("Worker has no storage area assigned", its factory for matrices sharded over DRAM).
+        """
+        whole, bank = type.padded_shape[-1] // TILE, self._over_banks(type).shard_columns // TILE
+        if bank % readers:
+            return False
+        own, held = bank // readers, whole // self.grid.shards(type)
+        return own >= held or -(-whole // bank) * readers == -(-whole // own)
 
     def _rate(self, type: TensorType) -> float:
         return dict(self.pace.sharded)[self._readers(type)]

@@ -25,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device", action="store_true", help="run tests/device on the card or simulator that ttnn finds, not its mock"
     )
+    parser.addoption(
+        "--family",
+        type=int,
+        metavar="N",
+        help="check so many configurations, drawn anew each day, on all boards: tests/device/test_family.py",
+    )
+    parser.addoption("--family-seed", type=int, metavar="SEED", help="the first of them, and one if N is not given")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,8 @@ def drawn(seed: int) -> Member:
     def one(*of: Any) -> Any:
         return take.choice(of)
 
-    head = one(16, 24, 32, 32, 32, 40, 64, 64, 80, 96, 128)
-    heads = take.randint(1, max(1, min(8, 640 // head)))
+    head = one(8, 16, 24, 32, 32, 32, 40, 64, 64, 80, 96, 128, 160, 256)
+    heads = take.randint(1, max(1, min(16, one(256, 640, 1024) // head)))
     hidden = head * heads
     divisors = [n for n in range(1, 13) if hidden % n == 0]
     config = {
@@ -53,8 +53,8 @@ def drawn(seed: int) -> Member:
         "decoder_layers": take.randint(1, 4),
         "encoder_attention_heads": one(heads, heads, take.choice(divisors)),
         "decoder_attention_heads": heads,
-        "encoder_ffn_dim": one(take.randint(1, 40) * 8, take.randint(1, 40) * 32),
-        "decoder_ffn_dim": one(take.randint(1, 40) * 8, take.randint(1, 40) * 32, take.randint(1, 300)),
+        "encoder_ffn_dim": one(take.randint(1, 40) * 8, take.randint(1, 128) * 32),
+        "decoder_ffn_dim": one(take.randint(1, 40) * 8, take.randint(1, 128) * 32, take.randint(1, 300)),
         "hidden_act": one(*ACTIVATIONS),
         "num_mel_bins": one(20, 80, 80, 32, 63, take.randint(1, 100)),
         "reduction_factor": take.randint(1, 4),
@@ -65,8 +65,8 @@ def drawn(seed: int) -> Member:
         "speech_decoder_postnet_kernel": one(1, 3, 5, 5, 7, 9),
         "speaker_embedding_dim": one(12, 64, 512, take.randint(1, 600)),
         "encoder_max_relative_position": one(1, 5, 32, 160, take.randint(1, 200)),
-        "max_text_positions": take.randint(2, 400),
-        "max_speech_positions": take.randint(2, 700),
+        "max_text_positions": max(3, one(take.randint(2, 100), take.randint(2, 600))),
+        "max_speech_positions": one(take.randint(2, 200), take.randint(2, 2000)),
     }
     options = {
         "batch_size": one(1, 1, 1, 2, 3, 4, 8),
@@ -74,8 +74,8 @@ def drawn(seed: int) -> Member:
         "postnet": one("bucket", "exact"),
         "enable": tuple(name for name in sorted(OPTIONAL) if take.random() < 0.5),
     }
-    text = one(1, config["max_text_positions"], take.randint(1, config["max_text_positions"]))
-    steps = one(1, config["max_speech_positions"], take.randint(1, config["max_speech_positions"]))
+    longest = {what: config[f"max_{what}_positions"] for what in ("text", "speech")}
+    text, steps = (one(1, size, size, take.randint(1, size)) for size in longest.values())
     return Member(seed, config, options, text, steps)
 
 
@@ -88,14 +88,14 @@ def plans(member: Member) -> Iterator[CompiledSpeechT5]:
         yield own
 
 
-def complaints(member: Member, sessions: Mapping[str, Session]) -> list[str]:
+def complaints(member: Member, sessions: Mapping[str, Session], graphs: Sequence[str] = GRAPHS) -> list[str]:
     """What each board says against each plan of a member, a line each."""
     found = []
     for compiled in plans(member):
         for board, session in sessions.items():
             planned = compiled.for_board(board)
             which = f"{board}, {planned.options.weights} {'+'.join(planned.options.enable)}"
-            for name in GRAPHS:
+            for name in graphs:
                 try:
                     executable = planned.graph(name, text=member.text, steps=member.steps)
                     checked: GraphCheck = session.call(

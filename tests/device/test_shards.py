@@ -6,11 +6,18 @@ import pytest
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions, checking
+from compiler.aten import ops
 from compiler.boards import BOARDS
+from compiler.constants import Weights
+from compiler.device.findings import Plan
 from compiler.device.session import Session
 from compiler.errors import InvalidArgument
+from compiler.executor import Executable
 from compiler.pipeline import OPTIONAL
 from compiler.types import DType, Layout, Memory, TensorType
+from passes.shard_weights import Pace, ShardWeights
+from passes.width_shards import Grid
+from tests.lowering.cases.sketch import Case
 from tests.models import lively
 
 
@@ -39,6 +46,29 @@ def test_a_plan_for_another_board_is_refused(
     with pytest.raises(InvalidArgument) as error:
         session.call("tests.device.inside:placed", by_width(memory, shards))
     assert f"this device has {there}: it was made for another board. Compile for this one" in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["p150", "p100"])
+def test_readers_of_a_bank_have_something_to_write(name: str, on_device: bool) -> None:
+    """Widths that fill the banks badly, with more readers a bank being faster."""
+    if on_device:
+        pytest.skip("for the mocks of boards with several readers a bank")
+    board = BOARDS[name]
+    pace = Pace(int(board.banks.value), 1.0, ((1, 2.0), (2, 3.0), (3, 4.0)), flops=1e15, gap=0.0)
+    step = ShardWeights(Grid(board.columns, board.rows), pace)
+    found: dict[int, int] = {}
+    with Session(name, time_limit=120) as session:
+        for tiles in (9, 17, 20, 21, 25):
+            case = Case("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
+            drawn = case.sketch()
+            executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights))
+            checked = session.call("compiler.device.checks:check", Plan.of(executable, "linear"))
+            assert checked.complaints == (), tiles
+            found[tiles] = next(
+                node.attribute("readers") for node in executable.graph.nodes if node.attribute("readers")
+            )
+    assert found == {9: 2, 17: 1, 20: 1, 21: 3, 25: 1}, "as many as there are columns for, in the banks that hold some"
 
 
 @pytest.mark.slow

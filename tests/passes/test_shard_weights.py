@@ -19,6 +19,7 @@ from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import Pace, ShardWeights
+from passes.width_shards import Grid
 from tests.passes.interpret import Case, Sketch, changed, fused
 from tests.passes.test_shard_norms import GRID, decoder_block, lowered, projected, ways
 
@@ -96,6 +97,17 @@ def test_as_many_readers_a_bank_as_share_its_columns_and_are_fastest() -> None:
     assert attributes == {128: 2, 192: 3, 384: 2}
     slow = "1 reading 1 tile columns a bank would be no faster than now"
     assert [why for _, why in near_misses(step, one(out=64).graph)] == [slow]
+
+
+@pytest.mark.parametrize(("tiles", "readers"), [(20, 1), (21, 3), (17, 1), (9, 2), (25, 1), (24, 3), (12, 2)])
+def test_readers_that_would_have_nothing_to_write_are_not_asked_for(tiles: int, readers: int) -> None:
+    """Eight banks, as a p150 has: of 20 tile columns each would hold three, and three readers of the seventh bank two.
+
+    ttnn minds where a core of the result holds more than a reader computes: not for nine columns, one a core.
+    """
+    step = replace(paced(banks=8, sharded=((1, 2e9), (2, 3e9), (3, 4e9))), grid=Grid(13, 10))
+    (node,) = (node for node in fused(step, one(out=32 * tiles), Stage.TTNN).nodes if node.op is linear)
+    assert node.attribute("readers") == readers
 
 
 @pytest.mark.parametrize(("flops", "sharded"), [(8.5e9, True), (7e9, False)])
