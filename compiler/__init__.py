@@ -16,10 +16,10 @@ from compiler.errors import (
 )
 
 if TYPE_CHECKING:
-    from compiler.checking import check
     from compiler.device.opening import open_device
-    from compiler.options import CompileOptions
-    from compiler.speecht5 import CompiledSpeechT5, compile_speecht5
+    from compiler.inspect.checking import check
+    from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
+    from compiler.target.options import CompileOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
 
 # torch and transformers take seconds to import: `python -m compiler --help` and the errors do without them.
 _LAZY = {
-    "CompileOptions": "compiler.options",
-    "CompiledSpeechT5": "compiler.speecht5",
-    "check": "compiler.checking",
-    "compile_speecht5": "compiler.speecht5",
+    "CompileOptions": "compiler.target.options",
+    "CompiledSpeechT5": "compiler.speecht5.text_to_speech",
+    "check": "compiler.inspect.checking",
+    "compile_speecht5": "compiler.speecht5.text_to_speech",
     "open_device": "compiler.device.opening",
 }
 

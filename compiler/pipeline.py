@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
-from compiler.boards import BOARDS, MATRIX, PASSES, Board
-from compiler.components import GIVEN, INVARIANT
 from compiler.errors import InvalidArgument, InvalidGraph
-from compiler.graph import Graph
-from compiler.options import CompileOptions
-from compiler.types import DType
-from compiler.verify import Stage, verify
+from compiler.ir.graph import Graph
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage, verify
+from compiler.speecht5.components import GIVEN, INVARIANT
+from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
+from compiler.target.options import CompileOptions
 from passes.add_to_table import AddToTable
 from passes.base import CANONICAL, FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes

@@ -3,14 +3,14 @@
 Importing the package registers all of them.
 """
 
+from compiler.dialects.ttnn import decode_attention as decoding
+from compiler.dialects.ttnn import heads
 from lowering import (
     activations,
     attention,
     convolution,
-    decoding,
     elementwise,
     embedding,
-    heads,
     linear,
     normalization,
     position,

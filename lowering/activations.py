@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
 from lowering.elementwise import add, gelu, multiply, relu, subtract, tanh
 from lowering.rules import Context, Unsupported, lowers
-from lowering.table import Numerics, ttnn_op
 from passes.base import is_op
 
 _APPROXIMATE = "the kernel's own approximation of the function"

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
-from compiler.types import TILE, DType, Memory, TensorType
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.exponential import approximate_exponential
+from compiler.dialects.ttnn.op import HIFI4, Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import TILE, DType, Memory, TensorType
 from lowering.elementwise import multiply
-from lowering.exponential import approximate_exponential
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import pad, reshape
-from lowering.table import HIFI4, Numerics, ttnn_op
 from passes.base import is_op
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
-from compiler.types import TILE, Layout, Memory, TensorType, round_up
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import HIFI4, SUMS, Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import TILE, Layout, Memory, TensorType, round_up
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import permute, reshape
-from lowering.table import HIFI4, SUMS, Numerics, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 """What a convolution can apply before it writes its result."""

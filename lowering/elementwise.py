@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import Numerics, Ties, TtnnOp, ttnn_op
+from compiler.ir.graph import Node, Value
 from lowering.position import lower_increment
 from lowering.rules import Context, Unsupported, lowers
-from lowering.table import Numerics, Ties, TtnnOp, ttnn_op
 
 Operand = Tensor | float
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
-from compiler.types import TILE, DType, Layout
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import TILE, DType, Layout
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
-from lowering.table import Numerics, ttnn_op
 
 
 def _programs(node: Node) -> int:

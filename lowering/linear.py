@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
-from compiler.types import BLOCK as BLOCKS
-from compiler.types import TILE, DType, Layout, Memory, TensorType
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import HIFI4, SUMS, Numerics, matmul_flops, tiles, ttnn_op
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import BLOCK as BLOCKS
+from compiler.ir.types import TILE, DType, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
 from lowering.shape import expand
-from lowering.table import HIFI4, SUMS, Numerics, matmul_flops, tiles, ttnn_op
 
 ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
 """What a linear can apply before it writes its result."""

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
-from compiler.types import TILE, Layout, Memory, TensorType
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import HIFI4, Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, Unsupported, lowers
 from lowering.shape import reshape
-from lowering.table import HIFI4, Numerics, ttnn_op
 
 
 def _norm_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:

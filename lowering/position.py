@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compiler.graph import Node, Value
+from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
 from lowering.rules import Context, Unsupported
-from lowering.table import Numerics, ttnn_op
 
 
 @ttnn_op("ttnn.plus_one", rounding="nothing: indices", moves_only=True, writes=("input_tensor",))

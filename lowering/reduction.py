@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import HIFI4, Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
 from lowering.elementwise import multiply, sqrt
 from lowering.rules import Context, Unsupported, lowers
-from lowering.table import HIFI4, Numerics, ttnn_op
 
 
 @ttnn_op(

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from compiler.aten import Aten, infer_types, ops
-from compiler.constants import Computed, Expression
+from compiler.dialects.aten import Aten, infer_types, ops
+from compiler.dialects.ttnn import op as table
+from compiler.dialects.ttnn.op import TtnnOp
 from compiler.errors import InvalidGraph, UnsupportedOperation
-from compiler.graph import Attribute, Builder, Graph, Node, Port, Value
-from compiler.types import DType, Layout, Memory, TensorType
-from lowering import table
-from lowering.table import TtnnOp
+from compiler.ir.constants import Computed, Expression
+from compiler.ir.graph import Attribute, Builder, Graph, Node, Port, Value
+from compiler.ir.types import DType, Layout, Memory, TensorType
 from passes.base import without_dead_nodes
 
 Rule = Callable[["Context", Node], Value | tuple[Value, ...]]

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from compiler.aten import ops
-from compiler.graph import Node, Value
-from compiler.types import TILE, Layout, Memory, TensorType
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import TILE, Layout, Memory, TensorType
 from lowering.rules import Context, lowers
-from lowering.table import Numerics, ttnn_op
 
 
 def _no_flops(*_: object) -> int:

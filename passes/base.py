@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from compiler.aten import Aten, ops
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import Aten, ops
+from compiler.ir.graph import Builder, Graph, Node, Value
 
 
 @dataclass(frozen=True, slots=True)

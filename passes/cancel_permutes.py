@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Builder, Graph, Node, Origin, Value
+from compiler.dialects.ttnn.op import PLACEMENT, TtnnOp, emit
+from compiler.ir.graph import Builder, Graph, Node, Origin, Value
 from lowering.elementwise import ELEMENTWISE
 from lowering.shape import permute
-from lowering.table import PLACEMENT, TtnnOp, emit
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

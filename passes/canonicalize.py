@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import torch
 
-from compiler.aten import emit, ops
-from compiler.constants import Literal
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import TensorType
+from compiler.dialects.aten import emit, ops
+from compiler.ir.constants import Literal
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import TensorType
 from passes.base import CANONICAL, IDLE, RESHAPES, Property, is_op, rebuild
 
 _VIEWS = (ops.view.default, *RESHAPES)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import Aten, emit, ops
-from compiler.constants import Computed
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import Aten, emit, ops
+from compiler.ir.constants import Computed
+from compiler.ir.graph import Builder, Graph, Node, Value
 from passes.base import CANONICAL, Property, is_op
 from passes.rewrite import Match, Rejected, apply
 

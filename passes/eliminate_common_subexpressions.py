@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Builder, Exact, Graph, Node, Value
+from compiler.ir.graph import Builder, Exact, Graph, Node, Value
 from passes.base import Property, rebuild
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Graph
+from compiler.ir.graph import Graph
 from passes.base import Property, without_dead_nodes
 
 

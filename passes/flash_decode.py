@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import torch
 
-from compiler.constants import Expression, Weights, parameters
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import TILE, DType
+from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.op import emit
+from compiler.ir.constants import Expression, Weights, parameters
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import TILE, DType
 from lowering.attention import attention, typecast
-from lowering.decoding import decode_attention
 from lowering.embedding import embedding
 from lowering.shape import reshape, view
-from lowering.table import emit
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 
@@ -53,7 +53,7 @@ class FlashDecode:
     reads it. Chunks are as long as leaves each core of a group two, in a cache that is full (3).
 
     The vector of positions must hold one number throughout, as the contract of a step's ``position`` says.
-    The op computes the approximate exponential, whatever its program configuration says (``lowering/decoding.py``), so
+    The op computes the approximate exponential, whatever its program configuration says (``compiler/dialects/ttnn/decode_attention.py``), so
     this plan is less accurate: ``accuracy`` says by how much, and whoever shows the plan shows that.
     Refuses more than one query, heads that are not laid side by side, a mask that is no row of a causal table looked
     up by a vector of 32, and more heads of all rows together than that vector has numbers or the device has cores.

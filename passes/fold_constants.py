@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import Aten
-from compiler.constants import Computed, Expression
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import Aten
+from compiler.ir.constants import Computed, Expression
+from compiler.ir.graph import Builder, Graph, Node, Value
 from passes.base import FOLDED, Property, rebuild
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Graph, Node, Value
 from passes.base import CANONICAL, Property, is_op
 from passes.rewrite import Match, Rejected, apply
 

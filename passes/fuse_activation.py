@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Attribute, Builder, Graph, Node, Operation, Value
+from compiler.dialects.ttnn.op import DEVICE_GRID
+from compiler.ir.graph import Attribute, Builder, Graph, Node, Operation, Value
 from lowering import convolution
 from lowering.convolution import conv1d
 from lowering.elementwise import SUM_ACTIVATIONS, add
 from lowering.linear import ACTIVATIONS, linear
 from lowering.shape import permute, reshape
-from lowering.table import DEVICE_GRID
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Builder, Graph, Node, Value
+from compiler.ir.graph import Builder, Graph, Node, Value
 from lowering.elementwise import add
 from lowering.linear import linear
 from passes.base import Property

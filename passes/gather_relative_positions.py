@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from compiler.aten import emit, ops
-from compiler.constants import Computed, Expression, Literal, Weights, parameters
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import TensorType
+from compiler.dialects.aten import emit, ops
+from compiler.ir.constants import Computed, Expression, Literal, Weights, parameters
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import TensorType
 from passes.base import CANONICAL, FOLDED, Property, is_op
 from passes.rewrite import Match, Rejected, apply, expression_of
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from compiler.graph import Builder, Graph, Port, Value
+from compiler.ir.graph import Builder, Graph, Port, Value
 from passes.base import without_dead_nodes
 
 

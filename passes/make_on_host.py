@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.constants import parameters
-from compiler.graph import Builder, Graph, Node, Port, Value
-from compiler.types import Memory
+from compiler.dialects.ttnn.op import TtnnOp, infer, runs_on_host
+from compiler.ir.constants import parameters
+from compiler.ir.graph import Builder, Graph, Node, Port, Value
+from compiler.ir.types import Memory
 from lowering.shape import to_device
-from lowering.table import TtnnOp, infer, runs_on_host
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 

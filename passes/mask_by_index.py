@@ -8,16 +8,16 @@ from typing import ClassVar
 
 import torch
 
-from compiler.aten import Aten, ops
-from compiler.constants import Computed, Expression, Weights, parameters
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import DType
+from compiler.dialects.aten import Aten, ops
+from compiler.dialects.ttnn.op import emit
+from compiler.ir.constants import Computed, Expression, Weights, parameters
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import DType
 from lowering.attention import typecast
 from lowering.elementwise import add, multiply, rsub
 from lowering.embedding import gather
 from lowering.linear import linear
 from lowering.shape import reshape
-from lowering.table import emit
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply, expression_of
 

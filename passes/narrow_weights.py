@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Constant, Graph, Node, Value
-from compiler.types import DType, Layout, Memory
+from compiler.dialects.ttnn.op import TtnnOp
+from compiler.ir.graph import Constant, Graph, Node, Value
+from compiler.ir.types import DType, Layout, Memory
 from lowering.convolution import conv1d
 from lowering.linear import linear, matmul
 from lowering.shape import is_view
-from lowering.table import TtnnOp
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 

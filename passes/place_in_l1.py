@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import Memory
+from compiler.dialects.ttnn.op import DEVICE_GRID, TtnnOp, infer
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import Memory
 from lowering import convolution
 from lowering.convolution import conv1d
 from lowering.linear import is_configured, l1_bytes, linear
 from lowering.shape import is_view
-from lowering.table import DEVICE_GRID, TtnnOp, infer
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 

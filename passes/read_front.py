@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Graph, Port, Value
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Graph, Port, Value
 
 
 def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from compiler.constants import Expression
-from compiler.graph import Builder, Graph, Node, Origin, Value
+from compiler.ir.constants import Expression
+from compiler.ir.graph import Builder, Graph, Node, Origin, Value
 from passes.base import without_dead_nodes
 
 

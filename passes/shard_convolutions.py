@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Attribute, Builder, Graph, Node, Value
-from compiler.types import TILE, Memory
+from compiler.dialects.ttnn.op import TtnnOp, emit
+from compiler.ir.graph import Attribute, Builder, Graph, Node, Value
+from compiler.ir.types import TILE, Memory
 from lowering.convolution import conv1d, l1_bytes
 from lowering.elementwise import ELEMENTWISE
 from lowering.shape import reshape, slice_, to_memory_config
-from lowering.table import TtnnOp, emit
 from passes.base import Property, without_dead_nodes
 from passes.rewrite import Match, Rejected
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.graph import Graph, Node
-from compiler.types import TILE
+from compiler.ir.graph import Graph, Node
+from compiler.ir.types import TILE
 from lowering.normalization import layer_norm
 from passes.base import Property
 from passes.rewrite import Match, Rejected

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.graph import Attribute, Builder, Graph, Node, Value
-from compiler.types import TILE, Layout, Memory, TensorType
+from compiler.ir.graph import Attribute, Builder, Graph, Node, Value
+from compiler.ir.types import TILE, Layout, Memory, TensorType
 from lowering.linear import linear
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected

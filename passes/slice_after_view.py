@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import DType, Layout, TensorType
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import DType, Layout, TensorType
 from passes.base import CANONICAL, Property, is_op
 from passes.rewrite import Match, Rejected, apply
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import Aten, ops
-from compiler.constants import Computed, Expression
-from compiler.graph import Builder, Exact, Graph, Node, Value
-from compiler.types import TILE, TensorType
-from lowering.heads import create_heads
+from compiler.dialects.aten import Aten, ops
+from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.op import infer_types
+from compiler.ir.constants import Computed, Expression
+from compiler.ir.graph import Builder, Exact, Graph, Node, Value
+from compiler.ir.types import TILE, TensorType
 from lowering.linear import linear, matmul
 from lowering.rules import derive
 from lowering.shape import permute, reshape
-from lowering.table import infer_types
 from passes.base import Property, rebuild
 from passes.rewrite import Match, Rejected
 

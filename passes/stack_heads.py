@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.aten import Aten, ops
-from compiler.constants import Computed
-from compiler.graph import Builder, Graph, Node, Value
-from compiler.types import TILE, round_up
+from compiler.dialects.aten import Aten, ops
+from compiler.dialects.ttnn.op import emit
+from compiler.ir.constants import Computed
+from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.types import TILE, round_up
 from lowering.linear import matmul
 from lowering.rules import derive
 from lowering.shape import narrow, reshape
-from lowering.table import emit
 from passes.base import Property, rebuild
 from passes.rewrite import Match, Planner, Rejected
 from passes.split_heads import TOGETHER, alike, by_head

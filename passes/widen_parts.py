@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from compiler.aten import Aten, ops
-from compiler.constants import Computed
-from compiler.graph import Builder, Exact, Graph, Node, Value
-from compiler.types import TILE
+from compiler.dialects.aten import Aten, ops
+from compiler.dialects.ttnn.op import TtnnOp, emit
+from compiler.ir.constants import Computed
+from compiler.ir.graph import Builder, Exact, Graph, Node, Value
+from compiler.ir.types import TILE
 from lowering.elementwise import add
 from lowering.linear import matmul
 from lowering.rules import derive
 from lowering.shape import narrow, permute
-from lowering.table import TtnnOp, emit
 from passes.base import Property, rebuild
 from passes.rewrite import Match, Rejected
 

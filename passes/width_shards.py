@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from compiler.graph import Attribute, Builder, Graph, Node, Value
-from compiler.types import TILE, Memory, TensorType
+from compiler.dialects.ttnn.op import TtnnOp, infer_types
+from compiler.ir.graph import Attribute, Builder, Graph, Node, Value
+from compiler.ir.types import TILE, Memory, TensorType
 from lowering.attention import attention
 from lowering.linear import linear
 from lowering.normalization import layer_norm
 from lowering.shape import is_view, to_memory_config
-from lowering.table import TtnnOp, infer_types
 from passes.base import without_dead_nodes
 
 BY_WIDTH = Memory.L1_WIDTH_SHARDED

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.boards import BOARDS
-from compiler.cost import graph_time, graph_work
-from compiler.graph import Graph
+from compiler.ir.graph import Graph
+from compiler.target.boards import BOARDS
+from compiler.target.cost import graph_time, graph_work
 
 PLANS: dict[str, dict[str, tuple[str, ...]]] = {
     "default": {},

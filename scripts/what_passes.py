@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
-from compiler import CompiledSpeechT5, CompileOptions, checkpoint
-from compiler.checking import BoardCheck, check
-from compiler.report import short
-from compiler.terminal import progress_bar, quiet
+from compiler import CompiledSpeechT5, CompileOptions
+from compiler.cli.terminal import progress_bar, quiet
+from compiler.inspect.checking import BoardCheck, check
+from compiler.inspect.report import short
+from compiler.speecht5 import checkpoint
 
 HEADER = ("model", "batch", "text", "board", "ops and types", "compiled again", "L1 a core, of", "DRAM")
 STEPS = 500  # 1,000 frames

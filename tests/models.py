@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
-from compiler.agreement import agreement, error_bar
-from compiler.boards import BOARDS
+from compiler.inspect.agreement import agreement, error_bar
+from compiler.target.boards import BOARDS
 
 CORES = min(int(board.cores.value) for board in BOARDS.values())
 L1_BYTES = min(int(board.l1.value) for board in BOARDS.values())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler import numerics
+from compiler.inspect import numerics
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

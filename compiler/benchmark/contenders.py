@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, SpeechT5ForTextToSpeech
 
-from compiler.executor import Executable
-from compiler.options import CompileOptions
-from compiler.speecht5 import GRAPHS, CompiledSpeechT5
-from compiler.types import TensorType
+from compiler.ir.types import TensorType
+from compiler.runtime.executable import Executable
+from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
+from compiler.target.options import CompileOptions
 
 TOKENS = 50
 STEPS = 200

@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.table import Table
 
-from compiler import plans
 from compiler.benchmark.rows import Row
 from compiler.benchmark.tasks import THREADS
-from compiler.budgets import COLUMNS as BUDGET_COLUMNS
-from compiler.budgets import Budget, as_dicts
-from compiler.cost_report import MODELLED, PLANS, GraphCost, as_dict, inputs
-from compiler.plans import PlanCost
+from compiler.inspect.cost_report import MODELLED, PLANS, GraphCost, as_dict, inputs
+from compiler.speecht5 import plans
+from compiler.speecht5.budgets import COLUMNS as BUDGET_COLUMNS
+from compiler.speecht5.budgets import Budget, as_dicts
+from compiler.speecht5.plans import PlanCost
 
 COLUMNS = ("what", "against", "ours", "theirs", "ratio (lowest to highest)", "target", "met")
 

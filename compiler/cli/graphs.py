@@ -23,7 +23,7 @@ from compiler.cli.options import (
     WeightsOption,
     compiled_model,
 )
-from compiler.terminal import progress_bar, quiet, refusals, tables
+from compiler.cli.terminal import progress_bar, quiet, refusals, tables
 
 
 @app.command("compile")
@@ -52,7 +52,7 @@ def compile_(
             enable=enable,
             disable=disable,
         )
-        from compiler import report  # noqa: PLC0415
+        from compiler.inspect import report  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
@@ -103,14 +103,15 @@ def inspect(
             enable=enable,
             disable=disable,
         )
-        from compiler import printer, report  # noqa: PLC0415
+        from compiler.inspect import report  # noqa: PLC0415
+        from compiler.ir import text as printer  # noqa: PLC0415
 
         with quiet():
             recorder = compiled.stages(graph, text=text, steps=steps)
         if list_stages:
             tables(report.stage_table(recorder))
         elif explain:
-            from compiler import explain as explaining  # noqa: PLC0415
+            from compiler.inspect import explain as explaining  # noqa: PLC0415
 
             typer.echo(explaining.to_text(recorder))
         else:
@@ -123,7 +124,7 @@ def ops(
     measured: Annotated[bool, typer.Option("--measured", help="What ttnn's kernels were measured to compute.")] = False,
 ) -> None:
     """List the TTNN ops that the compiler emits, with what each rounds where and how far a device may be off."""
-    from compiler import numerics  # noqa: PLC0415
+    from compiler.inspect import numerics  # noqa: PLC0415
 
     if markdown:
         typer.echo(numerics.measured_markdown() if measured else numerics.to_markdown(), nl=False)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.choices import Board, Postnet, Precision, Weights
-from compiler.options import CompileOptions
-from compiler.terminal import progress_bar, quiet
+from compiler.cli.terminal import progress_bar, quiet
+from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:
-    from compiler.speecht5 import CompiledSpeechT5
+    from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 ModelOption = Annotated[
     str | None,
@@ -47,7 +47,8 @@ def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) ->
     """
     options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
     source = checkpoint_of(model)
-    from compiler import CompiledSpeechT5, checkpoint  # noqa: PLC0415
+    from compiler import CompiledSpeechT5  # noqa: PLC0415
+    from compiler.speecht5 import checkpoint  # noqa: PLC0415
 
     import_libraries()
     with quiet(), progress_bar() as stage:
@@ -58,7 +59,7 @@ def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) ->
 
 def checkpoint_of(model: str | None) -> str:
     """The checkpoint that ``--model`` names, the small voice where it names none."""
-    from compiler import checkpoint  # noqa: PLC0415
+    from compiler.speecht5 import checkpoint  # noqa: PLC0415
 
     return str(checkpoint.SMALL_VOICE) if model is None else model
 
@@ -67,7 +68,7 @@ def import_libraries() -> None:
     """Import what takes seconds now, while Ctrl-C ends the process at once, and not when it is first used."""
     from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan  # noqa: F401, PLC0415
 
-    import compiler.speaking  # noqa: F401, PLC0415
+    import compiler.speecht5.speaking  # noqa: F401, PLC0415
 
 
 def full_size_model() -> Any:

@@ -26,8 +26,8 @@ from compiler.cli.options import (
     compiled_model,
     full_size_model,
 )
+from compiler.cli.terminal import progress_bar, quiet, refusals, tables
 from compiler.errors import InvalidArgument
-from compiler.terminal import progress_bar, quiet, refusals, tables
 
 
 @app.command()
@@ -80,7 +80,7 @@ def check(
             enable=enable,
             disable=disable,
         )
-        from compiler import checking  # noqa: PLC0415
+        from compiler.inspect import checking  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
@@ -110,7 +110,8 @@ def _one_model(full_size: bool, model: str | None) -> None:
 
 def _check_budgets(as_json: bool) -> None:
     with refusals():
-        from compiler import budgets, checking  # noqa: PLC0415
+        from compiler.inspect import checking  # noqa: PLC0415
+        from compiler.speecht5 import budgets  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
@@ -157,8 +158,9 @@ def cost(
             enable=enable,
             disable=disable,
         )
-        from compiler import cost_report, plans, report  # noqa: PLC0415
-        from compiler.boards import BOARDS as NUMBERS  # noqa: PLC0415
+        from compiler.inspect import cost_report, report  # noqa: PLC0415
+        from compiler.speecht5 import plans  # noqa: PLC0415
+        from compiler.target.boards import BOARDS as NUMBERS  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
@@ -197,9 +199,10 @@ def bench(
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
-        from compiler import budgets, cost_report, plans  # noqa: PLC0415
         from compiler.benchmark import contenders, page  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
+        from compiler.inspect import cost_report  # noqa: PLC0415
+        from compiler.speecht5 import budgets, plans  # noqa: PLC0415
 
         groups = [name.strip() for name in only.split(",") if name.strip()]
         benchmark.check(groups, rounds)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler import arguments
-from compiler import text as texts
 from compiler.choices import Board, Precision
 from compiler.cli.app import app
 from compiler.cli.options import (
@@ -24,10 +23,11 @@ from compiler.cli.options import (
     checkpoint_of,
     import_libraries,
 )
+from compiler.cli.terminal import progress_bar, quiet, refusals
 from compiler.errors import InvalidArgument
-from compiler.options import CompileOptions
 from compiler.process import interruption
-from compiler.terminal import progress_bar, quiet, refusals
+from compiler.speecht5 import text as texts
+from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
@@ -87,7 +87,7 @@ def speak(
 ) -> None:
     """Speak TEXT into a WAV file."""
     with refusals():
-        from compiler import checkpoint, sound  # noqa: PLC0415
+        from compiler.speecht5 import checkpoint, sound  # noqa: PLC0415
 
         if device and precision == "float32":
             raise InvalidArgument("--device takes no --precision float32: ttnn refuses it in attention and caches")
@@ -116,8 +116,9 @@ def speak(
                 typer.echo(f"warning: {line}", err=True)
         with sound.standard_output() if to_stdout else nullcontext() as stream:
             import_libraries()
-            from compiler import compile_speecht5, speaking  # noqa: PLC0415
+            from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.device import session  # noqa: PLC0415
+            from compiler.speecht5 import speaking  # noqa: PLC0415
 
             with quiet(), progress_bar() as stage:
                 stage("loading the voice")

@@ -12,11 +12,11 @@ import ttnn
 from compiler.device import tensors
 from compiler.device.program_configs import ATTENTION, program_config, unary
 from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
+from compiler.dialects.ttnn.op import DEVICE_GRID, HIFI4, TtnnOp, runs_on_host
 from compiler.errors import DeviceError
-from compiler.executor import computed
-from compiler.graph import Node
-from compiler.types import DType, Layout, Memory
-from lowering.table import DEVICE_GRID, HIFI4, TtnnOp, runs_on_host
+from compiler.ir.graph import Node
+from compiler.ir.types import DType, Layout, Memory
+from compiler.runtime.executable import computed
 
 Call = Callable[[Sequence[Any]], tuple[Any, ...]]
 """Takes a node's operands as ttnn tensors, gives its results; what is on the host is torch's."""

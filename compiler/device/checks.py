@@ -15,11 +15,11 @@ from compiler.device.executor import TtnnExecutor, dram_banks
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.kernels import blame_disk
 from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
+from compiler.dialects.ttnn.op import runs_on_host
 from compiler.errors import DeviceError
-from compiler.executor import Executable
-from compiler.graph import Graph, Node
-from compiler.types import TensorType
-from lowering.table import runs_on_host
+from compiler.ir.graph import Graph, Node
+from compiler.ir.types import TensorType
+from compiler.runtime.executable import Executable
 
 _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""

@@ -11,10 +11,10 @@ from compiler.device.calls import prepare
 from compiler.device.checks import loaded
 from compiler.device.executor import TtnnExecutor
 from compiler.device.findings import NodeError, Plan
-from compiler.executor import to_device
-from compiler.graph import Node
-from lowering.accuracy import allowance
-from lowering.table import runs_on_host
+from compiler.dialects.ttnn.accuracy import allowance
+from compiler.dialects.ttnn.op import runs_on_host
+from compiler.ir.graph import Node
+from compiler.runtime.executable import to_device
 
 
 def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> tuple[NodeError, ...]:

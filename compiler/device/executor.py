@@ -10,16 +10,16 @@ from weakref import ref
 import torch
 import ttnn
 
-from compiler.boards import BOARDS, fitting
-from compiler.constants import Expression
 from compiler.device import tensors
 from compiler.device.calls import Call, prepare
 from compiler.device.reasons import REFUSALS, placing, refusal
 from compiler.errors import InvalidArgument
-from compiler.execution import Feedback, Handle, Stepping
-from compiler.executor import Executable
-from compiler.graph import Constant
-from compiler.types import DType, TensorType
+from compiler.ir.constants import Expression
+from compiler.ir.graph import Constant
+from compiler.ir.types import DType, TensorType
+from compiler.runtime.executable import Executable
+from compiler.runtime.executor import Feedback, Handle, Stepping
+from compiler.target.boards import BOARDS, fitting
 
 _Key = tuple[object, Expression, TensorType]
 """What a weight on the device is known by: whose it is, how it is made, and in which form."""
@@ -36,7 +36,7 @@ class _Program:
 
 
 class TtnnExecutor:
-    """Runs the graphs of a compiled model through ttnn; see :class:`compiler.execution.Executor`.
+    """Runs the graphs of a compiled model through ttnn; see :class:`compiler.runtime.executor.Executor`.
 
     Weights are placed on the device when a graph is first run, once for all graphs that share them, and leave it with
     the last of these graphs. A tensor is freed with the last reference to it, and references are dropped where the

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from compiler.constants import Parameter, Weights
-from compiler.executor import Executable
-from compiler.graph import Constant, Graph
+from compiler.ir.constants import Parameter, Weights
+from compiler.ir.graph import Constant, Graph
+from compiler.runtime.executable import Executable
 
 PLANS = "plans"
 """The owner of all plans' weights: their names tell what they are, whatever model they come from."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import ttnn
 
-from compiler.graph import Node
-from compiler.types import TILE, Memory, TensorType
+from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.ir.graph import Node
+from compiler.ir.types import TILE, Memory, TensorType
 from lowering.attention import attention
-from lowering.decoding import decode_attention
 from lowering.linear import BLOCK, block_width, is_configured, linear, matmul
 from lowering.normalization import layer_norm
 

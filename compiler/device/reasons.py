@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from compiler.errors import DeviceError
-from compiler.graph import Node
-from compiler.types import TensorType
+from compiler.ir.graph import Node
+from compiler.ir.types import TensorType
 
 REFUSALS: Final = (RuntimeError, TypeError, ValueError, IndexError)
 """What ttnn raises for a call that it does not take."""

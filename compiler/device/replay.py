@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import ttnn
 
-from compiler.execution import Handle
-from compiler.executor import Executable
+from compiler.runtime.executable import Executable
+from compiler.runtime.executor import Handle
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
 
 
 class Replay:
-    """Steps of a graph as a trace; see :class:`compiler.execution.Stepping`.
+    """Steps of a graph as a trace; see :class:`compiler.runtime.executor.Stepping`.
 
     The first step runs as it is, which compiles its programs: a capture may not. The second is captured. A trace
     reads and writes the same memory each time, so an output that is not its input updated in place is copied there

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from compiler.boards import fitting
 from compiler.device import mock
 from compiler.device.surroundings import needed
 from compiler.errors import CompilerError, DeviceError
+from compiler.target.boards import fitting
 
 OPENING = 120.0
 """Seconds in which a device must be open. A device that another process holds makes ttnn wait for ever."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import ttnn
 
-from compiler import executor
 from compiler.errors import InvalidArgument
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.runtime import executable as executor
 
 DTYPES = {
     DType.BFLOAT16: ttnn.bfloat16,

@@ -59,7 +59,7 @@ import soundfile
 from safetensors.torch import load_file
 from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Processor
 
-folder = "compiler/voices/small"
+folder = "compiler/speecht5/voices/small"
 processor = SpeechT5Processor.from_pretrained(folder)
 model = SpeechT5ForTextToSpeech.from_pretrained(folder)
 vocoder = SpeechT5HifiGan.from_pretrained(f"{{folder}}/vocoder")

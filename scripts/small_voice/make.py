@@ -23,7 +23,7 @@ import typer
 from safetensors.torch import load_file
 from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Processor, SpeechT5Tokenizer
 
-SHIPPED = Path(__file__).parents[2] / "compiler" / "voices" / "small"
+SHIPPED = Path(__file__).parents[2] / "compiler" / "speecht5" / "voices" / "small"
 
 
 class Stage(StrEnum):

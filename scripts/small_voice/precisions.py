@@ -17,7 +17,7 @@ from evaluate import Errors, make_referee, sound_of, unseen_phrases, word_errors
 from rich.progress import track
 
 import compiler
-from compiler.checkpoint import load_voice
+from compiler.speecht5.checkpoint import load_voice
 
 PLANS: dict[str, dict[str, str]] = {
     "float32": {"precision": "float32"},

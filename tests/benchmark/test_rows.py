@@ -10,10 +10,10 @@ import pytest
 from compiler.benchmark import page, tasks
 from compiler.benchmark.rows import GROUPS, Row, measure
 from compiler.benchmark.timing import Ratio
-from compiler.budgets import Budget
-from compiler.cost_report import GraphCost, graph_cost
 from compiler.errors import InvalidArgument
-from compiler.plans import PlanCost
+from compiler.inspect.cost_report import GraphCost, graph_cost
+from compiler.speecht5.budgets import Budget
+from compiler.speecht5.plans import PlanCost
 from tests.compiler.test_cost import two_readers
 
 MADE: dict[str, dict[str, Any]] = {

@@ -12,9 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 import compiler
-from compiler.checkpoint import SMALL_VOICE, Voice, load_voice
 from compiler.cli import app
-from compiler.terminal import quiet
+from compiler.cli.terminal import quiet
+from compiler.speecht5.checkpoint import SMALL_VOICE, Voice, load_voice
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def misused(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callabl
     """Run what the command line itself refuses, before the command: the message, out of its box."""
 
     def check(*arguments: object) -> str:
-        monkeypatch.setattr("compiler.checkpoint.load_model", lambda *_: pytest.fail("loaded"))
+        monkeypatch.setattr("compiler.speecht5.checkpoint.load_model", lambda *_: pytest.fail("loaded"))
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (2, ""), result.output
         boxed = [line.strip("│ ") for line in result.stderr.splitlines() if line.startswith("│")]

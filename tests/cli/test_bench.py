@@ -7,7 +7,7 @@ import pytest
 from compiler.benchmark import rows
 from compiler.benchmark.rows import Row
 from compiler.benchmark.timing import Ratio
-from compiler.budgets import Budget
+from compiler.speecht5.budgets import Budget
 
 
 @pytest.fixture
@@ -17,7 +17,9 @@ def bench(run, monkeypatch, voice):
     monkeypatch.setattr(rows, "measure", lambda only, rounds, progress: made * (len(only) or 5))
     monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.1, 0.1))
     monkeypatch.setattr("compiler.benchmark.contenders.model", lambda: voice.model)
-    monkeypatch.setattr("compiler.budgets.reckon", lambda model, progress: (None, [Budget("programs", "363", 84, 82)]))
+    monkeypatch.setattr(
+        "compiler.speecht5.budgets.reckon", lambda model, progress: (None, [Budget("programs", "363", 84, 82)])
+    )
     return lambda *arguments: run("bench", *arguments)
 
 

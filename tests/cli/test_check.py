@@ -14,8 +14,8 @@ import pytest
 
 import compiler
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.executor import Executable
-from compiler.speecht5 import GRAPHS
+from compiler.runtime.executable import Executable
+from compiler.speecht5.text_to_speech import GRAPHS
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
 
@@ -160,7 +160,7 @@ def test_speech_comes_from_the_device(
 ) -> None:
     """The reference executor stands in for a device, of which nothing else is used."""
     from compiler.device import opening, session
-    from compiler.execution import ReferenceExecutor
+    from compiler.runtime.executor import ReferenceExecutor
 
     seen: list[Any] = []
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compiler import InvalidArgument
-from compiler.checkpoint import load_model
-from compiler.reading import UNSAFE
+from compiler.speecht5.checkpoint import load_model
+from compiler.speecht5.reading import UNSAFE
 
 
 def edit(file: Path, **changes: object) -> None:

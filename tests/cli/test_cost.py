@@ -3,7 +3,7 @@
 import json
 import re
 
-from compiler.plans import alternatives
+from compiler.speecht5.plans import alternatives
 from tests.cli.test_graphs import GRAPHS, rows
 
 

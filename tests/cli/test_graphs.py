@@ -7,11 +7,14 @@ from dataclasses import asdict
 import pytest
 
 import compiler
-from compiler import CompileOptions, checkpoint, choices, report, speecht5
-from compiler.boards import BOARDS
-from compiler.graph import Graph, Node, Port, Value
+from compiler import CompileOptions, choices
+from compiler.inspect import report
+from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.types import DType, TensorType
 from compiler.pipeline import ATEN_PASSES, OPTIONAL, ttnn_passes
-from compiler.types import DType, TensorType
+from compiler.speecht5 import checkpoint
+from compiler.speecht5 import text_to_speech as speecht5
+from compiler.target.boards import BOARDS
 
 GRAPHS = ["encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet"]
 
@@ -155,7 +158,7 @@ def test_a_full_disk_is_told_without_a_traceback(run, monkeypatch):
     def fail(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("compiler.printer.to_text", fail)
+    monkeypatch.setattr("compiler.ir.text.to_text", fail)
     result = run("inspect", "encoder")
     assert (result.exit_code, result.stderr) == (1, "error: [Errno 28] No space left on device\n")
 

@@ -16,8 +16,8 @@ import pytest
 import soundfile
 import torch
 
-from compiler import checkpoint, speakers, speaking
 from compiler.errors import InvalidArgument
+from compiler.speecht5 import checkpoint, speakers, speaking
 from tests import published
 from tests.fidelity.test_generate_speech import BAR
 

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import compiler
-from compiler import CompileOptions, InvalidArgument, SpeechTooLong, checkpoint, sound, speakers, speaking
+from compiler import CompileOptions, InvalidArgument, SpeechTooLong
+from compiler.speecht5 import checkpoint, sound, speakers, speaking
 
 
 def test_a_wav_of_the_spoken_length(run, voice, compiled):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from compiler import checkpoint
-from compiler import text as texts
-from compiler.reading import UNSAFE
+from compiler.speecht5 import checkpoint
+from compiler.speecht5 import text as texts
+from compiler.speecht5.reading import UNSAFE
 
 
 class Trap:

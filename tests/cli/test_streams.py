@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from compiler import checkpoint as checkpoints
-from compiler import speaking
 from compiler.cli import app
-from compiler.terminal import quiet
+from compiler.cli.terminal import quiet
+from compiler.speecht5 import checkpoint as checkpoints
+from compiler.speecht5 import speaking
 from scripts.small_voice.corpus import WORDS
 
 

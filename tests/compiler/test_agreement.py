@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from compiler.agreement import Agreement, agreement, error_bar
+from compiler.inspect.agreement import Agreement, agreement, error_bar
 
 RANDOM = torch.Generator().manual_seed(0)
 WANTED = torch.randn(100, 1000, generator=RANDOM)

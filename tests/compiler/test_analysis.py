@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import networkx
 
-from compiler.analysis import critical_path, to_networkx
-from compiler.aten import ops
+from compiler.dialects.aten import ops
+from compiler.inspect.analysis import critical_path, to_networkx
 from tests.passes.interpret import Case, Sketch
 
 

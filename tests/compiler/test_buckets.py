@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from compiler.buckets import bucket_for, buckets
+from compiler.speecht5.limits import bucket_for, buckets
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from compiler.aten import Aten, ops
-from compiler.constants import Computed, Expression, Literal, Parameter, Weights, parameters
-from compiler.executor import bind
-from compiler.graph import Attribute
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import Aten, ops
+from compiler.ir.constants import Computed, Expression, Literal, Parameter, Weights, parameters
+from compiler.ir.graph import Attribute
+from compiler.ir.types import DType, TensorType
+from compiler.runtime.executable import bind
 
 W = Parameter("w")
 

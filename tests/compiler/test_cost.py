@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from compiler.boards import BOARDS, Board, Number
-from compiler.constants import Parameter
-from compiler.cost import Time, Work, graph_time, graph_work, time_of, total, work
-from compiler.graph import Attribute, Builder, Graph, Node, Port, Value
-from compiler.options import BOARDS as OPTIONS
-from compiler.types import DType, Layout, Memory, TensorType
-from lowering.table import OPS, TtnnOp, infer_types
+from compiler.dialects.ttnn.op import OPS, TtnnOp, infer_types
+from compiler.ir.constants import Parameter
+from compiler.ir.graph import Attribute, Builder, Graph, Node, Port, Value
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.target.boards import BOARDS, Board, Number
+from compiler.target.cost import Time, Work, graph_time, graph_work, time_of, total, work
+from compiler.target.options import BOARDS as OPTIONS
 
 
 def tensor(

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.aten import ops
-from compiler.constants import Weights
+from compiler.dialects.aten import ops
 from compiler.errors import InvalidArgument
-from compiler.executor import Executable
+from compiler.ir.constants import Weights
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.runtime.executable import Executable
 from tests.passes.interpret import Case, Sketch
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from compiler.aten import ops
-from compiler.explain import explain, to_text
-from compiler.graph import Graph
+from compiler.dialects.aten import ops
+from compiler.inspect.explain import explain, to_text
+from compiler.ir.graph import Graph
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from compiler.pipeline import Recorder, run_passes
-from compiler.types import DType
-from compiler.verify import Stage
 from lowering import rules
 from passes.canonicalize import Canonicalize
 from passes.flash_decode import FlashDecode

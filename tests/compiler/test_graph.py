@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.aten import Aten, emit, ops
-from compiler.components import Component
-from compiler.constants import Literal, Parameter
-from compiler.graph import Builder, Graph, Node, Origin, Port, Value
-from compiler.importer import import_program
-from compiler.trace import trace
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import Aten, emit, ops
+from compiler.frontend.importer import import_program
+from compiler.frontend.trace import trace
+from compiler.ir.constants import Literal, Parameter
+from compiler.ir.graph import Builder, Graph, Node, Origin, Port, Value
+from compiler.ir.types import DType, TensorType
+from compiler.speecht5.components import Component
 
 ROW = TensorType((3,), DType.FLOAT32)
 

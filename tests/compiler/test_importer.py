@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compiler.components import Component
 from compiler.errors import UnsupportedModel, UnsupportedOperation
-from compiler.graph import Graph, Origin
-from compiler.importer import import_program
-from compiler.trace import Traced, trace
-from compiler.verify import Stage, verify
+from compiler.frontend.importer import import_program
+from compiler.frontend.trace import Traced, trace
+from compiler.ir.graph import Graph, Origin
+from compiler.ir.verify import Stage, verify
+from compiler.speecht5.components import Component
 from tests.passes.interpret import interpret, ops_of
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 import compiler
-from compiler.checkpoint import SMALL_VOICE, load_voice
-from compiler.constants import Weights
 from compiler.errors import InvalidArgument
-from compiler.execution import ReferenceExecutor
-from compiler.executor import Executable
-from compiler.kernel_errors import ErringExecutor
-from compiler.types import DType
+from compiler.ir.constants import Weights
+from compiler.ir.types import DType
+from compiler.runtime.executable import Executable
+from compiler.runtime.executor import ReferenceExecutor
+from compiler.runtime.kernel_errors import ErringExecutor
+from compiler.speecht5.checkpoint import SMALL_VOICE, load_voice
 from tests.lowering.allowances import walk
 from tests.lowering.outcomes import BY_NAME
 from tests.models import pcc

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, compile_speecht5, graphs
-from compiler.executor import Executable
-from compiler.graphs import Graphs
+from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, compile_speecht5
 from compiler.kept import Kept
+from compiler.runtime.executable import Executable
+from compiler.speecht5 import graphs
+from compiler.speecht5.graphs import Graphs
 from tests.compiler.test_torch_state import IDS, VOICE, model, said
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from compiler.aten import ops
+from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph
-from compiler.graph import Graph
+from compiler.ir.graph import Graph
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, Recorder, check_order, run_passes
-from compiler.types import DType
-from compiler.verify import Stage
 from passes.base import CANONICAL, FOLDED, Property
 from passes.canonicalize import Canonicalize
 from passes.fold_scale import FoldScale

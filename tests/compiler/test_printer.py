@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compiler.aten import emit, ops
-from compiler.constants import Computed, Literal, Parameter
-from compiler.graph import Builder, Graph, Origin, Port, Value
+from compiler.dialects.aten import emit, ops
+from compiler.ir.constants import Computed, Literal, Parameter
+from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.ir.text import show, summary, to_text
+from compiler.ir.types import DType, TensorType
+from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
-from compiler.printer import show, summary, to_text
-from compiler.types import DType, TensorType
-from compiler.verify import Stage
 from tests.passes.interpret import Sketch
 
 
@@ -86,6 +86,6 @@ def test_constants_are_shown_as_expressions() -> None:
 
 
 def _double() -> tuple:
-    from compiler.aten import Aten
+    from compiler.dialects.aten import Aten
 
     return Aten(ops.mul.Tensor), (("self", Parameter("w")),), (("other", 2.0),)

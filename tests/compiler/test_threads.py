@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
-from compiler import CompiledSpeechT5, CompileOptions, checkpoint, compile_speecht5, speaking
-from compiler.execution import ReferenceExecutor
-from compiler.graphs import GRAPHS
-from compiler.threads import at_most, for_vocoder
+from compiler import CompiledSpeechT5, CompileOptions, compile_speecht5
+from compiler.runtime.executor import ReferenceExecutor
+from compiler.runtime.threads import at_most, for_vocoder
+from compiler.speecht5 import checkpoint, speaking
+from compiler.speecht5.graphs import GRAPHS
 from tests.compiler.test_torch_state import model, said
 
 

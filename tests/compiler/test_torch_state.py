@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 from transformers import SpeechT5Config
 
-from compiler import aten, compile_speecht5
-from compiler.aten import Aten, ops
-from compiler.components import Component
-from compiler.constants import Computed, Literal, Weights
-from compiler.importer import import_program
-from compiler.speecht5 import CompiledSpeechT5
+from compiler import compile_speecht5
+from compiler.dialects import aten
+from compiler.dialects.aten import Aten, ops
+from compiler.frontend.importer import import_program
+from compiler.frontend.trace import trace
+from compiler.ir.constants import Computed, Literal, Weights
+from compiler.ir.types import DType, TensorType
+from compiler.speecht5.components import Component
+from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.torch_state import _TURNS, alone, computing, pinned, tracing
-from compiler.trace import trace
-from compiler.types import DType, TensorType
 from tests.models import lively, speaker, tokens
 
 

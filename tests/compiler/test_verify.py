@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import ops
-from compiler.constants import Parameter
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.errors import InvalidGraph
-from compiler.graph import Constant, Graph, Node, Port, Value
+from compiler.ir.constants import Parameter
+from compiler.ir.graph import Constant, Graph, Node, Port, Value
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.ir.verify import Stage, verify
 from compiler.pipeline import Pipeline
-from compiler.types import DType, Layout, Memory, TensorType
-from compiler.verify import Stage, verify
 from lowering.attention import attention, update_caches
-from lowering.decoding import decode_attention
 from lowering.elementwise import add
 from tests.passes.interpret import Sketch
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from torch import Tensor
 
-from compiler.agreement import agreement
-from compiler.checking import PCC_BAR
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session, board_of
 from compiler.errors import DeviceError
-from compiler.executor import Executable
+from compiler.inspect.agreement import agreement
+from compiler.inspect.checking import PCC_BAR
+from compiler.runtime.executable import Executable
 
 Check = Callable[[Executable, Mapping[str, Tensor]], GraphCheck]
 

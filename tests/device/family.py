@@ -10,13 +10,13 @@ from typing import Any
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.components import SHARED
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.errors import CompilerError
-from compiler.options import WEIGHTS
 from compiler.pipeline import OPTIONAL
-from compiler.speecht5 import GRAPHS
+from compiler.speecht5.components import SHARED
+from compiler.speecht5.text_to_speech import GRAPHS
+from compiler.target.options import WEIGHTS
 
 ACTIVATIONS = ("gelu", "relu", "silu", "tanh", "gelu_new", "mish", "quick_gelu", "leaky_relu")
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 import compiler
-from compiler.boards import fitting
-from compiler.execution import ReferenceExecutor
+from compiler.runtime.executor import ReferenceExecutor
+from compiler.target.boards import fitting
 from tests.device.inside import Report
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively, speaker, tokens

@@ -8,14 +8,14 @@ from transformers import SpeechT5Config
 from transformers.activations import ACT2FN
 from transformers.models.speecht5.modeling_speecht5 import SpeechT5FeedForward
 
-from compiler.components import Component
-from compiler.constants import Weights
 from compiler.errors import UnsupportedOperation
-from compiler.executor import Executable
-from compiler.importer import import_program
+from compiler.frontend.importer import import_program
+from compiler.frontend.trace import trace
+from compiler.ir.constants import Weights
+from compiler.ir.types import DType
 from compiler.pipeline import Pipeline
-from compiler.trace import trace
-from compiler.types import DType
+from compiler.runtime.executable import Executable
+from compiler.speecht5.components import Component
 from tests.device.conftest import Check
 from tests.fidelity.test_generate_speech import BAR
 from tests.lowering.cases.sketch import ROUNDING

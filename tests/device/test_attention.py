@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.aten import ops
-from compiler.boards import BOARDS
-from compiler.constants import Weights
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
-from compiler.executor import Executable
-from compiler.graph import Graph, Value
-from compiler.types import DType
+from compiler.dialects.aten import ops
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Graph, Value
+from compiler.ir.types import DType
+from compiler.runtime.executable import Executable
+from compiler.target.boards import BOARDS
 from lowering import rules
 from lowering.attention import EXACT, attention
 from passes.concat_heads import ConcatHeads

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from compiler import budgets
-from compiler.checking import BoardCheck
 from compiler.device.findings import GraphCheck
-from compiler.graph import Graph
-from compiler.types import Memory
+from compiler.inspect.checking import BoardCheck
+from compiler.ir.graph import Graph
+from compiler.ir.types import Memory
+from compiler.speecht5 import budgets
 from lowering.shape import to_device
 from tests.passes.by_hand import Sketch
 

@@ -13,16 +13,16 @@ import pytest
 
 import compiler.pipeline  # noqa: F401, registers the rules
 from compiler import versions
-from compiler.aten import ops
-from compiler.constants import Weights
 from compiler.device import calls, executor, mock, opening
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.reasons import Refused, placing, reason
 from compiler.device.session import Session
+from compiler.dialects.aten import ops
 from compiler.errors import DeviceError, InvalidArgument
-from compiler.executor import Executable
-from compiler.graph import Port, Value
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Port, Value
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.runtime.executable import Executable
 from compiler.versions import UnsupportedVersion
 from lowering import rules
 from tests.device import inside

@@ -10,9 +10,9 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 import compiler
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.checking import BoardCheck, complaints
 from compiler.errors import InvalidArgument
-from compiler.speecht5 import GRAPHS
+from compiler.inspect.checking import BoardCheck, complaints
+from compiler.speecht5.text_to_speech import GRAPHS
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
 
@@ -110,7 +110,7 @@ def test_configurations_of_the_family(changes: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_the_small_voice() -> None:
-    from compiler import checkpoint
+    from compiler.speecht5 import checkpoint
 
     model = checkpoint.load_model(str(checkpoint.SMALL_VOICE))
     compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=4))

@@ -62,7 +62,7 @@ def test_a_board_has_a_description(board: str, tmp_path: Path) -> None:
 
 
 def test_there_is_a_description_of_every_board() -> None:
-    from compiler.options import BOARDS
+    from compiler.target.options import BOARDS
 
     assert {file.stem for file in (Path(mock.__file__).parent / "boards").iterdir()} == set(BOARDS)
 

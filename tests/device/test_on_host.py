@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compiler.executor import computed
-from compiler.graph import Node, Value
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.dialects.ttnn.op import TtnnOp, infer_types
+from compiler.ir.graph import Node, Value
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.runtime.executable import computed
 from lowering.elementwise import add, multiply
 from lowering.shape import reshape
-from lowering.table import TtnnOp, infer_types
 
 
 def node(op: TtnnOp, operands: dict[str, tuple[int, ...]], **attributes: tuple[int, ...]) -> Node:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compiler.constants import Weights
 from compiler.device.findings import NodeError, Plan
 from compiler.device.session import Session
-from compiler.executor import Executable
-from compiler.types import DType
+from compiler.ir.constants import Weights
+from compiler.ir.types import DType
+from compiler.runtime.executable import Executable
 from tests.device.conftest import Check
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import Case

@@ -6,10 +6,10 @@ import pytest
 from transformers import SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.boards import BOARDS
-from compiler.components import SHARED
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
+from compiler.speecht5.components import SHARED
+from compiler.target.boards import BOARDS
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.checking import drawn
-from compiler.components import SHARED
 from compiler.device.findings import Plan
 from compiler.device.session import Session
+from compiler.inspect.checking import drawn
+from compiler.speecht5.components import SHARED
 from tests.fidelity.test_generate_speech import small
 from tests.fidelity.test_passes_left_out import NAMES, NEEDED, OPTIONAL
 from tests.models import lively

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
-from compiler import CompiledSpeechT5, CompileOptions, checking
-from compiler.aten import ops
-from compiler.boards import BOARDS
-from compiler.constants import Weights
+from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import Plan
 from compiler.device.session import Session
+from compiler.dialects.aten import ops
 from compiler.errors import InvalidArgument
-from compiler.executor import Executable
+from compiler.inspect import checking
+from compiler.ir.constants import Weights
+from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.pipeline import OPTIONAL
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.runtime.executable import Executable
+from compiler.target.boards import BOARDS
 from passes.shard_weights import Pace, ShardWeights
 from passes.width_shards import Grid
 from tests.lowering.cases.sketch import Case

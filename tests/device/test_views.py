@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.boards import BOARDS
 from compiler.device.session import Session
+from compiler.target.boards import BOARDS
 
 
 @pytest.mark.parametrize(("batch", "heads", "head"), [(1, 12, 64), (2, 4, 32), (3, 5, 96)])

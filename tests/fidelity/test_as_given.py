@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import compiler
-from compiler import CompiledSpeechT5, InvalidArgument, memory
+from compiler import CompiledSpeechT5, InvalidArgument
+from compiler.speecht5 import memory
 from tests.fidelity.test_generate_speech import BAR, small
 from tests.models import lively, speaker, tokens
 

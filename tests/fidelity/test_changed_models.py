@@ -17,8 +17,9 @@ from transformers import SpeechT5ForTextToSpeech
 from transformers.models.speecht5 import modeling_speecht5
 
 import compiler
-from compiler import CompiledSpeechT5, CompileOptions, UnsupportedModel, components
-from compiler.components.replaced import FUNCTIONS, REPLACED
+from compiler import CompiledSpeechT5, CompileOptions, UnsupportedModel
+from compiler.speecht5 import components
+from compiler.speecht5.components.replaced import FUNCTIONS, REPLACED
 from tests.fidelity.test_generate_speech import BAR, small
 from tests.models import lively, relative_error, speaker, tokens
 

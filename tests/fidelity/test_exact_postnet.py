@@ -9,8 +9,8 @@ import torch
 
 import compiler
 from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument
-from compiler.components import frame_width
-from compiler.graphs import KEPT_EXACT
+from compiler.speecht5.components import frame_width
+from compiler.speecht5.graphs import KEPT_EXACT
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
 from tests.models import assert_close, lively, relative_error, speaker, tokens
 

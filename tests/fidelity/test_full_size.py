@@ -17,11 +17,11 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 
 import compiler
 from compiler import pipeline
-from compiler.aten import ops
-from compiler.components import dropout_row, frame_width
-from compiler.dropout import DropoutMasks
-from compiler.graph import Builder, Value
-from compiler.options import POSTNETS, WEIGHTS
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Builder, Value
+from compiler.speecht5.components import dropout_row, frame_width
+from compiler.speecht5.dropout import DropoutMasks
+from compiler.target.options import POSTNETS, WEIGHTS
 from passes.base import is_op
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale

@@ -11,7 +11,7 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
-from compiler.constants import Parameter
+from compiler.ir.constants import Parameter
 from tests.models import assert_close, lively, relative_error, speaker, tokens
 
 BAR = 2e-5

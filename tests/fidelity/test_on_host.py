@@ -11,11 +11,11 @@ import torch
 
 import compiler
 from compiler import CompiledSpeechT5
-from compiler.execution import Executor, ReferenceExecutor
-from compiler.executor import Executable
-from compiler.types import Memory, TensorType
+from compiler.dialects.ttnn.op import runs_on_host
+from compiler.ir.types import Memory, TensorType
+from compiler.runtime.executable import Executable
+from compiler.runtime.executor import Executor, ReferenceExecutor
 from lowering.shape import to_device
-from lowering.table import runs_on_host
 from tests.fidelity.test_generate_speech import padded_batch, small
 from tests.models import lively, speaker
 

@@ -11,8 +11,8 @@ from transformers import SpeechT5ForTextToSpeech
 
 import compiler
 from compiler import CompileOptions, InvalidArgument
-from compiler.boards import BOARDS
 from compiler.pipeline import ATEN_PASSES, OPTIONAL, Pipeline, ttnn_passes
+from compiler.target.boards import BOARDS
 from tests.fidelity.test_generate_speech import BAR, small
 from tests.models import lively, relative_error, speaker, tokens
 

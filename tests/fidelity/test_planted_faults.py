@@ -13,7 +13,7 @@ from tests.fidelity import test_read_every as reading
 from tests.fidelity import test_where_speech_ends as ends
 from tests.fidelity.conftest import Pair
 
-DECODING, DROPOUT, EXECUTION = "compiler.decoding", "compiler.dropout", "compiler.execution"
+DECODING, DROPOUT, EXECUTION = "compiler.speecht5.decoding", "compiler.speecht5.dropout", "compiler.runtime.executor"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.checking import drawn
-from compiler.executor import Executable
+from compiler.inspect.checking import drawn
+from compiler.runtime.executable import Executable
 from lowering.linear import linear
 from lowering.normalization import layer_norm
 from tests.models import lively

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import compiler
-from compiler import checkpoint
+from compiler.speecht5 import checkpoint
 from tests.models import assert_close, pcc, relative_error
 
 pytestmark = pytest.mark.slow

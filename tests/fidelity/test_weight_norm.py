@@ -10,7 +10,7 @@ from torch import nn
 from transformers import SpeechT5ForTextToSpeech
 
 import compiler
-from compiler.constants import Parameter
+from compiler.ir.constants import Parameter
 from tests.fidelity.test_generate_speech import BAR, both, small
 from tests.models import lively, relative_error, speaker, tokens
 

@@ -8,11 +8,11 @@ from functools import cache
 
 from torch import Tensor
 
-from compiler.constants import Weights
-from compiler.executor import Executable, to_device
-from compiler.graph import Node
-from compiler.types import DType
-from lowering.accuracy import Allowance, allowance
+from compiler.dialects.ttnn.accuracy import Allowance, allowance
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Node
+from compiler.ir.types import DType
+from compiler.runtime.executable import Executable, to_device
 from tests.lowering.outcomes import outcome_of
 
 

@@ -9,14 +9,14 @@ from functools import cache
 import pytest
 from torch import Tensor
 
-from compiler.constants import Weights
+from compiler.dialects.ttnn.op import Numerics
 from compiler.errors import UnsupportedOperation
-from compiler.executor import Executable
-from compiler.graph import Graph
-from compiler.types import DType
-from compiler.verify import Stage, verify
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Graph
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage, verify
+from compiler.runtime.executable import Executable
 from lowering import rules
-from lowering.table import Numerics
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import Build, Case, Drawn, relative_error, run_in_torch
 

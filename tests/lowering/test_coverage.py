@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from compiler.aten import ops
-from compiler.graph import Graph
-from compiler.types import DType
-from lowering import rules, table
-from lowering.table import TtnnOp
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn import op as table
+from compiler.dialects.ttnn.op import TtnnOp
+from compiler.ir.graph import Graph
+from compiler.ir.types import DType
+from lowering import rules
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import relative_error
 from tests.lowering.outcomes import BY_NAME, both_precisions, outcome_of, run

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.constants import Weights
+from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph, UnsupportedOperation
-from compiler.executor import Executable
-from compiler.graph import Value
-from compiler.types import DType
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Value
+from compiler.ir.types import DType
+from compiler.runtime.executable import Executable
 from lowering import rules
 from tests.lowering.cases.attention import all_hidden, attention
 from tests.lowering.cases.caches import cached

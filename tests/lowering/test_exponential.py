@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lowering.exponential import approximate_exponential
+from compiler.dialects.ttnn.exponential import approximate_exponential
 from tests.lowering.cases.attention import APPROXIMATE
 
 

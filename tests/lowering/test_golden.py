@@ -22,13 +22,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from compiler.constants import Weights
-from compiler.executor import to_device
-from compiler.graph import Node
-from compiler.types import DType
-from lowering import table
+from compiler.dialects.ttnn import op as table
+from compiler.dialects.ttnn.op import Numerics
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Node
+from compiler.ir.types import DType
+from compiler.runtime.executable import to_device
 from lowering.linear import ACTIVATIONS, linear
-from lowering.table import Numerics
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import ORDER, Case, relative_error
 
@@ -198,7 +198,7 @@ PLACED_BY = {
     "k_chunk_size": {"program_config"},
     "max_cores_per_head_batch": {"program_config"},
 }
-"""The parameters by which ttnn takes what ``lowering.table.PLACEMENT`` says of an op, one of each set."""
+"""The parameters by which ttnn takes what ``compiler.dialects.ttnn.op.PLACEMENT`` says of an op, one of each set."""
 CONFIGURED = {
     "ttnn.conv1d": ("Conv1dConfig", {"activation"}),
     "ttnn.transformer.scaled_dot_product_attention": ("SDPAProgramConfig", {"exp_approx_mode"}),

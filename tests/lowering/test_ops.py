@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from compiler.aten import ops
-from compiler.constants import Weights
-from compiler.executor import Executable
-from compiler.graph import Origin
-from compiler.types import DType, Layout, Memory
-from lowering import rules, table
-from lowering.table import Numerics
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn import op as table
+from compiler.dialects.ttnn.op import Numerics
+from compiler.ir.constants import Weights
+from compiler.ir.graph import Origin
+from compiler.ir.types import DType, Layout, Memory
+from compiler.runtime.executable import Executable
+from lowering import rules
 from tests.lowering.cases import CASES
 from tests.lowering.cases.attention import APPROXIMATE
 from tests.lowering.cases.sketch import ROUNDING, Case, relative_error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compiler import aten
-from compiler.aten import ops
-from compiler.graph import Origin, Value
-from lowering import rules, table
+from compiler.dialects import aten
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn import op as table
+from compiler.ir.graph import Origin, Value
+from lowering import rules
 from tests.lowering.cases.attention import attention
 from tests.lowering.cases.sketch import Build, Results, Sketch
 from tests.lowering.outcomes import refusal

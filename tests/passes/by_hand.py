@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.graph import Builder, Graph, Origin, Port, Value
-from compiler.types import DType, Layout, Memory, TensorType
+from compiler.dialects.ttnn.op import TtnnOp, infer_types
+from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.ir.types import DType, Layout, Memory, TensorType
 from lowering.attention import attention, update_caches
 from lowering.elementwise import add, relu
 from lowering.shape import reshape
-from lowering.table import TtnnOp, infer_types
 from tests.passes.interpret import Case
 
 L1, DRAM = Memory.L1, Memory.DRAM

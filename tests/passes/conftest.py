@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from compiler.components import COMPONENTS
-from compiler.importer import import_program
-from compiler.trace import trace
+from compiler.frontend.importer import import_program
+from compiler.frontend.trace import trace
+from compiler.speecht5.components import COMPONENTS
 from tests.passes.interpret import Case
 
 LENGTHS = {"text": 5, "steps": 32, "frames": 64}

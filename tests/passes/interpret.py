@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.aten import Aten, emit
-from compiler.constants import Computed, Expression, Literal, Parameter
-from compiler.graph import Builder, Graph, Node, Origin, Port, Value
-from compiler.printer import show, to_text
-from compiler.types import DType, Memory, TensorType
-from compiler.verify import Stage, verify
-from lowering.table import Numerics, TtnnOp
+from compiler.dialects.aten import Aten, emit
+from compiler.dialects.ttnn.op import Numerics, TtnnOp
+from compiler.ir.constants import Computed, Expression, Literal, Parameter
+from compiler.ir.graph import Builder, Graph, Node, Origin, Port, Value
+from compiler.ir.text import show, to_text
+from compiler.ir.types import DType, Memory, TensorType
+from compiler.ir.verify import Stage, verify
 from passes.base import without_dead_nodes
 
 TOLERANCE = 1e-9

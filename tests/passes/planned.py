@@ -6,9 +6,9 @@ nothing reads any more.
 
 from __future__ import annotations
 
-from compiler.graph import Graph, Node, Value
-from compiler.types import Layout, Memory, TensorType
-from compiler.verify import Stage, verify
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.types import Layout, Memory, TensorType
+from compiler.ir.verify import Stage, verify
 from lowering.attention import attention, update_caches
 from lowering.convolution import conv1d, l1_bytes
 from lowering.linear import linear

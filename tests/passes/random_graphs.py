@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from compiler.aten import ops
-from compiler.graph import Value
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
+from compiler.ir.types import DType, TensorType
 from tests.passes.interpret import Case, Sketch
 
 MOST_ELEMENTS = 300

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import passes.canonicalize
-from compiler.aten import emit, ops
-from compiler.constants import Literal
-from compiler.graph import Value
-from compiler.printer import to_text
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import emit, ops
+from compiler.ir.constants import Literal
+from compiler.ir.graph import Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, TensorType
 from passes.base import CANONICAL
 from passes.canonicalize import Canonicalize
 from tests.passes.interpret import Sketch, assert_same_numbers, changed, formula, has_dead_code, ops_of

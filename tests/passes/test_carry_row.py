@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
 from passes.carry_row import CarryRow
 from passes.rewrite import Match, near_misses
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import ops
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.linear import block_width
 from lowering.rules import lower
 from passes.choose_blocks import ChooseBlocks

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from compiler.aten import Aten, ops
-from compiler.graph import Graph, Origin
-from compiler.printer import to_text
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import Aten, ops
+from compiler.ir.graph import Graph, Origin
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, TensorType
 from passes.base import rebuild
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, ops_of

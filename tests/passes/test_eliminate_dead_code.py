@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.aten import ops
-from compiler.printer import to_text
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import ops
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, TensorType
 from passes.eliminate_dead_code import EliminateDeadCode
 from tests.passes.interpret import Case, Sketch, changed, ops_of
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from compiler.boards import BOARDS
-from compiler.components import COMPONENTS
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, ttnn_passes
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.speecht5.components import COMPONENTS
+from compiler.target.boards import BOARDS
 from passes.base import Pass
 from passes.canonicalize import Canonicalize
 from tests.conftest import GOLDEN

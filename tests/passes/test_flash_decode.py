@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.attention import attention
-from lowering.decoding import decode_attention
 from lowering.rules import lower
 from passes.concat_heads import ConcatHeads
 from passes.flash_decode import FlashDecode

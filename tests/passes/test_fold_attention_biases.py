@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_constants import FoldConstants
 from passes.rewrite import Match, near_misses

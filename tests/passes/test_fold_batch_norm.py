@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Value
-from compiler.printer import to_text
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
+from compiler.ir.text import to_text
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.rewrite import near_misses

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import ops
-from compiler.constants import Computed
-from compiler.printer import to_text
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import ops
+from compiler.ir.constants import Computed
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, TensorType
 from passes.base import FOLDED
 from passes.fold_constants import FoldConstants
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, ops_of

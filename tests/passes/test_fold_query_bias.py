@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
 from passes.fold_constants import FoldConstants
 from passes.fold_query_bias import FoldQueryBias
 from passes.hoist_invariants import hoist_invariants

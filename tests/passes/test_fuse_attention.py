@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Value
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
+from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, run_passes
-from compiler.printer import to_text
-from compiler.verify import Stage
 from passes.fuse_attention import FuseAttention
 from passes.rewrite import Match, near_misses
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, fused, ops_of

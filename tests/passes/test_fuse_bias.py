@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.linear import linear
 from lowering.rules import lower
 from passes.fuse_activation import FuseActivation

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.constants import Computed, Literal, Weights
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
+from compiler.dialects.aten import ops
+from compiler.ir.constants import Computed, Literal, Weights
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
 from passes.fold_constants import FoldConstants
 from passes.gather_relative_positions import GatherRelativePositions, by_distance
 from passes.rewrite import Match, near_misses
@@ -121,7 +121,7 @@ class Shifted(GatherRelativePositions):
 
 
 def one_less(builder: Builder, index: Value) -> Value:
-    from compiler.aten import emit
+    from compiler.dialects.aten import emit
 
     last = builder.nodes.pop()
     made = emit(builder, ops.sub.Tensor, index, 1)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Graph, Node, Port, Value
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
-from lowering.heads import create_heads
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.heads import create_heads
+from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.rules import lower
 from lowering.shape import narrow
 from passes.heads_as_views import MOST_PADDED, HeadsAsViews
@@ -178,8 +178,8 @@ def test_a_part_taken_one_head_early_shows() -> None:
 
 def test_heads_of_a_row_that_fill_no_tile_have_no_view() -> None:
     """The table's entry refuses what would mix data up, whoever asks."""
+    from compiler.dialects.ttnn.op import infer_types
     from lowering.shape import view
-    from lowering.table import infer_types
 
     (row,) = (port.value.type for port in step(width=64).graph.inputs)
     for shape in ((1, 4, 1, 16), (1, 1, 2, 32)):

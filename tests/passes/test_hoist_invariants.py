@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.components import INVARIANT
-from compiler.graph import Graph
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Graph
+from compiler.ir.text import to_text
+from compiler.ir.verify import Stage, verify
 from compiler.pipeline import ATEN_PASSES, run_passes
-from compiler.printer import to_text
-from compiler.verify import Stage, verify
+from compiler.speecht5.components import INVARIANT
 from passes.hoist_invariants import hoist_invariants
 from tests.passes.interpret import (
     Case,

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.boards import BOARDS, DISPATCH, LINK
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import runs_on_host
 from compiler.errors import InvalidGraph
-from compiler.graph import Graph, Value
-from compiler.printer import to_text
-from compiler.types import DType, Memory
-from compiler.verify import Stage, verify
+from compiler.ir.graph import Graph, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, Memory
+from compiler.ir.verify import Stage, verify
+from compiler.target.boards import BOARDS, DISPATCH, LINK
 from lowering.rules import lower
 from lowering.shape import to_device
-from lowering.table import runs_on_host
 from passes.fold_constants import FoldConstants
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex

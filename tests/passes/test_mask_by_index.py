@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.fold_constants import FoldConstants

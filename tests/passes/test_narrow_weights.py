@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import ops
-from compiler.cost import work
+from compiler.dialects.aten import ops
 from compiler.errors import InvalidArgument, InvalidGraph
-from compiler.graph import Graph
-from compiler.options import CompileOptions
-from compiler.printer import to_text
-from compiler.types import DType, Layout, Memory, TensorType
-from compiler.verify import Stage, verify
+from compiler.ir.graph import Graph
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.ir.verify import Stage, verify
+from compiler.target.cost import work
+from compiler.target.options import CompileOptions
 from lowering.convolution import conv1d
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights

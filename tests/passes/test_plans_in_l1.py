@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.components import COMPONENTS
-from compiler.graph import Node
+from compiler.dialects.ttnn.heads import create_heads
+from compiler.ir.graph import Node
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.speecht5.components import COMPONENTS
 from lowering.elementwise import add, multiply
-from lowering.heads import create_heads
 from lowering.rules import lower
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses

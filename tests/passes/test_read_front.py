@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compiler.aten import ops
-from compiler.verify import Stage, verify
+from compiler.dialects.aten import ops
+from compiler.ir.verify import Stage, verify
 from passes.read_front import read_front
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, ops_of, origins
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Graph, Node, Origin, Value
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Graph, Node, Origin, Value
 from passes.base import is_op, rebuild, without_dead_nodes
 from passes.rewrite import Match, Rejected, apply, near_misses
 from tests.passes.interpret import Case, Sketch, changed, formula, ops_of

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Graph, Value
-from compiler.printer import to_text
-from compiler.types import DType, Memory, TensorType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import infer
+from compiler.ir.graph import Graph, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, Memory, TensorType
+from compiler.ir.verify import Stage
 from lowering.normalization import layer_norm
 from lowering.rules import lower
-from lowering.table import infer
 from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
 from passes.fuse_residual import FuseResidual

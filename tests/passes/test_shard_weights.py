@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Graph
-from compiler.printer import to_text
-from compiler.types import DType, Memory
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Graph
+from compiler.ir.text import to_text
+from compiler.ir.types import DType, Memory
+from compiler.ir.verify import Stage
 from lowering.linear import linear
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights

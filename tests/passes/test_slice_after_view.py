@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from compiler.aten import emit, ops
-from compiler.graph import Builder, Value
-from compiler.printer import to_text
+from compiler.dialects.aten import emit, ops
+from compiler.ir.graph import Builder, Value
+from compiler.ir.text import to_text
 from passes.rewrite import Match, near_misses
 from passes.slice_after_view import SliceAfterView
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, formula, fused

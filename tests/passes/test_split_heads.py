@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Graph, Value
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Graph, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.fuse_activation import FuseActivation
 from passes.rewrite import near_misses

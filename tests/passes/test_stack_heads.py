@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Graph, Node
-from compiler.printer import to_text
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Graph, Node
+from compiler.ir.text import to_text
+from compiler.ir.verify import Stage
 from lowering.linear import matmul
 from lowering.shape import narrow
 from passes.rewrite import near_misses

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from compiler.aten import ops
-from compiler.graph import Builder, Graph, Port, Value
-from compiler.printer import to_text
-from compiler.types import DType
-from compiler.verify import Stage
+from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.op import emit
+from compiler.ir.graph import Builder, Graph, Port, Value
+from compiler.ir.text import to_text
+from compiler.ir.types import DType
+from compiler.ir.verify import Stage
 from lowering.rules import lower
 from lowering.shape import narrow
-from lowering.table import emit
 from passes.rewrite import near_misses
 from passes.widen_parts import WidenParts
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.aten import ops
+from compiler.dialects.aten import ops
 from tests.lowering.cases.elementwise import NONE, rounded
 from tests.lowering.cases.sketch import ORDER, ROUNDING, SAME, Case
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.aten import Aten, ops
-from compiler.constants import Computed, Literal, Parameter
-from compiler.graph import Value
-from compiler.types import DType, TensorType
+from compiler.dialects.aten import Aten, ops
+from compiler.ir.constants import Computed, Literal, Parameter
+from compiler.ir.graph import Value
+from compiler.ir.types import DType, TensorType
 from passes.base import Pass
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex

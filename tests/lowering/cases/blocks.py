@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.aten import ops
-from compiler.graph import Value
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual

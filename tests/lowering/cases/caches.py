@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from compiler.aten import ops
-from compiler.constants import Literal
-from compiler.graph import Value
-from compiler.types import TILE, TensorType
+from compiler.dialects.aten import ops
+from compiler.ir.constants import Literal
+from compiler.ir.graph import Value
+from compiler.ir.types import TILE, TensorType
 from passes.concat_heads import ConcatHeads
 from passes.flash_decode import FlashDecode
 from tests.lowering.cases.attention import ALONE, approximated, attended

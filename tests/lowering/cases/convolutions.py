@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.aten import ops
-from compiler.graph import Value
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
 from passes.fuse_activation import FuseActivation
 from passes.shard_convolutions import ShardConvolutions
 from tests.lowering.cases.elementwise import ONE, summed

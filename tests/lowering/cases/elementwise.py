@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compiler.aten import ops
+from compiler.dialects.aten import ops
 from tests.lowering.cases.sketch import ORDER, ROUNDING, SAME, Build, Case, Sketch
 
 ONE = "the result is rounded once"

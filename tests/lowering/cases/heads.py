@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from compiler.aten import ops
-from compiler.boards import BOARDS
-from compiler.graph import Value
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
+from compiler.target.boards import BOARDS
 from passes.concat_heads import ConcatHeads
 from passes.heads_as_views import HeadsAsViews
 from passes.place_in_l1 import PlaceInL1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from compiler.aten import ops
-from compiler.graph import Value
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
 from tests.lowering.cases.elementwise import rounded, summed
 from tests.lowering.cases.shape import moved
 from tests.lowering.cases.sketch import Sketch

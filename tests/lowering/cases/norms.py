@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.aten import ops
-from compiler.graph import Value
+from compiler.dialects.aten import ops
+from compiler.ir.graph import Value
 from tests.lowering.cases.elementwise import summed
 from tests.lowering.cases.sketch import ORDER, ROUNDING, Build, Case, Sketch
 

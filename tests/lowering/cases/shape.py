@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.aten import ops
+from compiler.dialects.aten import ops
 from tests.lowering.cases.sketch import SAME, Build, Case
 
 MOVED = "elements are moved and stay as they are"

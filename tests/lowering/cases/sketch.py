@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import aten
-from compiler.constants import Parameter, Weights
-from compiler.graph import Builder, Graph, Origin, Port, Value
+from compiler.dialects import aten
+from compiler.ir.constants import Parameter, Weights
+from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.ir.types import DType, TensorType
+from compiler.ir.verify import Stage
 from compiler.pipeline import run_passes
-from compiler.types import DType, TensorType
-from compiler.verify import Stage
 from lowering import rules
 from passes.base import Pass
 

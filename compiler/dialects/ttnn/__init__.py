@@ -1,0 +1,1 @@
+"""TTNN ops: what each means, where it is legal, what it costs."""

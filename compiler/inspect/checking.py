@@ -1,0 +1,214 @@
+"""Whether a device takes the graphs of a compiled model: asked of real ttnn, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from compiler.choices import BOARDS, GRAPHS, advice, check_precision
+from compiler.device.findings import Complaint, GraphCheck, Plan
+from compiler.device.session import Session, board_of
+from compiler.errors import InvalidArgument
+from compiler.inspect.agreement import Agreement, agreement, error_bar
+from compiler.inspect.report import lengths, short
+from compiler.ir.types import TensorType
+from compiler.speecht5.components import SHARED
+from compiler.speecht5.text_to_speech import CompiledSpeechT5
+
+PCC_BAR = 0.99
+"""The least correlation with the reference executor at which a graph on a device counts as right; its relative error
+may be that of noise with this correlation, ``error_bar(PCC_BAR)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardCheck:
+    """What one board made of the graphs.
+
+    ``board`` is a mock's, or ``device`` for what ttnn found on this machine. ``rows`` are rows of a batch on each of
+    ``devices``; ``agreement`` is that with the reference executor, by graph and output, where numbers are computed.
+    """
+
+    board: str
+    arch: str
+    grid: tuple[int, int]
+    devices: int
+    rows: int
+    text_tokens: int
+    decoder_steps: int
+    graphs: tuple[GraphCheck, ...]
+    agreement: dict[str, dict[str, Agreement]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every graph passed, and every output on a device is right."""
+        right = all(found.meets(PCC_BAR) for outputs in self.agreement.values() for found in outputs.values())
+        return right and all(graph.passed for graph in self.graphs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def check(
+    compiled: CompiledSpeechT5,
+    boards: str | Sequence[str] = BOARDS,
+    *,
+    text: int = 1,
+    steps: int = 1,
+    graphs: Sequence[str] = GRAPHS,
+    on_device: bool = False,
+    time_limit: float = 600.0,
+    progress: Callable[[str], None] | None = None,
+) -> list[BoardCheck]:
+    """Run graphs of a model on ttnn's mock of each board, or on the device that ttnn finds.
+
+    Args:
+        compiled: A model compiled with ``precision="bfloat16"``.
+        boards: One board or several of ``compiler.choices.BOARDS``, each with a plan of its own. On a mock only types
+            matter, no number is computed.
+        text: Length of the text in tokens; graphs are those of its bucket.
+        steps: Decoder steps, alike.
+        graphs: Names of graphs.
+        on_device: Take the card or simulator that ttnn finds in place of mocks, with the plan of its board, and
+            compare what it computes with the reference executor.
+        time_limit: Seconds after which a single op is taken for hung.
+        progress: Is told what is being done.
+
+    Raises:
+        InvalidArgument: A float32 model, an unknown board or graph, or lengths past the model's.
+        DeviceError: No device, one that cannot be opened, or ttnn crashed or hung; the message says at which op.
+    """
+    names = (boards,) if isinstance(boards, str) else tuple(boards)
+    unknown = [name for name in names if name not in BOARDS]
+    if unknown or not names:
+        raise InvalidArgument(f"boards={', '.join(map(str, unknown)) or 'none'}: {advice(unknown, BOARDS)}")
+    check_precision(compiled.options.precision)
+    found = []
+    for board in ("device",) if on_device else names:
+        compiled = compiled if on_device else compiled.for_board(board)
+        for name in graphs:
+            compiled.graph(name, text=text, steps=steps)  # so that what cannot be compiled needs no device
+        sizes = lengths(compiled, text=text, steps=steps)
+
+        def say(what: str, board: str = board) -> None:
+            if progress is not None:
+                progress(f"{board}: {what}")
+
+        with Session(None if on_device else board, time_limit=time_limit) as session:
+            say("opening")
+            about = session.call("compiler.device.checks:describe")
+            if on_device:
+                compiled = compiled.for_board(board_of(about) or compiled.options.board)
+            checked, agreed = [], {}
+            for name in graphs:
+                executable = compiled.graph(name, text=text, steps=steps)
+                plan = Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)
+                checked.append(session.call("compiler.device.checks:check", plan, progress=say))
+                if on_device and not checked[-1].complaints:
+                    assert plan.inputs is not None
+                    made = session.call("compiler.device.checks:outputs", plan, progress=say)
+                    wanted = executable.run(plan.inputs)
+                    agreed[plan.name] = {name: agreement(made[name], wanted[name]) for name in wanted}
+        found.append(
+            BoardCheck(
+                board,
+                about["arch"],
+                (about["grid"][0], about["grid"][1]),
+                about["devices"],
+                compiled.options.batch_size,
+                sizes["text_tokens"],
+                sizes["decoder_steps"],
+                tuple(checked),
+                agreed,
+            )
+        )
+    return found
+
+
+def drawn(executable: Any) -> dict[str, torch.Tensor]:
+    """Inputs to compare executors on: normal numbers, masks of ones, small indices, the same each time."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(name: str, type: TensorType) -> torch.Tensor:
+        if not type.dtype.is_float:
+            return torch.full(type.shape, 5, dtype=torch.int64, device="cpu")
+        if name.endswith("_mask"):
+            return torch.ones(type.shape, dtype=torch.float32, device="cpu")
+        return torch.randn(type.shape, generator=generator, dtype=torch.float32, device="cpu")
+
+    return {port.name: draw(port.name, port.value.type) for port in executable.graph.inputs}
+
+
+def table(found: Sequence[BoardCheck]) -> Table:
+    """A row for each graph of each board."""
+    shown = Table(title=_title(found))
+    shown.add_column("board", no_wrap=True)
+    shown.add_column("graph", no_wrap=True)
+    for column in ("ops accepted", "types equal", "programs", "compiled again", "L1 a core", "of", "DRAM"):
+        shown.add_column(column, justify="right")
+    compared = any(board.agreement for board in found)
+    for column in COMPARED if compared else ():
+        shown.add_column(column, justify="right")
+    for board in found:
+        for i, graph in enumerate(board.graphs):
+            shown.add_row(
+                f"{board.board} {board.grid[0]}x{board.grid[1]}{f' x{board.devices}' * (board.devices > 1)}"
+                if i == 0
+                else "",
+                graph.graph,
+                f"{graph.accepted}/{graph.ops}",
+                f"{graph.equal}/{graph.ops}",
+                str(graph.programs),
+                str(graph.compiled_again),
+                short(graph.l1_bytes, "B"),
+                short(graph.l1_limit, "B"),
+                short(graph.dram_bytes, "B"),
+                *(_worst(board.agreement.get(graph.graph, {})) if compared else ()),
+            )
+        shown.add_section()
+    return shown
+
+
+COMPARED = ("least PCC", "largest error")
+"""Columns for a device that computes: over a graph's outputs, against the reference executor."""
+
+
+def _worst(outputs: Mapping[str, Agreement]) -> tuple[str, ...]:
+    """In the order of ``COMPARED``."""
+    if not outputs:
+        return ("",) * len(COMPARED)
+    return f"{min(each.pcc for each in outputs.values()):.5f}", f"{max(each.error for each in outputs.values()):.1e}"
+
+
+def complaints(found: Sequence[BoardCheck]) -> list[str]:
+    """What is wrong, a line each."""
+    lines = []
+    for board in found:
+        for graph in board.graphs:
+            lines += [f"{board.board}, {graph.graph}: {_say(complaint)}" for complaint in graph.complaints]
+            if graph.compiled_again:
+                lines.append(f"{board.board}, {graph.graph}: {graph.compiled_again} programs were compiled twice")
+        for name, outputs in board.agreement.items():
+            low = [f"{output} {each}" for output, each in outputs.items() if not each.meets(PCC_BAR)]
+            if low:
+                lines.append(
+                    f"{board.board}, {name}: PCC with the reference executor below {PCC_BAR}, or an error above "
+                    f"{error_bar(PCC_BAR):.1e} of its size: {'; '.join(low)}"
+                )
+    return lines
+
+
+def _say(complaint: Complaint) -> str:
+    return f"{complaint.node}, from {complaint.origin}: {complaint.reason}"
+
+
+def _title(found: Sequence[BoardCheck]) -> str:
+    first = found[0]
+    where = "the device that ttnn found" if first.board == "device" else "ttnn's mock devices: accepted, not measured"
+    return (
+        f"{where}; up to {first.text_tokens} tokens, {first.decoder_steps} decoder steps, batch {first.rows} a device"
+    )

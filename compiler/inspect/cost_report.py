@@ -1,0 +1,146 @@
+"""The cost model's figures as tables and as JSON, with the numbers that they are reckoned from beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from compiler.inspect.report import short
+from compiler.ir.graph import Graph
+from compiler.speecht5.text_to_speech import CompiledSpeechT5
+from compiler.target.boards import BOARDS, DISPATCH, LINK, MATRIX, VECTOR, Board, Number
+from compiler.target.cost import GraphWork, Time, Work, graph_time, graph_work, time_of, total, work
+from compiler.target.options import CompileOptions
+
+PLANS = {"decoder_step": (64, 256), "encoder": (64, 1), "postnet": (1, 500), "utterance": (64, 1)}
+"""Tokens of text and decoder steps for which each graph is reckoned where nobody says which."""
+MODELLED = "modelled, not measured"
+"""In every title: no figure here comes from a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCost:
+    """One graph: what a run asks of a device, and the modelled times by board."""
+
+    graph: str
+    work: GraphWork
+    times: dict[str, Time]
+
+
+def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.values())) -> GraphCost:
+    """The modelled cost of one run of a TTNN graph."""
+    return GraphCost(name, graph_work(graph), {board.name: graph_time(graph, board) for board in boards})
+
+
+def model_cost(compiled: CompiledSpeechT5, name: str, text: int, steps: int) -> GraphCost:
+    """The modelled cost of a model's graph: its work as compiled, the times of each board's own plan."""
+    graphs = {board: compiled.for_board(board).graph(name, text=text, steps=steps).graph for board in BOARDS}
+    times = {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()}
+    return GraphCost(name, graph_work(graphs[compiled.options.board]), times)
+
+
+def plan_costs(loaded: Any) -> list[GraphCost]:
+    """The modelled cost of a model's graphs in bfloat16, one row each, for ``PLANS``."""
+    compiled = CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16"))
+    return [model_cost(compiled, name, text, steps) for name, (text, steps) in PLANS.items()]
+
+
+def work_table(costs: Sequence[GraphCost], title: str) -> Table:
+    """A row for each graph: what a run asks of a device."""
+    table = Table(title=f"{title}: one run ({MODELLED})")
+    table.add_column("graph", no_wrap=True)
+    for column in ("programs", "FLOPs", "DRAM read", "DRAM written", "from the host", "read / must be read"):
+        table.add_column(column, justify="right")
+    for cost in costs:
+        asked = cost.work
+        moved = (short(count, "B") for count in (asked.read, asked.written, asked.sent))
+        cells = (str(asked.programs), short(asked.flops), *moved)
+        table.add_row(cost.graph, *cells, f"{asked.read_ratio:.2f}")
+    return table
+
+
+def time_table(costs: Sequence[GraphCost]) -> Table:
+    """A row for each graph: on each board the microseconds of a run, and what they mostly go into."""
+    table = Table(title=f"microseconds of one run, and what bounds it ({MODELLED})")
+    table.add_column("graph", no_wrap=True)
+    for board in costs[0].times:
+        table.add_column(board, justify="right")
+    for cost in costs:
+        table.add_row(cost.graph, *(f"{time.seconds * 1e6:.0f} {time.bound}" for time in cost.times.values()))
+    return table
+
+
+def op_table(graph: Graph, board: Board) -> Table:
+    """A row for each op of a graph, all its nodes together, the one that takes longest first."""
+    by_op: dict[str, list[tuple[Work, Time]]] = {}
+    for node in graph.nodes:
+        asked = work(node)
+        by_op.setdefault(node.op.name.removeprefix("ttnn."), []).append((asked, time_of(asked, board)))
+    table = Table(title=f"{graph.name} on {board.name}, microseconds ({MODELLED})")
+    table.add_column("op", overflow="fold")
+    for column in ("nodes", "programs", "FLOPs", "compute", "DRAM", "dispatch", "time", "bound"):
+        table.add_column(column, justify="right")
+    for name, nodes in sorted(by_op.items(), key=lambda item: -total(time for _, time in item[1]).seconds):
+        table.add_row(name, *_cells(nodes))
+    table.add_section()
+    table.add_row("sum", *_cells([one for nodes in by_op.values() for one in nodes]))
+    return table
+
+
+def _cells(nodes: Sequence[tuple[Work, Time]]) -> tuple[str, ...]:
+    programs = sum(asked.programs for asked, _ in nodes)
+    time = total(time for _, time in nodes)
+    parts = (f"{part * 1e6:.1f}" for part in (time.compute, time.dram, time.dispatch, time.seconds))
+    flops = short(sum(asked.flops for asked, _ in nodes))
+    return (str(len(nodes)), str(programs), flops, *parts, time.bound if time.seconds else "")
+
+
+def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, str, str]]:
+    """The numbers that the model reckons with: what it is, the value, the source."""
+    shared = (
+        ("gap before a program", DISPATCH),
+        ("matrix engine, a core", MATRIX),
+        ("other work, a core", VECTOR),
+        ("link to the host", LINK),
+    )
+    rows = [(name, _value(number), number.source) for name, number in shared]
+    for board in boards:
+        chips = f", each of {board.chips} chips" if board.chips > 1 else ""
+        by_readers: dict[Number, str] = {}  # where as many more read no faster, the fewest
+        for readers, rate in board.dram_sharded.items():
+            by_readers.setdefault(rate, f"DRAM in shards, {readers} reader{'s' * (readers > 1)} a bank")
+        named = {board.cores: "cores", board.clock: "clock", board.dram: "DRAM", **by_readers}
+        named[board.banks] = "DRAM banks"
+        for number, name in named.items():
+            rows.append((f"{board.name} {name}{chips}", _value(number), number.source))
+    return rows
+
+
+def input_text(boards: Sequence[Board] = tuple(BOARDS.values())) -> str:
+    """The numbers as lines of text: a table would break the addresses."""
+    rows = inputs(boards)
+    wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(
+        ["The model reckons with:", *(f"  {name:<{wide}}  {value:>{wider}}  {source}" for name, value, source in rows)]
+    )
+
+
+def _value(number: Number) -> str:
+    if number.unit in ("cores", "banks", "cycles", "FLOP/cycle"):
+        return f"{number.value:g} {number.unit}"
+    return f"{number.value / 1e9:g} {'GHz' if number.unit == 'cycles/s' else 'GB/s'}"
+
+
+def as_dict(cost: GraphCost) -> dict[str, object]:
+    """For JSON: work and times in seconds, marked as modelled."""
+    times = {board: {**asdict(time), "bound": time.bound} for board, time in cost.times.items()}
+    return {
+        "graph": cost.graph,
+        "modelled": True,
+        **asdict(cost.work),
+        "read_ratio": cost.work.read_ratio,
+        "boards": times,
+    }

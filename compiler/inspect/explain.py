@@ -1,0 +1,65 @@
+"""Why passes did not fire: what each pass of a compilation nearly matched, and what spoke against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.inspect.report import stages
+from compiler.ir.graph import Graph, Node
+from compiler.ir.text import node_text, value_names
+from compiler.pipeline import Recorder
+from passes.base import accuracy_of
+from passes.rewrite import Matcher, near_misses
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A node at which a pass's pattern began and did not match.
+
+    ``stage`` is the pass, as ``inspect --list`` names it, and ``graph`` what it left: running a pass twice is running
+    it once, so what it rejects there is what it rejected when it looked last.
+    """
+
+    stage: str
+    graph: Graph
+    node: Node
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{node_text(self.node, value_names(self.graph))}\n  left as it is: {self.reason}"
+
+
+def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
+    """All near misses of a compilation, in the order of its passes and of their graphs.
+
+    ``recorder`` is what ``CompiledSpeechT5.stages`` gives.
+    """
+    return tuple(_near_misses(recorder))
+
+
+def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
+    for stage, record in stages(recorder).items():
+        if isinstance(record.step, Matcher):
+            for node, reason in near_misses(record.step, record.graph):
+                yield NearMiss(stage, record.graph, node, reason)
+
+
+def to_text(recorder: Recorder) -> str:
+    """As text: a section for each pass that looks for patterns, and in it each reason above its nodes.
+
+    Of a pass that makes the plan less accurate it says how much that costs.
+    """
+    found = explain(recorder)
+    passes = {stage: record.step for stage, record in stages(recorder).items() if isinstance(record.step, Matcher)}
+    lines: list[str] = []
+    for stage, step in passes.items():
+        missed = [miss for miss in found if miss.stage == stage]
+        lines.append(f"{stage}: {len(missed)} near {'miss' if len(missed) == 1 else 'misses'}")
+        if accuracy := accuracy_of(step):
+            lines.append(f"  where it matches, {accuracy}")
+        for reason in dict.fromkeys(miss.reason for miss in missed):
+            lines.append(f"  {reason}:")
+            names = value_names(missed[0].graph)
+            lines += [f"    {node_text(miss.node, names)}" for miss in missed if miss.reason == reason]
+    return "\n".join(lines)

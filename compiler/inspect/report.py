@@ -1,0 +1,207 @@
+"""What a compilation made and how long it took, as numbers and as tables; and the stages of a graph by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+from rich.table import Table
+
+from compiler.choices import no_stage
+from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
+from compiler.inspect.analysis import critical_path
+from compiler.ir.graph import Graph
+from compiler.ir.types import Memory
+from compiler.pipeline import Record, Recorder
+from compiler.speecht5.limits import bucket_for
+from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
+from compiler.target.cost import work
+
+FINAL = "final"
+"""Another name of the last stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Wall seconds of one stage, and the nodes after it (``None`` for tracing, which makes no graph)."""
+
+    stage: str
+    seconds: float
+    nodes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphReport:
+    """One compiled graph in numbers.
+
+    Ops are counted as imported, after the last ATen pass, and in the end; ``depth`` is the longest chain of the latter,
+    each waiting for the one before. ``parameters`` are elements of constants;
+    ``constant_bytes`` and ``activation_bytes`` (what is alive at once, at most) are as the device stores them, padding
+    included; ``flops`` are those of one run.
+    """
+
+    graph: str
+    aten_imported: int
+    aten_optimised: int
+    ttnn: int
+    depth: int
+    parameters: int
+    constant_bytes: int
+    activation_bytes: int
+    flops: int
+    stages: tuple[StageTime, ...]
+
+
+def report(compiled: CompiledSpeechT5, name: str, *, text: int = 1, steps: int = 1) -> GraphReport:
+    """Compile the graph ``name`` for these lengths, and measure it. Raises what ``CompiledSpeechT5.graph`` raises."""
+    begin = time.perf_counter()
+    recorder = compiled.stages(name, text=text, steps=steps)
+    total = time.perf_counter() - begin
+    named = stages(recorder)
+    # A component is traced once for all its graphs and lengths, outside of the stages: the time that they leave over.
+    tracing = StageTime("trace", max(0.0, total - sum(r.seconds for r in recorder.records)), None)
+    final = recorder.records[-1].graph
+    for_host = {value for node in final.nodes if runs_on_host(node) for value in node.operands}
+    placed = [c for c in final.constants if c.value not in for_host]
+    return GraphReport(
+        name,
+        len(recorder.records[0].graph.nodes),
+        len(_before_lowering(recorder).nodes),
+        len(final.nodes),
+        len(critical_path(final)),
+        sum(c.value.type.elements for c in placed),
+        sum(c.value.type.bytes for c in placed),
+        peak_bytes(final),
+        sum(work(node).flops for node in final.nodes),
+        (tracing, *(StageTime(stage, r.seconds, len(r.graph.nodes)) for stage, r in named.items())),
+    )
+
+
+def reports(compiled: CompiledSpeechT5, *, text: int = 1, steps: int = 1) -> list[GraphReport]:
+    """The reports of all graphs, in the order of ``GRAPHS``."""
+    return [report(compiled, name, text=text, steps=steps) for name in GRAPHS]
+
+
+def stages(recorder: Recorder) -> dict[str, Record]:
+    """Records by stage, in order; where a pass runs again, ``-2`` and so on is added to its name."""
+    named: dict[str, Record] = {}
+    for record in recorder.records:
+        runs = sum(earlier.stage == record.stage for earlier in named.values())
+        named[f"{record.stage}-{runs + 1}" if runs else record.stage] = record
+    return named
+
+
+def at_stage(recorder: Recorder, stage: str = FINAL) -> Graph:
+    """The graph after a stage. Raises ``InvalidArgument`` for a stage that there is not."""
+    named = stages(recorder)
+    if stage == FINAL:
+        return recorder.records[-1].graph
+    if stage not in named:
+        raise no_stage(stage, [*named, FINAL])
+    return named[stage].graph
+
+
+def peak_bytes(graph: Graph) -> int:
+    """The most bytes of inputs and results, as stored, that are alive at once when nodes run in order.
+
+    A result is alive until it is last read; inputs, which are the caller's, and outputs are alive to the end. What an
+    op updates in place takes no memory of its own, nor what the host computes, and what only looks at another's memory
+    is counted as a copy.
+    """
+    last = {value: i for i, node in enumerate(graph.nodes) for value in (*node.results, *node.operands)}
+    dying: dict[int, int] = {}
+    alive = peak = sum(p.value.type.bytes for p in graph.inputs if p.value.type.memory is not Memory.HOST)
+    for i, node in enumerate(graph.nodes):
+        elsewhere = isinstance(node.op, TtnnOp) and (bool(node.op.writes) or runs_on_host(node))
+        for value in () if elsewhere else node.results:
+            alive += value.type.bytes
+            if value not in graph.returned:
+                dying[last[value]] = dying.get(last[value], 0) + value.type.bytes
+        peak = max(peak, alive)
+        alive -= dying.pop(i, 0)
+    return peak
+
+
+def lengths(compiled: CompiledSpeechT5, *, text: int = 1, steps: int = 1) -> dict[str, int]:
+    """The longest text and speech that graphs for these lengths hold: shapes come in a few sizes."""
+    return {
+        "text_tokens": bucket_for(text, compiled.limits.text_buckets),
+        "decoder_steps": bucket_for(steps, compiled.limits.step_buckets),
+    }
+
+
+def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Table:
+    """A row for each graph; ``sizes`` are those of :func:`lengths`."""
+    title = f"graphs for up to {sizes['text_tokens']} tokens of text and {sizes['decoder_steps']} decoder steps"
+    table = Table(title=title)
+    table.add_column("graph", no_wrap=True)
+    for column in ("ATen in", "ATen out", "TTNN", "depth", "parameters", "constants", "activations", "FLOPs"):
+        table.add_column(column, justify="right")
+    for made in measured:
+        counts = map(str, (made.aten_imported, made.aten_optimised, made.ttnn, made.depth))
+        memory = (short(made.parameters), short(made.constant_bytes, "B"), short(made.activation_bytes, "B"))
+        table.add_row(made.graph, *counts, *memory, short(made.flops))
+    return table
+
+
+def time_table(measured: Sequence[GraphReport]) -> Table:
+    """Milliseconds: a row for each stage, a column for each graph."""
+    table = Table(title="milliseconds (tracing: once for all graphs of a component)")
+    table.add_column("stage", no_wrap=True)
+    for made in measured:
+        table.add_column(made.graph.replace("_attentions", "\n_attentions"), justify="right")
+    columns = [{timed.stage: timed.seconds for timed in made.stages} for made in measured]
+    for stage in _in_order([[timed.stage for timed in made.stages] for made in measured]):
+        table.add_row(stage, *(_milliseconds(column.get(stage)) for column in columns))
+    table.add_section()
+    table.add_row("sum", *(_milliseconds(sum(column.values())) for column in columns))
+    return table
+
+
+def _in_order(lists: Sequence[list[str]]) -> list[str]:
+    """All stages of several graphs, those that only some have where these have them."""
+    order = [*max(lists, key=len)]
+    for stages in lists:
+        for before, stage in pairwise(stages):
+            if stage not in order:
+                order.insert(order.index(before) + 1, stage)
+    return order
+
+
+def stage_table(recorder: Recorder) -> Table:
+    """A row for each stage of one graph: nodes after it, and whether it changed the graph."""
+    table = Table("stage")
+    table.add_column("nodes", justify="right")
+    table.add_column("changed")
+    before: Graph | None = None
+    for stage, record in stages(recorder).items():
+        changed = before is None or record.graph != before
+        table.add_row(stage, str(len(record.graph.nodes)), "yes" if changed else "no")
+        before = record.graph
+    return table
+
+
+def as_dicts(measured: Sequence[GraphReport]) -> list[dict[str, object]]:
+    """For JSON: the fields of each report."""
+    return [asdict(made) for made in measured]
+
+
+def short(number: float, unit: str = "") -> str:
+    """Three digits with a decimal prefix: 1.23 M; as it is below a thousand."""
+    prefixes = iter(("", "k", "M", "G", "T"))
+    prefix = next(prefixes)
+    while number >= 999.5 and prefix != "T":
+        number, prefix = number / 1000, next(prefixes)
+    digits = 0 if not prefix or number >= 99.95 else 1 if number >= 9.995 else 2
+    return f"{number:.{digits}f} {prefix}{unit}".rstrip()
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.1f}"
+
+
+def _before_lowering(recorder: Recorder) -> Graph:
+    place = next(i for i, record in enumerate(recorder.records) if record.stage == "lower")
+    return recorder.records[place - 1].graph

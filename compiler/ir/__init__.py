@@ -1,0 +1,1 @@
+"""Values, nodes and graphs: frozen data that knows no dialect."""

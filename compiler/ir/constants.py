@@ -1,0 +1,153 @@
+"""Constants as expressions over the model's parameters.
+
+A pass that folds weights writes down what is to be computed and computes nothing. So compiling touches no data, graphs
+of other lengths share what they have in common, and the printed graph says how each weight was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import torch
+
+from compiler.torch_state import pinned
+
+if TYPE_CHECKING:
+    from compiler.dialects.aten import Aten
+    from compiler.ir.graph import Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter or buffer of the traced model, by the name in its ``state_dict`` (or module path)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Literal:
+    """A small tensor that the trace made itself, such as a lifted scalar. Equal by dtype, shape and content."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor.detach().clone()
+        content = self.tensor.contiguous().view(-1).view(torch.uint8) if self.tensor.numel() else self.tensor
+        self._key = (
+            tensor.dtype,
+            tuple(tensor.shape),
+            hashlib.sha256(content.numpy().tobytes()).hexdigest(),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"Literal({self})"
+
+    def __str__(self) -> str:
+        return str(self.tensor.item()) if self.tensor.numel() == 1 else f"literal:{self._key[2][:8]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """An ATen op applied to other expressions, at bind time, in float32 (integers as they are).
+
+    ``index`` is the result that is meant where the op has several.
+    """
+
+    op: Aten
+    operands: tuple[tuple[str, Expression], ...]
+    attributes: tuple[tuple[str, Attribute], ...]
+    index: int | None = None
+
+    @cached_property
+    def _key(self) -> tuple[object, ...]:
+        # By their printed form, attributes that Python takes for equal (1, 1.0, True) are told apart.
+        return (self.op, self.operands, repr(self.attributes), self.index)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Computed) and self._hash == other._hash and self._key == other._key
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        attributes = [f"{name}={_short(value)}" for name, value in self.attributes if value is not None]
+        call = f"{self.op.short_name}({', '.join([*(str(e) for _, e in self.operands), *attributes])})"
+        return call if self.index is None else f"{call}[{self.index}]"
+
+
+Expression = Parameter | Literal | Computed
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_short, value))}]"
+    return str(value).removeprefix("torch.")
+
+
+def parameters(expression: Expression) -> Iterator[str]:
+    """The names of the parameters that an expression reads."""
+    if isinstance(expression, Parameter):
+        yield expression.name
+    elif isinstance(expression, Computed):
+        for _, operand in expression.operands:
+            yield from parameters(operand)
+
+
+class Weights:
+    """The parameters of one model, and the constants that executors made of them.
+
+    ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied. What is computed on the
+    way to a constant is not kept: memory holds each weight in the form that is used, while a graph uses it. To one
+    ``owner`` an expression has one value; by default each ``Weights`` is its own, as two models give the same names to
+    other numbers.
+    """
+
+    def __init__(self, parameters: Mapping[str, torch.Tensor], owner: object = None) -> None:
+        self._parameters = dict(parameters)
+        self.owner = self if owner is None else owner
+        self.bound: WeakValueDictionary[tuple[Expression, object], torch.Tensor] = WeakValueDictionary()
+        """Constants as executors hold them, by expression and element type, as long as some graph has them."""
+        self.lock = Lock()
+        """Held while a constant is bound, so that two graphs that ask at once get one tensor."""
+
+    def __getitem__(self, expression: Expression) -> torch.Tensor:
+        """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
+        return self._value(expression, {})
+
+    def _value(self, expression: Expression, known: dict[Expression, torch.Tensor]) -> torch.Tensor:
+        """The value of an expression; what it has several times is computed once."""
+        if isinstance(expression, Parameter):
+            return self._parameters[expression.name]
+        if isinstance(expression, Literal):
+            return expression.tensor
+        if expression not in known:
+            operands = [(name, self._value(operand, known)) for name, operand in expression.operands]
+            with pinned():
+                made = expression.op.apply(operands, dict(expression.attributes))
+            known[expression] = made if expression.index is None else made[expression.index]
+        return known[expression]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parameters

@@ -1,0 +1,257 @@
+"""The compiler's graph: frozen data in static single assignment form.
+
+A graph is a list of nodes in an order in which they can run. Each node applies one op to values and defines new ones;
+nothing is ever changed in place, a transformation returns another graph. Values are told apart by identity and have no
+names; the printer gives names. Two graphs that say the same compare equal, wherever their nodes came from.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+from compiler.ir.constants import Expression
+from compiler.ir.types import TensorType
+
+Attribute = None | bool | int | float | str | tuple["Attribute", ...]
+"""What a node can hold besides operands: hashable, printable, equal by value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exact:
+    """Attributes as a key: unlike Python, tells 1 from 1.0 and from True."""
+
+    attributes: tuple[tuple[str, Attribute], ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exact) and repr(self.attributes) == repr(other.attributes)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.attributes))
+
+
+class Operation(Protocol):
+    """What a node applies. Two operations are the same when they compare equal."""
+
+    @property
+    def name(self) -> str:
+        """The printed name, such as ``aten.linear.default`` or ``ttnn.linear``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """One place in the traced model: module path, and the source line that called the op."""
+
+    module: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.module or '(root)'} ({self.line})" if self.line else self.module or "(root)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """A tensor that a graph computes, takes or holds. Equal only to itself."""
+
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One application of an op.
+
+    ``operands`` are the tensors it reads and ``names`` the parameters they are bound to, one each; a parameter that
+    takes a list of tensors has its name repeated. ``attributes`` are the other arguments, sorted by name.
+    ``origins`` are the places in the model that the node stands for: more than one after a fusion.
+    """
+
+    op: Operation
+    operands: tuple[Value, ...]
+    names: tuple[str, ...]
+    attributes: tuple[tuple[str, Attribute], ...]
+    results: tuple[Value, ...]
+    origins: tuple[Origin, ...] = ()
+
+    def operand(self, name: str) -> Value | None:
+        """The operand bound to parameter ``name``, or ``None`` where there is none."""
+        return next((v for n, v in zip(self.names, self.operands, strict=True) if n == name), None)
+
+    def __getitem__(self, name: str) -> Value:
+        """The operand bound to parameter ``name``; ``KeyError`` where there is none."""
+        value = self.operand(name)
+        if value is None:
+            raise KeyError(f"{self.op.name} has no operand {name!r}, it has {list(self.names)}")
+        return value
+
+    def attribute(self, name: str, default: Attribute = None) -> Attribute:
+        return next((v for n, v in self.attributes if n == name), default)
+
+    @property
+    def result(self) -> Value:
+        """The only result; ``ValueError`` where there are several."""
+        (value,) = self.results
+        return value
+
+    def with_operands(self, mapping: Mapping[Value, Value]) -> Node:
+        """This node reading other values; the same object where nothing changes."""
+        operands = tuple(mapping.get(v, v) for v in self.operands)
+        return self if operands == self.operands else replace(self, operands=operands)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A value known at compile time, as an expression over the model's parameters."""
+
+    value: Value
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Port:
+    """A named input or output. An output that bears an input's name is that input's next state."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A function over tensors: ``inputs`` and ``constants`` in, ``outputs`` out."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    constants: tuple[Constant, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Port, ...]
+
+    @cached_property
+    def producers(self) -> Mapping[Value, Node]:
+        """The node that defines each computed value."""
+        return {result: node for node in self.nodes for result in node.results}
+
+    @cached_property
+    def users(self) -> Mapping[Value, tuple[Node, ...]]:
+        """The nodes that read each value, each once, in order."""
+        users: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.operands):
+                users.setdefault(value, []).append(node)
+        return {value: tuple(nodes) for value, nodes in users.items()}
+
+    @cached_property
+    def expressions(self) -> Mapping[Value, Expression]:
+        """The expression of each constant value."""
+        return {constant.value: constant.expression for constant in self.constants}
+
+    @cached_property
+    def returned(self) -> frozenset[Value]:
+        """The values that are outputs."""
+        return frozenset(port.value for port in self.outputs)
+
+    def input(self, name: str) -> Value:
+        """The input called ``name``; ``KeyError`` where there is none."""
+        for port in self.inputs:
+            if port.name == name:
+                return port.value
+        raise KeyError(f"graph {self.name!r} has no input {name!r}, it has {[p.name for p in self.inputs]}")
+
+    def only_used_by(self, value: Value, node: Node) -> bool:
+        """Whether ``node`` alone reads ``value``."""
+        return value not in self.returned and self.users.get(value, ()) == (node,)
+
+    @cached_property
+    def _key(self) -> tuple[object, ...]:
+        """All that a graph says, values numbered in order of first definition, origins left out."""
+        used = {v for node in self.nodes for v in node.operands} | self.returned
+        number: dict[Value, int] = {}
+        count = itertools.count()
+        for value in itertools.chain((port.value for port in self.inputs), *(node.results for node in self.nodes)):
+            number[value] = next(count)
+        constants = {c.value: c.expression for c in self.constants if c.value in used}
+
+        def say(value: Value) -> tuple[object, ...]:
+            if value in constants:
+                return ("constant", constants[value], value.type)
+            return ("value", number[value], value.type)
+
+        nodes = tuple(
+            (n.op, n.names, tuple(map(say, n.operands)), Exact(n.attributes), tuple(map(say, n.results)))
+            for n in self.nodes
+        )
+        inputs = tuple((p.name, say(p.value)) for p in self.inputs)
+        return (self.name, inputs, nodes, tuple((p.name, say(p.value)) for p in self.outputs))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Graph) and self._key == other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __str__(self) -> str:
+        from compiler.ir.text import to_text  # noqa: PLC0415, the printer needs this module
+
+        return to_text(self)
+
+
+@dataclass
+class Builder:
+    """Collects the nodes and constants of a new graph, and what stands for the values of the old one.
+
+    The one mutable thing here: it lives inside a single function and its graph is frozen.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[Expression, dict[TensorType, Constant]] = field(default_factory=dict)
+    mapping: dict[Value, Value] = field(default_factory=dict)
+
+    def constant(self, expression: Expression, type: TensorType) -> Value:
+        """A constant; equal expressions of equal type share one value."""
+        by_type = self.constants.setdefault(expression, {})
+        if type not in by_type:
+            by_type[type] = Constant(Value(type), expression)
+        return by_type[type].value
+
+    def keep_constants(self, constants: Iterable[Constant]) -> None:
+        """Take over constants as they are."""
+        for constant in constants:
+            known = self.constants.setdefault(constant.expression, {}).setdefault(constant.value.type, constant)
+            if known is not constant:
+                self.mapping[constant.value] = known.value
+
+    def emit(
+        self,
+        op: Operation,
+        operands: Iterable[tuple[str, Value | None]],
+        attributes: Mapping[str, Attribute],
+        types: Iterable[TensorType],
+        origins: Iterable[Origin],
+    ) -> tuple[Value, ...]:
+        """Append a node; operands that are ``None`` are left out. The results."""
+        given = [(name, value) for name, value in operands if value is not None]
+        node = Node(
+            op,
+            tuple(value for _, value in given),
+            tuple(name for name, _ in given),
+            tuple(sorted(attributes.items())),
+            tuple(Value(type) for type in types),
+            tuple(dict.fromkeys(origins)),
+        )
+        self.nodes.append(node)
+        return node.results
+
+    def copy(self, node: Node) -> Node:
+        """Append a node of the old graph, reading what now stands for its operands."""
+        node = node.with_operands(self.mapping)
+        self.nodes.append(node)
+        return node
+
+    def graph(self, name: str, inputs: Iterable[Port], outputs: Iterable[Port]) -> Graph:
+        """The graph: outputs go through ``mapping``, constants that nothing reads are left out."""
+        ports = tuple(Port(p.name, self.mapping.get(p.value, p.value)) for p in outputs)
+        used = {v for node in self.nodes for v in node.operands} | {p.value for p in ports}
+        constants = (c for by_type in self.constants.values() for c in by_type.values())
+        return Graph(name, tuple(inputs), tuple(c for c in constants if c.value in used), tuple(self.nodes), ports)

@@ -1,0 +1,126 @@
+"""Where graphs run: what the decoding loop asks of an executor, and the reference executor's answer.
+
+A *handle* is a tensor where the executor keeps it: torch's on the reference executor, a device's on another. The loop
+passes handles from graph to graph and reads back only what it must see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch.nn import functional
+
+from compiler.ir.types import TensorType
+from compiler.runtime import threads
+from compiler.runtime.executable import Executable, to_device
+
+Handle = Any
+
+
+class Stepping(Protocol):
+    """A graph that is run again and again: each output with an input's name is that input's next value."""
+
+    state: dict[str, Handle]
+    """All inputs, as the next step will read them."""
+
+    def step(self) -> Mapping[str, Handle]:
+        """Run once; all outputs by name. They hold until the next step."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was made ready; ``state`` stays good."""
+        ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs graphs on handles. Inputs must be of the graph's types; what a graph updates in place is updated."""
+
+    @property
+    def replicas(self) -> int:
+        """Devices that each run the whole graph, on their share of the rows: a batch is so many times the graph's."""
+        ...
+
+    def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
+        """A tensor of the host as a handle."""
+        ...
+
+    def read(self, handle: Handle) -> torch.Tensor:
+        """A handle as a tensor of the host: floats as float32."""
+        ...
+
+    def overwrite(self, handle: Handle, tensor: torch.Tensor, type: TensorType) -> None:
+        """Put other data where a handle's are."""
+        ...
+
+    def grown(self, handle: Handle, type: TensorType) -> Handle:
+        """A cache [b, h, steps, d] moved to one with more steps; zeros where nothing was."""
+        ...
+
+    def run(self, executable: Executable, inputs: Mapping[str, Handle]) -> dict[str, Handle]:
+        """All outputs of one run by name."""
+        ...
+
+    def stepping(self, executable: Executable, inputs: Mapping[str, Handle]) -> Stepping:
+        """The graph made ready to be run again and again, beginning with ``inputs``."""
+        ...
+
+
+class Feedback:
+    """Runs a graph and feeds its outputs back, on any executor."""
+
+    def __init__(self, executor: Executor, executable: Executable, inputs: Mapping[str, Handle]) -> None:
+        self._executor, self._executable = executor, executable
+        self.state = dict(inputs)
+
+    def step(self) -> dict[str, Handle]:
+        made = self._executor.run(self._executable, self.state)
+        self.state.update((name, handle) for name, handle in made.items() if name in self.state)
+        return made
+
+    def close(self) -> None:
+        pass
+
+
+class ReferenceExecutor:
+    """torch on the CPU, with the device's rounding modelled: :class:`compiler.runtime.executable.Executable` without its checks.
+
+    A handle is a torch tensor, floats rounded to the plan's precision and kept in float32.
+    """
+
+    replicas = 1
+
+    def load(self, tensor: torch.Tensor, type: TensorType) -> torch.Tensor:
+        placed = to_device(tensor, type)
+        return placed.clone() if placed.data_ptr() == tensor.data_ptr() else placed
+
+    def read(self, handle: torch.Tensor) -> torch.Tensor:
+        return handle
+
+    def overwrite(self, handle: torch.Tensor, tensor: torch.Tensor, type: TensorType) -> None:
+        handle.copy_(to_device(tensor, type))
+
+    def grown(self, handle: torch.Tensor, type: TensorType) -> torch.Tensor:
+        return functional.pad(handle, (0, 0, 0, type.shape[2] - handle.shape[2]))
+
+    def run(self, executable: Executable, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        with threads.at_most(executable.threads):
+            return executable.run_placed(inputs)
+
+    def stepping(self, executable: Executable, inputs: Mapping[str, torch.Tensor]) -> Stepping:
+        return _Steps(self, executable, inputs)
+
+
+class _Steps(Feedback):
+    """Steps on the CPU: the number of threads is set once for all of them, up to :meth:`close`."""
+
+    def __init__(self, executor: Executor, executable: Executable, inputs: Mapping[str, Handle]) -> None:
+        super().__init__(executor, executable, inputs)
+        self._held = ExitStack()
+        self._held.enter_context(threads.at_most(executable.threads))
+
+    def close(self) -> None:
+        self._held.close()

@@ -1,0 +1,1 @@
+"""Text to speech with SpeechT5: the one room that knows it."""

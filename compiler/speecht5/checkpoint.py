@@ -1,0 +1,275 @@
+"""Loading what Hugging Face saves: a SpeechT5 model, its tokenizer, speakers and vocoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compiler.choices import advice
+from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.speecht5.reading import UNSAFE, reason
+from compiler.versions import require
+
+if TYPE_CHECKING:
+    import torch  # takes seconds: a text is checked without
+
+require("transformers")
+
+SMALL_VOICE = Path(__file__).parent / "voices" / "small"
+"""The checkpoint that ships with the project."""
+_TEXT_TO_SPEECH = ("speecht5.encoder.prenet.embed_tokens", "speech_decoder_postnet.feat_out")
+"""Parameters that a SpeechT5 for recognition or conversion does not have."""
+SPEAKERS, SENTENCEPIECE, WORDS = "speakers.safetensors", "spm_char.model", "words.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A checkpoint with all that speaking takes. ``speakers`` maps names to embeddings float32 [dim].
+
+    ``words`` are those that the voice was taught, where it was taught so few that they are listed.
+    """
+
+    model: Any
+    tokenizer: Any
+    speakers: dict[str, torch.Tensor]
+    vocoder: Any
+    words: frozenset[str] = frozenset()
+
+
+_LEAST = {
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "speech_decoder_prenet_layers": 1,
+    "speech_decoder_postnet_layers": 1,
+    "max_text_positions": 3,  # a length that torch.export keeps symbolic is 2 at least, and not always the same
+}
+"""The least of what a model that can be traced has."""
+
+
+def checked(model: Any) -> Any:
+    """``model`` itself; ``UnsupportedModel`` where it is no SpeechT5 text-to-speech model."""
+    from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415, takes seconds
+
+    if not isinstance(model, SpeechT5ForTextToSpeech):
+        raise UnsupportedModel(
+            f"a SpeechT5ForTextToSpeech, a checkpoint folder or a hub name is expected, got {type(model).__name__}"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise UnsupportedModel(
+                f"the model has no weights: {name} is on torch's meta device. Load a checkpoint first"
+            )
+    for name, least in _LEAST.items():
+        if getattr(model.config, name) < least:
+            raise UnsupportedModel(
+                f"the model's configuration has {name}={getattr(model.config, name)}: at least {least} is needed"
+            )
+    return model
+
+
+def load_model(source: str) -> Any:
+    """A ``SpeechT5ForTextToSpeech`` from a folder or a hub name.
+
+    Raises ``UnsupportedModel`` for a checkpoint of another model or with parameters missing, ``InvalidArgument`` where
+    there is none, or one that cannot be read.
+    """
+    from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+    _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    return _complete(SpeechT5ForTextToSpeech, source)
+
+
+def load_vocoder(source: str) -> Any:
+    """A ``SpeechT5HifiGan`` from a folder or a hub name, in float32; raises what ``load_model`` raises."""
+    from transformers import SpeechT5HifiGan  # noqa: PLC0415
+
+    _check_kind(source, "hifigan", "SpeechT5HifiGan")
+    return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
+
+
+def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -> Voice:
+    """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
+
+    The tokenizer is the checkpoint's own unless another is given, by folder or hub name or as what ``load_tokenizer``
+    returned. The vocoder is the checkpoint's own (folder ``vocoder``) unless another is named; ``None`` where there is
+    neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model``
+    raises.
+    """
+    own = Path(source) / "vocoder"
+    chosen = str(own) if vocoder is None and own.is_dir() else vocoder
+    model = load_model(source)
+    if tokenizer is None or isinstance(tokenizer, str):
+        tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
+    loaded = None if chosen is None else load_vocoder(chosen)
+    if loaded is not None and loaded.config.model_in_dim != model.config.num_mel_bins:
+        raise InvalidArgument(
+            f"the vocoder {chosen!r} takes {loaded.config.model_in_dim} mels a frame and the model {source!r} makes "
+            f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
+        )
+    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
+
+
+def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
+    """A ``SpeechT5Tokenizer`` from a folder or a hub name, without torch.
+
+    ``normalize``: whether it spells numbers out in English before it takes a text apart; ``None`` leaves that to the
+    checkpoint. Raises ``InvalidArgument`` where there is none, or one that cannot be read.
+    """
+    from transformers import SpeechT5Tokenizer  # noqa: PLC0415
+
+    _check_name(source)
+    # transformers would only say that some argument is missing.
+    if Path(source).is_dir() and not (Path(source) / SENTENCEPIECE).is_file():
+        raise InvalidArgument(
+            f"the checkpoint {source!r} has no tokenizer: copy its sentencepiece model {SENTENCEPIECE} into the "
+            "folder, or name another with --tokenizer"
+        )
+    chosen = {} if normalize is None else {"normalize": normalize}
+    with _reading("SpeechT5Tokenizer", source):
+        return SpeechT5Tokenizer.from_pretrained(source, **chosen)
+
+
+def known_words(source: str) -> frozenset[str]:
+    """The words that a voice in a folder was taught, from ``words.txt``, in lower case; empty where it has no list."""
+    file = Path(source) / WORDS
+    if not file.is_file():
+        return frozenset()
+    with _reading("the list of words", str(file)):
+        return frozenset(file.read_text(encoding="utf-8").casefold().split())
+
+
+def longest_text(source: str) -> int | None:
+    """Tokens that fit the table of positions of a SpeechT5 text-to-speech checkpoint, without torch.
+
+    ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
+    """
+    _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    positions = _description(source).get("max_text_positions")
+    return positions if isinstance(positions, int) else None
+
+
+def _speakers(file: Path) -> dict[str, torch.Tensor]:
+    import torch  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    if not file.is_file():
+        return {}
+    with _reading("speakers", str(file)):
+        return {name: tensor.to(torch.float32) for name, tensor in load_file(file).items()}
+
+
+def _check_kind(source: str, model_type: str, architecture: str) -> None:
+    """Raise ``UnsupportedModel`` unless ``config.json`` says ``architecture``, or nothing that speaks against it."""
+    description = _description(source)
+    architectures = description.get("architectures") or [architecture]
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise InvalidArgument(f"config.json of {source!r}: architectures={architectures!r} is no list of names")
+    named = description.get("model_type")
+    # The published vocoder says "hifigan", and what transformers saves today "speecht5_hifigan".
+    if named not in (None, model_type, f"speecht5_{model_type}") or architecture not in architectures:
+        raise UnsupportedModel(
+            f"{source!r} holds {', '.join(architectures)} of model type {named!r}, and not a {architecture}"
+        )
+
+
+def _description(source: str) -> dict[str, Any]:
+    """``config.json`` of a folder or of a name on the hub."""
+    _check_name(source)
+    folder = Path(source)
+    if not folder.exists():
+        return _description_on_hub(source)
+    file = folder / "config.json"
+    if not file.is_file():
+        raise InvalidArgument(f"{source!r} is no checkpoint folder: it has no config.json")
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InvalidArgument(f"{str(file)!r} cannot be read as JSON: {error}") from error
+    if not isinstance(description, dict):
+        raise InvalidArgument(f"{str(file)!r} holds no JSON object, but a {type(description).__name__}")
+    return description
+
+
+def _check_name(source: str) -> None:
+    """Raise ``InvalidArgument`` for what is neither there nor can be a name on the hub."""
+    if not source:
+        raise InvalidArgument("the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub")
+    # Asking the hub takes half a minute where there is no network: only for what can be a name there.
+    on_hub = source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith("/")
+    if not on_hub and not Path(source).exists():
+        raise InvalidArgument(f"there is no checkpoint folder {source!r} (a name on the hub would be OWNER/NAME)")
+
+
+def _description_on_hub(source: str) -> dict[str, Any]:
+    from transformers import SpeechT5Config  # noqa: PLC0415
+
+    with _reading("config.json", source):
+        description: dict[str, Any] = SpeechT5Config.get_config_dict(source)[0]
+    return description
+
+
+def _complete(kind: Any, source: str) -> Any:
+    """A model of class ``kind`` with every parameter from the checkpoint.
+
+    transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
+    """
+    with _reading(kind.__name__, source):
+        config = kind.config_class.from_pretrained(source)
+        _check_activation(config, source)
+        # Other shapes are let through, because the exception for them does not say which.
+        from compiler import torch_state  # noqa: PLC0415, torch takes seconds
+
+        with torch_state.alone():
+            model, info = kind.from_pretrained(
+                source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+    wrong = sorted(info["missing_keys"])
+    wrong += sorted(f"{name} {[*found]} for {[*wanted]}" for name, found, wanted in info["mismatched_keys"])
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        other = any(name.startswith(_TEXT_TO_SPEECH) for name in info["missing_keys"])
+        hint = "; is it a checkpoint for text to speech?" if other else ""
+        raise UnsupportedModel(f"the checkpoint {source!r} lacks parameters or has them in other shapes: {shown}{hint}")
+    return model
+
+
+def _check_activation(config: Any, source: str) -> None:
+    from transformers.activations import ACT2FN  # noqa: PLC0415
+
+    chosen = getattr(config, "hidden_act", None)
+    if isinstance(chosen, str) and chosen not in ACT2FN:
+        raise InvalidArgument(
+            f"config.json of {source!r} has hidden_act={chosen!r}, and transformers has no such activation: "
+            f"{advice(chosen, sorted(ACT2FN))}"
+        )
+
+
+@contextmanager
+def _reading(what: str, source: str) -> Iterator[None]:
+    """Whatever the libraries raise while they read ``what`` becomes one ``InvalidArgument``."""
+    try:
+        yield
+    except CompilerError:
+        raise
+    except Exception as error:
+        if _unreachable(error):
+            raise InvalidArgument(
+                f"{what} of {source!r}: there is no such folder, and the Hugging Face hub could not be reached. Where "
+                f"there is a network, save the checkpoint to a folder with save_pretrained; then name the folder"
+            ) from error
+        said = reason(error)
+        cause = None if said == UNSAFE else error  # a traceback would show the cause, and its advice
+        raise InvalidArgument(f"{what} could not be loaded from {source!r}: {said}") from cause
+
+
+def _unreachable(error: BaseException | None) -> bool:
+    """Whether the network, or its being switched off, is among the causes."""
+    while error is not None:
+        if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError"):
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,246 @@
+"""A compiled SpeechT5 text-to-speech model: its graphs, and the loop that makes speech with them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from compiler.choices import GRAPHS, advice
+from compiler.errors import InvalidArgument
+from compiler.frontend.snapshot import prepared, snapshot
+from compiler.pipeline import Recorder
+from compiler.runtime.executable import Executable
+from compiler.runtime.executor import Executor, ReferenceExecutor
+from compiler.speecht5 import checkpoint, components, decoding, memory
+from compiler.speecht5.graphs import Graphs
+from compiler.speecht5.limits import buckets
+from compiler.speecht5.request import Loop, Request
+from compiler.target.options import CompileOptions
+from compiler.torch_state import alone, unaffected
+
+SMALLEST_CACHE = 64
+"""Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The longest text in tokens and speech in decoder steps, and the buckets below them."""
+
+    text: int
+    steps: int
+    text_buckets: tuple[int, ...]
+    step_buckets: tuple[int, ...]
+
+    @classmethod
+    def of(cls, config: Any, options: CompileOptions) -> Limits:
+        """From the model's tables of positions and what the user asks for. Raises ``InvalidArgument`` past a table."""
+        sizes = []
+        for name, asked, table in (
+            ("max_text_tokens", options.max_text_tokens, config.max_text_positions),
+            ("max_decoder_steps", options.max_decoder_steps, config.max_speech_positions),
+        ):
+            if asked is not None and asked > table:
+                raise InvalidArgument(f"{name}={asked}: the model's table has {table} positions, ask for no more")
+            sizes.append(table if asked is None else asked)
+        text, steps = sizes
+        return cls(text, steps, buckets(text), buckets(steps, SMALLEST_CACHE))
+
+
+class CompiledSpeechT5:
+    """What :func:`compiler.compile_speecht5` returns.
+
+    Graphs for a bucket of lengths are compiled when first asked for, and kept; past ``compiler.speecht5.graphs.KEPT_GRAPHS`` the
+    one that was used longest ago goes, and with a graph the weights that only it holds, here and on a device. The
+    object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
+    compile at once, and share one object. :meth:`close` lets go of everything, as the end of a ``with`` block does.
+    """
+
+    def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
+        """``owned``: nobody else has the model, so that no snapshot of it is needed."""
+        self.options = options
+        self.limits = Limits.of(checkpoint.checked(model).config, options)
+        memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
+        with alone():
+            self._model = prepared(model) if owned else snapshot(model)
+            code = components.check_code(self._model)
+            components.check_numbers(components.settled(self._model))
+            components.probe(self._model, exact_postnet=options.postnet == "exact")
+        self.config = self._model.config
+        self._graphs = Graphs.of(self._model, options, self.limits, code)
+
+    def __enter__(self) -> CompiledSpeechT5:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def evict(self) -> None:
+        """Let go of all graphs, and of the weights in the forms that they use. They are compiled again when needed."""
+        self._graphs.evict()
+
+    def close(self) -> None:
+        """Let go of graphs, traces and weights, here and on devices; a second time does nothing.
+
+        Whoever asks for a graph or for speech afterwards gets ``InvalidArgument``. Graphs that you hold stay good, and
+        so do other plans of the same model (:meth:`with_plan`), until each is closed itself.
+        """
+        self._graphs.close()
+        self._model = None
+
+    def for_board(self, board: str) -> CompiledSpeechT5:
+        """The same model compiled for another board. What does not depend on the board is shared with this one.
+
+        Raises ``InvalidArgument`` for an unknown board.
+        """
+        return self if board == self.options.board else self.with_plan(board=board)
+
+    def with_plan(self, **changes: Any) -> CompiledSpeechT5:
+        """The same model under other options of its plan: ``board``, ``weights``, ``enable``, ``disable``.
+
+        What passes on ATen graphs made is shared with this one, where they are the same. Raises ``InvalidArgument``
+        for what ``CompileOptions`` refuses.
+        """
+        other = copy.copy(self)
+        other.options = replace(self.options, **changes)
+        other._graphs = self._graphs.under(other.options)
+        return other
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall time that compiling graphs took so far, those that an utterance asked for included."""
+        return self._graphs.seconds
+
+    @property
+    def encoder(self) -> Executable:
+        """Token ids and mask to hidden states, for the shortest bucket of texts; :meth:`graph` gives the others."""
+        return self.graph("encoder")
+
+    @property
+    def utterance(self) -> Executable:
+        """What is computed once an utterance: cross-attention's keys and values, the speaker, the mask."""
+        return self.graph("utterance")
+
+    @property
+    def decoder_step(self) -> Executable:
+        """One step: frames and the probabilities to stop, from the frames before, the position and the caches."""
+        return self.graph("decoder_step")
+
+    @property
+    def postnet(self) -> Executable:
+        """A finished spectrogram to a refined one."""
+        return self.graph("postnet")
+
+    def graph(self, name: str, *, text: int = 1, steps: int = 1, cache: int = 1) -> Executable:
+        """The graph ``name``, one of ``GRAPHS``, for the smallest buckets that hold the lengths.
+
+        ``text`` counts tokens, ``steps`` decoder steps. With ``postnet="exact"`` the post-net is the one for ``steps``
+        steps and no more, which it reads from the front of a cache for ``cache`` steps, or for ``steps`` where these
+        are more. Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
+        """
+        return self._graphs.find(name, text, steps, cache)[0]
+
+    def stages(self, name: str, *, text: int = 1, steps: int = 1) -> Recorder:
+        """The records of all stages that made the same graph, the imported graph first."""
+        return self._graphs.find(name, text, steps, 1)[1]
+
+    @unaffected
+    def generate_speech(
+        self,
+        input_ids: Tensor,
+        speaker_embeddings: Tensor | NDArray[Any] | None = None,
+        attention_mask: Tensor | None = None,
+        threshold: float = 0.5,
+        minlenratio: float = 0.0,
+        maxlenratio: float = 20.0,
+        vocoder: Callable[[Tensor], Tensor] | None = None,
+        output_cross_attentions: bool = False,
+        return_output_lengths: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        executor: Executor | None = None,
+        read_every: int = 1,
+    ) -> Any:
+        """Speech for a batch of texts: parameters and results are those of ``SpeechT5ForTextToSpeech.generate_speech``.
+
+        ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [dim], [batch or 1, dim] or [batch or 1, 1,
+        dim], a tensor or a NumPy array; ``attention_mask`` [batch, text] of zeros and ones, by default zero on the pad
+        token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one, [frames, mels]). ``threshold`` and the
+        ratios are numbers, NumPy's, or tensors with one; negative ones count as transformers counts them, and an
+        infinite ``threshold`` is never reached.
+
+        Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's
+        sound where one is given, lengths besides with ``return_output_lengths``, and cross-attentions last. For a
+        batch, transformers' view of the cross-attentions mixes layers and rows; it is reproduced as it is: element
+        ``[i, j]`` holds layer ``(i * layers + j) // batch``, row
+        ``(i * layers + j) % batch``.
+
+        ``generator`` draws the prenet's dropout instead of torch's global one. ``progress`` is called after each step
+        with the step and the most steps that can come. ``executor`` is where the graphs run, by default the reference
+        executor. The probabilities to stop are read every ``read_every`` steps: with more, a device waits less for the
+        host, and computes up to that many steps that are then dropped. Raises ``InvalidArgument`` for unfit arguments,
+        ``SpeechTooLong`` when decoding reaches the end of the table of speech positions.
+
+        Nothing that torch keeps beside arguments has an effect: the default dtype and device, autocast, inference mode.
+        Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
+        """
+        model, _ = self._model, self._graphs.source  # raises where this was closed
+        if vocoder is not None and not callable(vocoder):
+            raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
+        executor = ReferenceExecutor() if executor is None else executor
+        if not isinstance(executor, Executor):
+            raise InvalidArgument(
+                f"executor: what `with compiler.open_device() as executor` gives is expected, got "
+                f"{type(executor).__name__}"
+            )
+        request = Request.checked(
+            self.config,
+            self.options,
+            self.limits,
+            input_ids,
+            speaker_embeddings,
+            attention_mask,
+            executor.replicas,
+        )
+        loop = Loop(
+            executor,
+            threshold,
+            minlenratio,
+            maxlenratio,
+            output_cross_attentions,
+            generator,
+            progress,
+            read_every,
+        )
+        decoded = decoding.decode(self.graph, model, self.options, self.limits, request, loop)
+        return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
+
+
+def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
+    """Compile a SpeechT5 text-to-speech model to TTNN graphs.
+
+    ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the
+    fields of :class:`compiler.CompileOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
+    ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
+    """
+    known = set(CompileOptions.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InvalidArgument(f"unknown options {', '.join(unknown)}: {advice(unknown[0], sorted(known))}")
+    chosen = CompileOptions(**options)
+    stored = isinstance(model, str | Path)
+    loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)
+    compiled = CompiledSpeechT5(loaded, chosen, owned=stored)
+    for name in ("encoder", "utterance", "decoder_step", "postnet"):
+        compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
+    return compiled
+
+
+__all__ = ["GRAPHS", "CompiledSpeechT5", "Limits", "compile_speecht5"]

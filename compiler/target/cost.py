@@ -1,0 +1,183 @@
+"""A cost model: what a TTNN graph asks of a device, and the time that a board would need. Modelled, never measured.
+
+A node takes the longer of computing and moving its data through DRAM, and a gap before each of its programs. Work is
+spread over the cores, though over no more than the op's kernel can use, and padding is computed like the rest. What the
+host computes in place of the device takes the time of its way over the link. Left out are traffic on the chip,
+conversions inside a program, how well a kernel keeps its core busy, what the host computes, and what it sends anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from compiler.dialects.ttnn.op import HIFI4, TtnnOp, runs_on_host
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.types import Memory, TensorType
+from compiler.ir.verify import written
+from compiler.target.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
+from lowering.shape import is_view, to_device
+
+BOUNDS = ("compute", "DRAM", "dispatch", "link")
+"""What can hold a node or a graph back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one node asks of a device, whatever the board.
+
+    ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
+    most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends;
+    ``sharded`` of those read lie in shards, and so many ``readers`` read each bank's.
+    """
+
+    programs: int
+    flops: int
+    padded_flops: int
+    per_cycle: float
+    cores: int
+    read: int
+    written: int
+    sent: int = 0
+    sharded: int = 0
+    readers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Modelled seconds on one board: of all nodes, if each were held back by one thing alone, and taken together."""
+
+    compute: float
+    dram: float
+    dispatch: float
+    seconds: float
+    link: float = 0.0
+
+    @property
+    def bound(self) -> str:
+        """What most of the time goes into, one of ``BOUNDS``."""
+        return max(zip((self.compute, self.dram, self.dispatch, self.link), BOUNDS, strict=True))[1]
+
+
+def work(node: Node) -> Work:
+    """What a TTNN node asks of a device. A node of no programs does nothing, nor does one that the host computes."""
+    assert isinstance(node.op, TtnnOp)
+    if runs_on_host(node) or node.op is to_device:
+        sent = 0 if runs_on_host(node) else node.result.type.bytes
+        return Work(0, 0, 0, VECTOR.value, 1, 0, 0, sent)
+    op, results = node.op, [value.type for value in node.results]
+    operands = {name: value.type for name, value in zip(node.names, node.operands, strict=True)}
+    programs = op.programs(node)
+    padded = op.flops({name: _padded(type) for name, type in operands.items()}, [_padded(type) for type in results])
+    return Work(
+        programs,
+        op.flops(operands, results),
+        padded,
+        MATRIX.value / _passes(node) if op.matrix else VECTOR.value,
+        op.cores(node),
+        sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
+        _written_bytes(node) if programs else 0,
+        sharded=sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
+        readers=int(str(node.attribute("readers", 1))),
+    )
+
+
+def read_bytes(node: Node, place: int) -> int:
+    """The bytes that a node reads of one operand from DRAM.
+
+    Weights that wait on the host are in DRAM by then. An op that only moves elements reads no more than it returns: a
+    row of a table, not the table. What it writes in place it does not read.
+    """
+    assert isinstance(node.op, TtnnOp)
+    type = node.operands[place].type
+    if _on_chip(type) or node.names[place] in node.op.writes:
+        return 0
+    most = sum(result.type.bytes for result in node.results) if node.op.moves_only else type.bytes
+    return min(type.bytes, most)
+
+
+def _written_bytes(node: Node) -> int:
+    """In place, what is written is what the other operands bring."""
+    assert isinstance(node.op, TtnnOp)
+    if node.op.writes:
+        return sum(read_bytes(node, place) for place in range(len(node.operands)))
+    return sum(value.type.bytes for value in node.results if not _on_chip(value.type))
+
+
+def _on_chip(type: TensorType) -> bool:
+    return type.memory is not None and type.memory.on_chip
+
+
+def _padded(type: TensorType) -> TensorType:
+    return type.with_(shape=type.padded_shape)
+
+
+def _passes(node: Node) -> int:
+    compute = str(node.attribute("compute", HIFI4))
+    return next((passes for name, passes in PASSES.items() if compute.startswith(name)), PASSES["hifi4"])
+
+
+def time_of(asked: Work, board: Board) -> Time:
+    """The modelled time of one node on a board."""
+    if not asked.programs:
+        link = asked.sent / board.link
+        return Time(0.0, 0.0, 0.0, link, link=link)
+    cores = min(asked.cores, board.cores.value)
+    compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
+    by_readers = board.dram_sharded.get(asked.readers, board.dram)
+    dram = (asked.read - asked.sharded + asked.written) / board.dram.value + asked.sharded / by_readers.value
+    dispatch = asked.programs * DISPATCH.value / board.clock.value
+    return Time(compute, dram, dispatch, dispatch + max(compute, dram))
+
+
+def total(times: Iterable[Time]) -> Time:
+    """The modelled time of nodes that run one after the other."""
+    listed = list(times)
+    return Time(*(sum(getattr(time, part.name) for time in listed) for part in fields(Time)))
+
+
+def graph_time(graph: Graph, board: Board) -> Time:
+    """The modelled time of one run of a TTNN graph on one chip of a board."""
+    return total(time_of(work(node), board) for node in graph.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphWork:
+    """What one run of a graph asks of a device.
+
+    ``needed`` are the bytes that must be read: of each input and constant what any one node reads of it, once, be it
+    in another shape or after a row of it was written. ``sent`` are bytes that the host computed.
+    """
+
+    programs: int
+    flops: int
+    read: int
+    written: int
+    sent: int
+    needed: int
+
+    @property
+    def read_ratio(self) -> float:
+        """Bytes read for each that must be."""
+        return self.read / self.needed if self.needed else 1.0
+
+
+def graph_work(graph: Graph) -> GraphWork:
+    """What one run of a TTNN graph asks of a device."""
+    asked = [work(node) for node in graph.nodes]
+    stored = {value: value for value in [*(port.value for port in graph.inputs), *graph.expressions]}
+    needed: dict[Value, int] = {}
+    for node, one in zip(graph.nodes, asked, strict=True):
+        for place, value in enumerate(node.operands):
+            if value in stored and one.programs:
+                needed[stored[value]] = max(needed.get(stored[value], 0), read_bytes(node, place))
+        shared = [node.operands[0]] if is_view(node) else [value for _, value in written(node)]
+        stored |= {result: stored[v] for result, v in zip(node.results, shared, strict=False) if v in stored}
+    return GraphWork(
+        sum(one.programs for one in asked),
+        sum(one.flops for one in asked),
+        sum(one.read for one in asked),
+        sum(one.written for one in asked),
+        sum(one.sent for one in asked),
+        sum(needed.values()),
+    )

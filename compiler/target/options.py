@@ -1,0 +1,75 @@
+"""What a user can choose when compiling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.arguments import whole
+from compiler.choices import BOARDS, DEFAULT_PASSES, OPTIONAL_PASSES, POSTNETS, PRECISIONS, WEIGHTS, advice, one_of
+from compiler.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from compiler.ir.types import DType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """Options of :func:`compiler.compile_speecht5`.
+
+    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; it serves boards with more cores and as
+    many banks of DRAM, too.
+    ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for those of all products and
+    convolutions, or ``mixed``, which keeps matrices at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
+    ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
+    and speech, by default what the model's tables of positions hold. ``postnet``: ``bucket``, or ``exact`` for a graph
+    of the very length that was said, compiled when decoding ends; rows that end at different steps take a run each.
+    ``disable`` names passes to leave out, ``enable`` optional ones to run; see ``compiler/pipeline.py``. Raises
+    ``InvalidArgument`` for anything else.
+    """
+
+    board: str = "n150"
+    precision: str = "float32"
+    weights: str = "bfloat16"
+    batch_size: int = 1
+    max_text_tokens: int | None = None
+    max_decoder_steps: int | None = None
+    postnet: str = "bucket"
+    enable: Sequence[str] = ()
+    disable: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        one_of("board", self.board, BOARDS)
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("weights", self.weights, WEIGHTS)
+        one_of("postnet", self.postnet, POSTNETS)
+        if self.weights != "bfloat16" and self.precision != "bfloat16":
+            raise InvalidArgument(
+                f"weights={self.weights!r} with precision={self.precision!r}: only a plan in bfloat16 has weights in "
+                "fewer bits, so ask for precision='bfloat16'"
+            )
+        for name in ("batch_size", "max_text_tokens", "max_decoder_steps"):
+            if name == "batch_size" or getattr(self, name) is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for name, known, kind in (
+            ("enable", OPTIONAL_PASSES, "optional pass"),
+            ("disable", DEFAULT_PASSES, "pass that runs by default"),
+        ):
+            object.__setattr__(self, name, _names(name, getattr(self, name), known, kind))
+
+    @property
+    def dtype(self) -> DType:
+        """The plan's float type."""
+        from compiler.ir.types import DType  # noqa: PLC0415, imports torch, and these options are checked without
+
+        return {"float32": DType.FLOAT32, "bfloat16": DType.BFLOAT16}[self.precision]
+
+
+def _names(name: str, value: object, known: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise InvalidArgument(f"{name}={value!r}: names of passes are expected, as in {name}=({known[0]!r},)")
+    for each in value:
+        if each not in known:
+            raise InvalidArgument(f"{name}={each}: there is no such {kind}, {advice(each, known)}")
+    return tuple(dict.fromkeys(value))
