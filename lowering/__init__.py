@@ -1,10 +1,5 @@
-"""From ATen to TTNN: one rule per ATen op, one table entry per TTNN op that the rules emit.
+"""From ATen to TTNN: one rule per ATen op. Importing the package registers all of them."""
 
-Importing the package registers all of them.
-"""
-
-from compiler.dialects.ttnn import decode_attention as decoding
-from compiler.dialects.ttnn import heads
 from lowering import (
     activations,
     attention,
@@ -22,10 +17,8 @@ __all__ = [
     "activations",
     "attention",
     "convolution",
-    "decoding",
     "elementwise",
     "embedding",
-    "heads",
     "linear",
     "normalization",
     "position",

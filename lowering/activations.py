@@ -5,48 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.aten import is_op, ops
+from compiler.dialects.ttnn.activations import clamp, erf, hardswish, leaky_relu, mish, softplus
+from compiler.dialects.ttnn.elementwise import add, gelu, multiply, relu, subtract, tanh
 from compiler.ir.graph import Node, Value
-from lowering.elementwise import add, gelu, multiply, relu, subtract, tanh
 from lowering.rules import Context, Unsupported, lowers
-from passes.base import is_op
-
-_APPROXIMATE = "the kernel's own approximation of the function"
-
-
-@ttnn_op("ttnn.erf", left_out=_APPROXIMATE, shards=True)
-def erf(_: Numerics, input_tensor: Tensor) -> Tensor:
-    return torch.erf(input_tensor)
-
-
-@ttnn_op("ttnn.hardswish", shards=True)
-def hardswish(_: Numerics, input_tensor: Tensor) -> Tensor:
-    return functional.hardswish(input_tensor)
-
-
-@ttnn_op("ttnn.mish", left_out=_APPROXIMATE, shards=True)
-def mish(_: Numerics, input_tensor: Tensor) -> Tensor:
-    return functional.mish(input_tensor)
-
-
-@ttnn_op("ttnn.leaky_relu", shards=True)
-def leaky_relu(_: Numerics, input_tensor: Tensor, negative_slope: float) -> Tensor:
-    return functional.leaky_relu(input_tensor, negative_slope)
-
-
-@ttnn_op("ttnn.softplus", left_out=_APPROXIMATE, shards=True)
-def softplus(_: Numerics, input_tensor: Tensor, beta: float, threshold: float) -> Tensor:
-    return functional.softplus(input_tensor, beta, threshold)
-
-
-@ttnn_op("ttnn.clamp", shards=True)
-def clamp(_: Numerics, input_tensor: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    return input_tensor.clamp(min, max)
 
 
 @lowers(ops.erf.default)

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.embedding import MOST_GATHERED, embedding, gather
+from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Node, Value
-from compiler.ir.types import TILE, DType, Layout
+from compiler.ir.types import DType, Layout
 from lowering.rules import Context, Unsupported, lowers
-from lowering.shape import reshape
-
-
-def _programs(node: Node) -> int:
-    """Another one to make tiles of rows that fill none."""
-    return 1 if node["input_tensor"].type.shape[-1] % TILE == 0 else 2
-
-
-@ttnn_op(
-    "ttnn.embedding",
-    rounding="nothing: rows of a table that is stored rounded",
-    moves_only=True,
-    flops=lambda *_: 0,
-    programs=_programs,
-)
-def embedding(_: Numerics, input_tensor: Tensor, weight: Tensor) -> Tensor:
-    """Indices [batch, n] into ``weight`` [rows, width]: [batch, n, width]."""
-    return functional.embedding(input_tensor, weight)
 
 
 @lowers(ops.embedding.default)
@@ -48,16 +27,6 @@ def lower_embedding(context: Context, node: Node) -> Value:
     if rows.type.shape == node.result.type.shape:
         return rows
     return context.emit(reshape, {"input_tensor": rows}, shape=node.result.type.shape)
-
-
-MOST_GATHERED = 2**16
-"""Elements that an index of 16 bits tells apart."""
-
-
-@ttnn_op("ttnn.gather", rounding="nothing", moves_only=True, flops=lambda *_: 0)
-def gather(_: Numerics, input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Elements of ``input`` along ``dim``: the result has the shape of ``index``."""
-    return torch.gather(input, dim, index)
 
 
 @lowers(ops.gather.default)

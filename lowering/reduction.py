@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.op import HIFI4, Numerics, ttnn_op
+from compiler.dialects.ttnn.elementwise import multiply, sqrt
+from compiler.dialects.ttnn.op import HIFI4
+from compiler.dialects.ttnn.reduction import sum_
 from compiler.ir.graph import Node, Value
-from lowering.elementwise import multiply, sqrt
 from lowering.rules import Context, Unsupported, lowers
-
-
-@ttnn_op(
-    "ttnn.sum",
-    rounding="the result; accumulation is float32",
-    left_out="the order of accumulation over tiles",
-    programs=lambda _: 2,  # padding is made zero first
-)
-def sum_(_: Numerics, input_tensor: Tensor, dim: int, keepdim: bool) -> Tensor:
-    return input_tensor.sum(dim, keepdim)
 
 
 @lowers(ops.linalg_vector_norm.default)

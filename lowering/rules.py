@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from compiler.dialects.aten import Aten, infer_types, ops
+from compiler.dialects.aten import Aten, derive, ops
 from compiler.dialects.ttnn import op as table
 from compiler.dialects.ttnn.op import TtnnOp
 from compiler.errors import InvalidGraph, UnsupportedOperation
-from compiler.ir.constants import Computed, Expression
-from compiler.ir.graph import Attribute, Builder, Graph, Node, Port, Value
+from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.operation import Attribute
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from passes.base import without_dead_nodes
 
 Rule = Callable[["Context", Node], Value | tuple[Value, ...]]
 _LOOKUP = Aten(ops.embedding.default)
@@ -124,17 +124,6 @@ class Context:
         assert isinstance(value, int | float)
         limits = torch.finfo(self.dtype.on_host)
         return min(max(float(value), limits.min), limits.max)
-
-
-def derive(
-    expression: Expression, type: TensorType, overload: Any, attributes: Mapping[str, Any]
-) -> tuple[Expression, TensorType]:
-    """The expression of an ATen op applied to a constant, and its type."""
-    op = Aten(overload)
-    name = op.parameters[0]
-    given = tuple(sorted(attributes.items()))
-    (result,) = infer_types(op, (name,), (type,), given)
-    return Computed(op, ((name, expression),), given), result
 
 
 def device_dtype(dtype: DType, plan: DType) -> DType:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from compiler.dialects.aten import Aten, ops
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import is_op, ops
+from compiler.ir.graph import Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,46 +32,6 @@ def accuracy_of(step: object) -> str | None:
     """What a pass costs in accuracy, for one that makes a plan less accurate; ``None`` for the others."""
     said = getattr(step, "accuracy", None)
     return said if isinstance(said, str) else None
-
-
-def is_op(node: Node | None, *overloads: object) -> bool:
-    """Whether ``node`` applies one of these ATen overloads."""
-    return node is not None and isinstance(node.op, Aten) and any(node.op.overload is o for o in overloads)
-
-
-def rebuild(graph: Graph, change: Callable[[Builder, Node], tuple[Value, ...] | None]) -> Graph:
-    """Copy a graph node by node, in order.
-
-    ``change`` sees each node with its operands already replaced and either returns values that stand for its results,
-    having emitted what they need, or ``None`` to keep the node. Nodes that nothing reads are left out afterwards.
-    Returns ``graph`` itself where every node was kept.
-    """
-    builder = Builder()
-    builder.keep_constants(graph.constants)
-    changed = False
-    for node in graph.nodes:
-        current = node.with_operands(builder.mapping)
-        replacement = change(builder, current)
-        if replacement is None:
-            builder.nodes.append(current)
-        else:
-            changed = True
-            builder.mapping.update(zip(node.results, replacement, strict=True))
-    return without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs)) if changed else graph
-
-
-def without_dead_nodes(graph: Graph) -> Graph:
-    """The graph without nodes whose results nothing reads; the same object where there are none."""
-    live = set(graph.returned)
-    kept = []
-    for node in reversed(graph.nodes):
-        if live.intersection(node.results):
-            live.update(node.operands)
-            kept.append(node)
-    if len(kept) == len(graph.nodes):
-        return graph
-    constants = tuple(c for c in graph.constants if c.value in live)
-    return Graph(graph.name, graph.inputs, constants, tuple(reversed(kept)), graph.outputs)
 
 
 IDLE = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.dialects.ttnn.elementwise import ELEMENTWISE
 from compiler.dialects.ttnn.op import PLACEMENT, TtnnOp, emit
-from compiler.ir.graph import Builder, Graph, Node, Origin, Value
-from lowering.elementwise import ELEMENTWISE
-from lowering.shape import permute
+from compiler.dialects.ttnn.shape import permute
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Origin
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import torch
 
-from compiler.dialects.aten import emit, ops
+from compiler.dialects.aten import emit, is_op, ops
+from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Literal
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TensorType
-from passes.base import CANONICAL, IDLE, RESHAPES, Property, is_op, rebuild
+from passes.base import CANONICAL, IDLE, RESHAPES, Property
 
 _VIEWS = (ops.view.default, *RESHAPES)
 _BROADCASTING = (ops.add.Tensor, ops.sub.Tensor, ops.mul.Tensor, ops.div.Tensor)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.dialects.aten import Aten, emit, ops
+from compiler.dialects.aten import Aten, emit, is_op, ops
+from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed
-from compiler.ir.graph import Builder, Graph, Node, Value
-from passes.base import CANONICAL, Property, is_op
+from compiler.ir.graph import Graph, Node, Value
+from passes.base import CANONICAL, Property
 from passes.rewrite import Match, Rejected, apply
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from compiler.dialects.ttnn.linear import BLOCK, NARROW, block_width, is_configured, linear
 from compiler.dialects.ttnn.op import DEVICE_GRID
-from compiler.ir.graph import Builder, Graph, Node
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node
 from compiler.ir.types import TILE
-from lowering.linear import BLOCK, NARROW, block_width, is_configured, linear
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 

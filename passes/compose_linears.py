@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Graph, Node, Value
-from passes.base import CANONICAL, Property, is_op
+from compiler.dialects.aten import emit, is_op, ops
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
+from passes.base import CANONICAL, Property
 from passes.rewrite import Match, Rejected, apply
 
 

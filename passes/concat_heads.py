@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.ir.graph import Builder, Graph, Node, Value
-from lowering.attention import attention
-from lowering.shape import permute, reshape
+from compiler.dialects.ttnn.attention import attention
+from compiler.dialects.ttnn.shape import permute, reshape
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

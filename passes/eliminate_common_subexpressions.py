@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.ir.graph import Builder, Exact, Graph, Node, Value
-from passes.base import Property, rebuild
+from compiler.ir.builder import Builder, rebuild
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Exact
+from passes.base import Property
 
 
 @dataclass(frozen=True, slots=True)

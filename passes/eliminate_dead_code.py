@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.ir.builder import without_dead_nodes
 from compiler.ir.graph import Graph
-from passes.base import Property, without_dead_nodes
+from passes.base import Property
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,16 @@ from typing import ClassVar
 
 import torch
 
+from compiler.dialects.ttnn.attention import attention, typecast
 from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.embedding import embedding
 from compiler.dialects.ttnn.op import emit
-from compiler.ir.constants import Expression, Weights, parameters
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.ttnn.shape import reshape, view
+from compiler.ir.builder import Builder
+from compiler.ir.constants import Expression, parameters
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TILE, DType
-from lowering.attention import attention, typecast
-from lowering.embedding import embedding
-from lowering.shape import reshape, view
+from compiler.runtime.weights import Weights
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.dialects.aten import Aten
+from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed, Expression
-from compiler.ir.graph import Builder, Graph, Node, Value
-from passes.base import FOLDED, Property, rebuild
+from compiler.ir.graph import Graph, Node, Value
+from passes.base import FOLDED, Property
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.dialects.ttnn import convolution
+from compiler.dialects.ttnn.convolution import conv1d
+from compiler.dialects.ttnn.elementwise import SUM_ACTIVATIONS, add
+from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
 from compiler.dialects.ttnn.op import DEVICE_GRID
-from compiler.ir.graph import Attribute, Builder, Graph, Node, Operation, Value
-from lowering import convolution
-from lowering.convolution import conv1d
-from lowering.elementwise import SUM_ACTIVATIONS, add
-from lowering.linear import ACTIVATIONS, linear
-from lowering.shape import permute, reshape
+from compiler.dialects.ttnn.shape import permute, reshape
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Attribute, Operation
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

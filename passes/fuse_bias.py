@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.ir.graph import Builder, Graph, Node, Value
-from lowering.elementwise import add
-from lowering.linear import linear
+from compiler.dialects.ttnn.elementwise import add
+from compiler.dialects.ttnn.linear import linear
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

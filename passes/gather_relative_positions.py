@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from compiler.dialects.aten import emit, ops
-from compiler.ir.constants import Computed, Expression, Literal, Weights, parameters
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import emit, is_op, ops
+from compiler.ir.builder import Builder
+from compiler.ir.constants import Computed, Expression, Literal, parameters
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TensorType
-from passes.base import CANONICAL, FOLDED, Property, is_op
+from compiler.runtime.weights import Weights
+from passes.base import CANONICAL, FOLDED, Property
 from passes.rewrite import Match, Rejected, apply, expression_of
 
 

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.dialects.aten import ops
+from compiler.dialects.aten import derive, ops
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.linear import linear
 from compiler.dialects.ttnn.op import emit
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.ttnn.shape import narrow, reshape, view
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TILE, round_up
-from lowering.linear import linear
-from lowering.rules import derive
-from lowering.shape import narrow, reshape, view
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from compiler.ir.graph import Builder, Graph, Port, Value
-from passes.base import without_dead_nodes
+from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.graph import Graph, Port, Value
 
 
 def hoist_invariants(graph: Graph, invariant: Collection[str], name: str) -> tuple[Graph, Graph]:

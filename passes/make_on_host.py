@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.dialects.ttnn.op import TtnnOp, infer, runs_on_host
+from compiler.dialects.ttnn.shape import to_device
+from compiler.ir.builder import Builder
 from compiler.ir.constants import parameters
-from compiler.ir.graph import Builder, Graph, Node, Port, Value
+from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.types import Memory
-from lowering.shape import to_device
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 

@@ -9,15 +9,17 @@ from typing import ClassVar
 import torch
 
 from compiler.dialects.aten import Aten, ops
+from compiler.dialects.ttnn.attention import typecast
+from compiler.dialects.ttnn.elementwise import add, multiply, rsub
+from compiler.dialects.ttnn.embedding import gather
+from compiler.dialects.ttnn.linear import linear
 from compiler.dialects.ttnn.op import emit
-from compiler.ir.constants import Computed, Expression, Weights, parameters
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.ttnn.shape import reshape
+from compiler.ir.builder import Builder
+from compiler.ir.constants import Computed, Expression, parameters
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType
-from lowering.attention import typecast
-from lowering.elementwise import add, multiply, rsub
-from lowering.embedding import gather
-from lowering.linear import linear
-from lowering.shape import reshape
+from compiler.runtime.weights import Weights
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply, expression_of
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.dialects.ttnn.convolution import conv1d
+from compiler.dialects.ttnn.linear import linear, matmul
 from compiler.dialects.ttnn.op import TtnnOp
+from compiler.dialects.ttnn.shape import is_view
 from compiler.ir.graph import Constant, Graph, Node, Value
 from compiler.ir.types import DType, Layout, Memory
-from lowering.convolution import conv1d
-from lowering.linear import linear, matmul
-from lowering.shape import is_view
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+from compiler.dialects.ttnn.convolution import conv1d
+from compiler.dialects.ttnn.linear import is_configured, l1_bytes, linear
 from compiler.dialects.ttnn.op import DEVICE_GRID, TtnnOp, infer
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.ttnn.shape import is_view
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import Memory
 from lowering import convolution
-from lowering.convolution import conv1d
-from lowering.linear import is_configured, l1_bytes, linear
-from lowering.shape import is_view
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 

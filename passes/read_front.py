@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Graph, Port, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Port, Value
 
 
 def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:

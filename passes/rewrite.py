@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.constants import Expression
-from compiler.ir.graph import Builder, Graph, Node, Origin, Value
-from passes.base import without_dead_nodes
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
+from compiler.dialects.ttnn.elementwise import ELEMENTWISE
 from compiler.dialects.ttnn.op import TtnnOp, emit
-from compiler.ir.graph import Attribute, Builder, Graph, Node, Value
+from compiler.dialects.ttnn.shape import reshape, slice_, to_memory_config
+from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Attribute
 from compiler.ir.types import TILE, Memory
-from lowering.convolution import conv1d, l1_bytes
-from lowering.elementwise import ELEMENTWISE
-from lowering.shape import reshape, slice_, to_memory_config
-from passes.base import Property, without_dead_nodes
+from passes.base import Property
 from passes.rewrite import Match, Rejected
 
 SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED.value, Memory.DRAM.value

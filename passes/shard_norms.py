@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.ir.graph import Graph, Node
 from compiler.ir.types import TILE
-from lowering.normalization import layer_norm
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 from passes.width_shards import Grid, Sharded, one_tile_row, shard

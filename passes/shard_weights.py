@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir.graph import Attribute, Builder, Graph, Node, Value
+from compiler.dialects.ttnn.linear import linear
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Attribute
 from compiler.ir.types import TILE, Layout, Memory, TensorType
-from lowering.linear import linear
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 from passes.width_shards import (

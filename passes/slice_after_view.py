@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.dialects.aten import emit, is_op, ops
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType, Layout, TensorType
-from passes.base import CANONICAL, Property, is_op
+from passes.base import CANONICAL, Property
 from passes.rewrite import Match, Rejected, apply
 
 

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.dialects.aten import Aten, ops
+from compiler.dialects.aten import Aten, derive, ops
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.linear import linear, matmul
 from compiler.dialects.ttnn.op import infer_types
+from compiler.dialects.ttnn.shape import permute, reshape
+from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed, Expression
-from compiler.ir.graph import Builder, Exact, Graph, Node, Value
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Exact
 from compiler.ir.types import TILE, TensorType
-from lowering.linear import linear, matmul
-from lowering.rules import derive
-from lowering.shape import permute, reshape
-from passes.base import Property, rebuild
+from passes.base import Property
 from passes.rewrite import Match, Rejected
 
 TOGETHER = 3

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.dialects.aten import Aten, ops
+from compiler.dialects.aten import Aten, derive, ops
+from compiler.dialects.ttnn.linear import matmul
 from compiler.dialects.ttnn.op import emit
+from compiler.dialects.ttnn.shape import narrow, reshape
+from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed
-from compiler.ir.graph import Builder, Graph, Node, Value
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TILE, round_up
-from lowering.linear import matmul
-from lowering.rules import derive
-from lowering.shape import narrow, reshape
-from passes.base import Property, rebuild
+from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 from passes.split_heads import TOGETHER, alike, by_head
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from compiler.dialects.aten import Aten, ops
+from compiler.dialects.aten import Aten, derive, ops
+from compiler.dialects.ttnn.elementwise import add
+from compiler.dialects.ttnn.linear import matmul
 from compiler.dialects.ttnn.op import TtnnOp, emit
+from compiler.dialects.ttnn.shape import narrow, permute
+from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed
-from compiler.ir.graph import Builder, Exact, Graph, Node, Value
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Exact
 from compiler.ir.types import TILE
-from lowering.elementwise import add
-from lowering.linear import matmul
-from lowering.rules import derive
-from lowering.shape import narrow, permute
-from passes.base import Property, rebuild
+from passes.base import Property
 from passes.rewrite import Match, Rejected
 
 PARTWISE = (permute, matmul, add)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from compiler.dialects.ttnn.attention import attention
+from compiler.dialects.ttnn.linear import linear
+from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.dialects.ttnn.op import TtnnOp, infer_types
-from compiler.ir.graph import Attribute, Builder, Graph, Node, Value
+from compiler.dialects.ttnn.shape import is_view, to_memory_config
+from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Attribute
 from compiler.ir.types import TILE, Memory, TensorType
-from lowering.attention import attention
-from lowering.linear import linear
-from lowering.normalization import layer_norm
-from lowering.shape import is_view, to_memory_config
-from passes.base import without_dead_nodes
 
 BY_WIDTH = Memory.L1_WIDTH_SHARDED
 

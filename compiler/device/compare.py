@@ -14,7 +14,7 @@ from compiler.device.findings import NodeError, Plan
 from compiler.dialects.ttnn.accuracy import allowance
 from compiler.dialects.ttnn.op import runs_on_host
 from compiler.ir.graph import Node
-from compiler.runtime.executable import to_device
+from compiler.runtime.weights import to_device
 
 
 def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> tuple[NodeError, ...]:

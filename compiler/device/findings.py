@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from compiler.ir.constants import Parameter, Weights
+from compiler.ir.constants import Parameter
 from compiler.ir.graph import Constant, Graph
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 
 PLANS = "plans"
 """The owner of all plans' weights: their names tell what they are, whatever model they come from."""

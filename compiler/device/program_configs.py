@@ -10,12 +10,12 @@ from typing import Any
 
 import ttnn
 
+from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.linear import BLOCK, block_width, is_configured, linear, matmul
+from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType
-from lowering.attention import attention
-from lowering.linear import BLOCK, block_width, is_configured, linear, matmul
-from lowering.normalization import layer_norm
 
 DESTINATION = 4
 """Tiles of float32 that a core accumulates at a time, on Wormhole and Blackhole alike."""

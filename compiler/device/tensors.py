@@ -10,7 +10,7 @@ import ttnn
 
 from compiler.errors import InvalidArgument
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.runtime import executable as executor
+from compiler.runtime import weights
 
 DTYPES = {
     DType.BFLOAT16: ttnn.bfloat16,
@@ -83,7 +83,7 @@ def to_device(tensor: torch.Tensor, type: TensorType, device: Any) -> Any:
     """A tensor where its type says: ttnn's on the device, or torch's on the host, rounded as the device's are."""
     if type.memory is Memory.HOST:
         # Blocks are there already, along the dimension that the op brings into rows.
-        return tensor if type.dtype is DType.BFLOAT8_B else executor.to_device(tensor, type)
+        return tensor if type.dtype is DType.BFLOAT8_B else weights.to_device(tensor, type)
     return ttnn.to_device(to_host(tensor, type, device), device, memory_config=memory_config(type, device))
 
 

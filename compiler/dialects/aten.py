@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
-from compiler.ir.graph import Attribute, Builder, Exact, Node, Origin, Value
+from compiler.ir.builder import Builder
+from compiler.ir.constants import Computed, Expression
+from compiler.ir.graph import Node, Value
+from compiler.ir.operation import Attribute, Exact, Origin
 from compiler.ir.types import DType, TensorType
 from compiler.torch_state import in_float32, pinned
 
@@ -143,3 +146,19 @@ def emit(
     )
     (result,) = builder.emit(op, operands, attributes, types, origins)
     return result
+
+
+def is_op(node: Node | None, *overloads: object) -> bool:
+    """Whether ``node`` applies one of these ATen overloads."""
+    return node is not None and isinstance(node.op, Aten) and any(node.op.overload is o for o in overloads)
+
+
+def derive(
+    expression: Expression, type: TensorType, overload: Any, attributes: Mapping[str, Any]
+) -> tuple[Expression, TensorType]:
+    """The expression of an ATen op applied to a constant, and its type."""
+    op = Aten(overload)
+    name = op.parameters[0]
+    given = tuple(sorted(attributes.items()))
+    (result,) = infer_types(op, (name,), (type,), given)
+    return Computed(op, ((name, expression),), given), result

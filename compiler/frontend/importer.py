@@ -20,8 +20,10 @@ from compiler.dialects import aten
 from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.frontend.trace import MODEL, Traced
+from compiler.ir.builder import Builder
 from compiler.ir.constants import Literal, Parameter
-from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.operation import Origin
 from compiler.ir.types import DType, TensorType
 from compiler.speecht5 import components
 

@@ -7,20 +7,16 @@ of other lengths share what they have in common, and the printed graph says how 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 import torch
 
-from compiler.torch_state import pinned
-
 if TYPE_CHECKING:
     from compiler.dialects.aten import Aten
-    from compiler.ir.graph import Attribute
+    from compiler.ir.operation import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,41 +109,3 @@ def parameters(expression: Expression) -> Iterator[str]:
     elif isinstance(expression, Computed):
         for _, operand in expression.operands:
             yield from parameters(operand)
-
-
-class Weights:
-    """The parameters of one model, and the constants that executors made of them.
-
-    ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied. What is computed on the
-    way to a constant is not kept: memory holds each weight in the form that is used, while a graph uses it. To one
-    ``owner`` an expression has one value; by default each ``Weights`` is its own, as two models give the same names to
-    other numbers.
-    """
-
-    def __init__(self, parameters: Mapping[str, torch.Tensor], owner: object = None) -> None:
-        self._parameters = dict(parameters)
-        self.owner = self if owner is None else owner
-        self.bound: WeakValueDictionary[tuple[Expression, object], torch.Tensor] = WeakValueDictionary()
-        """Constants as executors hold them, by expression and element type, as long as some graph has them."""
-        self.lock = Lock()
-        """Held while a constant is bound, so that two graphs that ask at once get one tensor."""
-
-    def __getitem__(self, expression: Expression) -> torch.Tensor:
-        """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
-        return self._value(expression, {})
-
-    def _value(self, expression: Expression, known: dict[Expression, torch.Tensor]) -> torch.Tensor:
-        """The value of an expression; what it has several times is computed once."""
-        if isinstance(expression, Parameter):
-            return self._parameters[expression.name]
-        if isinstance(expression, Literal):
-            return expression.tensor
-        if expression not in known:
-            operands = [(name, self._value(operand, known)) for name, operand in expression.operands]
-            with pinned():
-                made = expression.op.apply(operands, dict(expression.attributes))
-            known[expression] = made if expression.index is None else made[expression.index]
-        return known[expression]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._parameters

@@ -8,49 +8,13 @@ names; the printer gives names. Two graphs that say the same compare equal, wher
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
 
 from compiler.ir.constants import Expression
+from compiler.ir.operation import Attribute, Exact, Operation, Origin
 from compiler.ir.types import TensorType
-
-Attribute = None | bool | int | float | str | tuple["Attribute", ...]
-"""What a node can hold besides operands: hashable, printable, equal by value."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Exact:
-    """Attributes as a key: unlike Python, tells 1 from 1.0 and from True."""
-
-    attributes: tuple[tuple[str, Attribute], ...]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Exact) and repr(self.attributes) == repr(other.attributes)
-
-    def __hash__(self) -> int:
-        return hash(repr(self.attributes))
-
-
-class Operation(Protocol):
-    """What a node applies. Two operations are the same when they compare equal."""
-
-    @property
-    def name(self) -> str:
-        """The printed name, such as ``aten.linear.default`` or ``ttnn.linear``."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Origin:
-    """One place in the traced model: module path, and the source line that called the op."""
-
-    module: str
-    line: str
-
-    def __str__(self) -> str:
-        return f"{self.module or '(root)'} ({self.line})" if self.line else self.module or "(root)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,63 +159,3 @@ class Graph:
         from compiler.ir.text import to_text  # noqa: PLC0415, the printer needs this module
 
         return to_text(self)
-
-
-@dataclass
-class Builder:
-    """Collects the nodes and constants of a new graph, and what stands for the values of the old one.
-
-    The one mutable thing here: it lives inside a single function and its graph is frozen.
-    """
-
-    nodes: list[Node] = field(default_factory=list)
-    constants: dict[Expression, dict[TensorType, Constant]] = field(default_factory=dict)
-    mapping: dict[Value, Value] = field(default_factory=dict)
-
-    def constant(self, expression: Expression, type: TensorType) -> Value:
-        """A constant; equal expressions of equal type share one value."""
-        by_type = self.constants.setdefault(expression, {})
-        if type not in by_type:
-            by_type[type] = Constant(Value(type), expression)
-        return by_type[type].value
-
-    def keep_constants(self, constants: Iterable[Constant]) -> None:
-        """Take over constants as they are."""
-        for constant in constants:
-            known = self.constants.setdefault(constant.expression, {}).setdefault(constant.value.type, constant)
-            if known is not constant:
-                self.mapping[constant.value] = known.value
-
-    def emit(
-        self,
-        op: Operation,
-        operands: Iterable[tuple[str, Value | None]],
-        attributes: Mapping[str, Attribute],
-        types: Iterable[TensorType],
-        origins: Iterable[Origin],
-    ) -> tuple[Value, ...]:
-        """Append a node; operands that are ``None`` are left out. The results."""
-        given = [(name, value) for name, value in operands if value is not None]
-        node = Node(
-            op,
-            tuple(value for _, value in given),
-            tuple(name for name, _ in given),
-            tuple(sorted(attributes.items())),
-            tuple(Value(type) for type in types),
-            tuple(dict.fromkeys(origins)),
-        )
-        self.nodes.append(node)
-        return node.results
-
-    def copy(self, node: Node) -> Node:
-        """Append a node of the old graph, reading what now stands for its operands."""
-        node = node.with_operands(self.mapping)
-        self.nodes.append(node)
-        return node
-
-    def graph(self, name: str, inputs: Iterable[Port], outputs: Iterable[Port]) -> Graph:
-        """The graph: outputs go through ``mapping``, constants that nothing reads are left out."""
-        ports = tuple(Port(p.name, self.mapping.get(p.value, p.value)) for p in outputs)
-        used = {v for node in self.nodes for v in node.operands} | {p.value for p in ports}
-        constants = (c for by_type in self.constants.values() for c in by_type.values())
-        return Graph(name, tuple(inputs), tuple(c for c in constants if c.value in used), tuple(self.nodes), ports)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from compiler.ir.graph import Attribute, Graph, Node, Origin, Value
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Attribute, Origin
 
 UNDEFINED = "?"
 """Printed for what an invalid graph does not define: the printer is what shows such graphs."""

@@ -9,16 +9,15 @@ from threading import Lock
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from compiler.dialects.ttnn.op import Numerics, Ties, TtnnOp, runs_on_host
 from compiler.errors import InvalidArgument
-from compiler.ir.constants import Expression, Weights
+from compiler.ir.aliasing import memory_roots, written
 from compiler.ir.graph import Constant, Graph, Node, Value
-from compiler.ir.types import BLOCK, DType, Layout, TensorType
-from compiler.ir.verify import memory_roots, written
+from compiler.ir.types import DType
 from compiler.runtime import threads
-from compiler.torch_state import computing, pinned
+from compiler.runtime.weights import Weights, bind, to_device
+from compiler.torch_state import computing
 
 VIEWS = (
     "ttnn.reshape",
@@ -278,53 +277,3 @@ def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tup
             return results if rounding is None else tuple(map(rounding, results))
 
     return compute
-
-
-def to_device(tensor: torch.Tensor, type: TensorType, along: int = -1) -> torch.Tensor:
-    """A tensor as the device would hold it: floats rounded to the type's precision but kept in float32.
-
-    In bfloat8_b elements along the dimension ``along`` share an exponent.
-    """
-    if not type.dtype.is_float:
-        return tensor.to(type.dtype.on_host)
-    tensor = tensor.to(torch.float32)
-    if type.dtype is DType.FLOAT32:
-        return tensor
-    if type.dtype is DType.BFLOAT8_B:
-        return in_blocks(tensor.movedim(along, -1)).movedim(-1, along)
-    # Hugging Face masks with float32's lowest number, which would round to minus infinity, and infinities to NaN.
-    limits = torch.finfo(type.dtype.on_host)
-    return Numerics(type.dtype).round(tensor.clamp(limits.min, limits.max))
-
-
-def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
-    """A float32 tensor as bfloat8_b holds it: 16 elements of a row share the exponent of the largest.
-
-    Each keeps a sign and 7 bits, to nearest even and no further than 127. What is below float32's normal numbers,
-    before or after, is zero, as in ttnn.
-    """
-    least = torch.finfo(torch.float32).tiny
-    padded = functional.pad(tensor, (0, -tensor.shape[-1] % BLOCK)).double()
-    rows = padded.reshape(*padded.shape[:-1], -1, BLOCK)
-    rows = torch.where(rows.abs() < least, 0.0, rows)
-    # frexp's mantissas lie between a half and one, so its exponent is one more than that of 1.m.
-    exponent = torch.frexp(rows.abs().amax(-1, keepdim=True)).exponent - 1
-    scaled = torch.ldexp(rows, 6 - exponent).round().clamp(-127, 127)
-    held = torch.ldexp(scaled, exponent - 6)
-    held = torch.where(held.abs() < least, 0.0, held)
-    return held.flatten(-2)[..., : tensor.shape[-1]].to(torch.float32)
-
-
-def bind(weights: Weights, expression: Expression, type: TensorType, along: int = -1) -> torch.Tensor:
-    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive.
-
-    Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
-    """
-    key = (expression, (type.dtype, along))
-    with weights.lock, pinned():
-        held = weights.bound.get(key)
-        if held is None:
-            made = to_device(weights[expression], type, along)
-            is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
-            held = weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
-        return held

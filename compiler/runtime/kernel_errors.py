@@ -16,7 +16,7 @@ from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.errors import InvalidArgument
 from compiler.ir.types import DType
 from compiler.runtime.executable import Call, Executable
-from compiler.runtime.executor import ReferenceExecutor
+from compiler.runtime.reference import ReferenceExecutor
 
 
 class ErringExecutor(ReferenceExecutor):

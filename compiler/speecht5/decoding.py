@@ -24,7 +24,7 @@ from compiler.target.options import CompileOptions
 from compiler.torch_state import computing
 
 if TYPE_CHECKING:
-    from compiler.speecht5.text_to_speech import Limits
+    from compiler.speecht5.limits import Limits
 
 MASKS_AHEAD = 8
 """Steps for which masks are drawn and sent together, where the stop is not read less often than that."""

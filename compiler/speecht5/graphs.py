@@ -11,12 +11,12 @@ from compiler.choices import GRAPHS, advice
 from compiler.errors import InvalidArgument
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import Traced, trace
-from compiler.ir.constants import Weights
 from compiler.ir.graph import Graph
 from compiler.ir.verify import Stage, verify
 from compiler.kept import Kept
 from compiler.pipeline import Pipeline, Recorder
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from compiler.speecht5 import components
 from compiler.speecht5.limits import bucket_for
 from compiler.target.options import CompileOptions
@@ -25,7 +25,7 @@ from passes.hoist_invariants import hoist_invariants
 from passes.read_front import read_front
 
 if TYPE_CHECKING:
-    from compiler.speecht5.text_to_speech import Limits
+    from compiler.speecht5.limits import Limits
 
 _HALVES = {
     "utterance": ("decoder_step", 0),

@@ -17,7 +17,7 @@ from compiler.speecht5 import speakers
 from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:
-    from compiler.speecht5.text_to_speech import Limits
+    from compiler.speecht5.limits import Limits
 
 TOKEN_DTYPES = (torch.int64, torch.int32, torch.int16, torch.uint8)
 

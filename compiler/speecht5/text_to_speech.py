@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +17,14 @@ from compiler.errors import InvalidArgument
 from compiler.frontend.snapshot import prepared, snapshot
 from compiler.pipeline import Recorder
 from compiler.runtime.executable import Executable
-from compiler.runtime.executor import Executor, ReferenceExecutor
+from compiler.runtime.executor import Executor
+from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5 import checkpoint, components, decoding, memory
 from compiler.speecht5.graphs import Graphs
-from compiler.speecht5.limits import buckets
+from compiler.speecht5.limits import Limits
 from compiler.speecht5.request import Loop, Request
 from compiler.target.options import CompileOptions
 from compiler.torch_state import alone, unaffected
-
-SMALLEST_CACHE = 64
-"""Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The longest text in tokens and speech in decoder steps, and the buckets below them."""
-
-    text: int
-    steps: int
-    text_buckets: tuple[int, ...]
-    step_buckets: tuple[int, ...]
-
-    @classmethod
-    def of(cls, config: Any, options: CompileOptions) -> Limits:
-        """From the model's tables of positions and what the user asks for. Raises ``InvalidArgument`` past a table."""
-        sizes = []
-        for name, asked, table in (
-            ("max_text_tokens", options.max_text_tokens, config.max_text_positions),
-            ("max_decoder_steps", options.max_decoder_steps, config.max_speech_positions),
-        ):
-            if asked is not None and asked > table:
-                raise InvalidArgument(f"{name}={asked}: the model's table has {table} positions, ask for no more")
-            sizes.append(table if asked is None else asked)
-        text, steps = sizes
-        return cls(text, steps, buckets(text), buckets(steps, SMALLEST_CACHE))
 
 
 class CompiledSpeechT5:

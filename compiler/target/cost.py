@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from compiler.dialects.ttnn.op import HIFI4, TtnnOp, runs_on_host
+from compiler.dialects.ttnn.shape import is_view, to_device
+from compiler.ir.aliasing import written
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import Memory, TensorType
-from compiler.ir.verify import written
 from compiler.target.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
-from lowering.shape import is_view, to_device
 
 BOUNDS = ("compute", "DRAM", "dispatch", "link")
 """What can hold a node or a graph back."""

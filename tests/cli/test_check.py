@@ -160,7 +160,7 @@ def test_speech_comes_from_the_device(
 ) -> None:
     """The reference executor stands in for a device, of which nothing else is used."""
     from compiler.device import opening, session
-    from compiler.runtime.executor import ReferenceExecutor
+    from compiler.runtime.reference import ReferenceExecutor
 
     seen: list[Any] = []
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from compiler.dialects.aten import Aten, ops
-from compiler.ir.constants import Computed, Expression, Literal, Parameter, Weights, parameters
-from compiler.ir.graph import Attribute
+from compiler.ir.constants import Computed, Expression, Literal, Parameter, parameters
+from compiler.ir.operation import Attribute
 from compiler.ir.types import DType, TensorType
-from compiler.runtime.executable import bind
+from compiler.runtime.weights import Weights, bind
 
 W = Parameter("w")
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from compiler.dialects.ttnn.op import OPS, TtnnOp, infer_types
+from compiler.ir.builder import Builder
 from compiler.ir.constants import Parameter
-from compiler.ir.graph import Attribute, Builder, Graph, Node, Port, Value
+from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.operation import Attribute
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.target.boards import BOARDS, Board, Number
 from compiler.target.cost import Time, Work, graph_time, graph_work, time_of, total, work

@@ -12,8 +12,10 @@ from torch import nn
 from compiler.dialects.aten import Aten, emit, ops
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import trace
+from compiler.ir.builder import Builder
 from compiler.ir.constants import Literal, Parameter
-from compiler.ir.graph import Builder, Graph, Node, Origin, Port, Value
+from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.operation import Origin
 from compiler.ir.types import DType, TensorType
 from compiler.speecht5.components import Component
 

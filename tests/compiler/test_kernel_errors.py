@@ -8,11 +8,11 @@ from torch import Tensor
 
 import compiler
 from compiler.errors import InvalidArgument
-from compiler.ir.constants import Weights
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
-from compiler.runtime.executor import ReferenceExecutor
 from compiler.runtime.kernel_errors import ErringExecutor
+from compiler.runtime.reference import ReferenceExecutor
+from compiler.runtime.weights import Weights
 from compiler.speecht5.checkpoint import SMALL_VOICE, load_voice
 from tests.lowering.allowances import walk
 from tests.lowering.outcomes import BY_NAME

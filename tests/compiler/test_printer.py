@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from compiler.dialects.aten import emit, ops
+from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed, Literal, Parameter
-from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.operation import Origin
 from compiler.ir.text import show, summary, to_text
 from compiler.ir.types import DType, TensorType
 from compiler.ir.verify import Stage

@@ -11,7 +11,7 @@ import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions, compile_speecht5
-from compiler.runtime.executor import ReferenceExecutor
+from compiler.runtime.reference import ReferenceExecutor
 from compiler.runtime.threads import at_most, for_vocoder
 from compiler.speecht5 import checkpoint, speaking
 from compiler.speecht5.graphs import GRAPHS

@@ -18,8 +18,9 @@ from compiler.dialects import aten
 from compiler.dialects.aten import Aten, ops
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import trace
-from compiler.ir.constants import Computed, Literal, Weights
+from compiler.ir.constants import Computed, Literal
 from compiler.ir.types import DType, TensorType
+from compiler.runtime.weights import Weights
 from compiler.speecht5.components import Component
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.torch_state import _TURNS, alone, computing, pinned, tracing

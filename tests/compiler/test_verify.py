@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.attention import attention, update_caches
 from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.elementwise import add
 from compiler.errors import InvalidGraph
 from compiler.ir.constants import Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.ir.verify import Stage, verify
 from compiler.pipeline import Pipeline
-from lowering.attention import attention, update_caches
-from lowering.elementwise import add
 from tests.passes.interpret import Sketch
 
 ROW = TensorType((3,), DType.FLOAT32)

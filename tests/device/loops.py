@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import compiler
-from compiler.runtime.executor import ReferenceExecutor
+from compiler.runtime.reference import ReferenceExecutor
 from compiler.target.boards import fitting
 from tests.device.inside import Report
 from tests.fidelity.test_generate_speech import small

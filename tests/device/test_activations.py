@@ -11,10 +11,10 @@ from transformers.models.speecht5.modeling_speecht5 import SpeechT5FeedForward
 from compiler.errors import UnsupportedOperation
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import trace
-from compiler.ir.constants import Weights
 from compiler.ir.types import DType
 from compiler.pipeline import Pipeline
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from compiler.speecht5.components import Component
 from tests.device.conftest import Check
 from tests.fidelity.test_generate_speech import BAR

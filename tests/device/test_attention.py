@@ -11,13 +11,13 @@ from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
-from compiler.ir.constants import Weights
+from compiler.dialects.ttnn.attention import EXACT, attention
 from compiler.ir.graph import Graph, Value
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from compiler.target.boards import BOARDS
 from lowering import rules
-from lowering.attention import EXACT, attention
 from passes.concat_heads import ConcatHeads
 from tests.device import inside
 from tests.fidelity.test_generate_speech import small

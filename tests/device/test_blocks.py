@@ -7,7 +7,7 @@ import torch
 
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.session import Session
-from compiler.runtime.executable import in_blocks
+from compiler.runtime.weights import in_blocks
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from compiler.device.findings import GraphCheck
+from compiler.dialects.ttnn.shape import to_device
 from compiler.inspect.checking import BoardCheck
 from compiler.ir.graph import Graph
 from compiler.ir.types import Memory
 from compiler.speecht5 import budgets
-from lowering.shape import to_device
 from tests.passes.by_hand import Sketch
 
 NONE = GraphCheck("", 0, 0, 0, 0, {}, {}, 0, 0, 0, 0, 0, ())

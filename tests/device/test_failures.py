@@ -19,10 +19,10 @@ from compiler.device.reasons import Refused, placing, reason
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
 from compiler.errors import DeviceError, InvalidArgument
-from compiler.ir.constants import Weights
 from compiler.ir.graph import Port, Value
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from compiler.versions import UnsupportedVersion
 from lowering import rules
 from tests.device import inside

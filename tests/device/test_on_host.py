@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from compiler.dialects.ttnn.elementwise import add, multiply
 from compiler.dialects.ttnn.op import TtnnOp, infer_types
+from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Node, Value
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.runtime.executable import computed
-from lowering.elementwise import add, multiply
-from lowering.shape import reshape
 
 
 def node(op: TtnnOp, operands: dict[str, tuple[int, ...]], **attributes: tuple[int, ...]) -> Node:

@@ -7,9 +7,9 @@ import torch
 
 from compiler.device.findings import NodeError, Plan
 from compiler.device.session import Session
-from compiler.ir.constants import Weights
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from tests.device.conftest import Check
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import Case

@@ -11,10 +11,10 @@ from compiler.device.session import Session
 from compiler.dialects.aten import ops
 from compiler.errors import InvalidArgument
 from compiler.inspect import checking
-from compiler.ir.constants import Weights
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.pipeline import OPTIONAL
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from compiler.target.boards import BOARDS
 from passes.shard_weights import Pace, ShardWeights
 from passes.width_shards import Grid

@@ -12,10 +12,11 @@ import torch
 import compiler
 from compiler import CompiledSpeechT5
 from compiler.dialects.ttnn.op import runs_on_host
+from compiler.dialects.ttnn.shape import to_device
 from compiler.ir.types import Memory, TensorType
 from compiler.runtime.executable import Executable
-from compiler.runtime.executor import Executor, ReferenceExecutor
-from lowering.shape import to_device
+from compiler.runtime.executor import Executor
+from compiler.runtime.reference import ReferenceExecutor
 from tests.fidelity.test_generate_speech import padded_batch, small
 from tests.models import lively, speaker
 

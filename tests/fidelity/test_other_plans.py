@@ -11,7 +11,7 @@ import compiler
 from compiler import CompiledSpeechT5
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.heads import create_heads
-from lowering.shape import narrow
+from compiler.dialects.ttnn.shape import narrow
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
 from tests.models import assert_close, lively, relative_error, speaker, tokens
 

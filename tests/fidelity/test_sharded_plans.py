@@ -7,10 +7,10 @@ import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
+from compiler.dialects.ttnn.linear import linear
+from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.inspect.checking import drawn
 from compiler.runtime.executable import Executable
-from lowering.linear import linear
-from lowering.normalization import layer_norm
 from tests.models import lively
 
 PASSES = ("shard-norms", "shard-weights")

@@ -9,10 +9,10 @@ from functools import cache
 from torch import Tensor
 
 from compiler.dialects.ttnn.accuracy import Allowance, allowance
-from compiler.ir.constants import Weights
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
-from compiler.runtime.executable import Executable, to_device
+from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights, to_device
 from tests.lowering.outcomes import outcome_of
 
 

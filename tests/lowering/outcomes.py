@@ -11,11 +11,11 @@ from torch import Tensor
 
 from compiler.dialects.ttnn.op import Numerics
 from compiler.errors import UnsupportedOperation
-from compiler.ir.constants import Weights
 from compiler.ir.graph import Graph
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage, verify
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from lowering import rules
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import Build, Case, Drawn, relative_error, run_in_torch

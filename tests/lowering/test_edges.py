@@ -7,10 +7,10 @@ import torch
 
 from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph, UnsupportedOperation
-from compiler.ir.constants import Weights
 from compiler.ir.graph import Value
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from lowering import rules
 from tests.lowering.cases.attention import all_hidden, attention
 from tests.lowering.cases.caches import cached

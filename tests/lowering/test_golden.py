@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from compiler.dialects.ttnn import op as table
+from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
 from compiler.dialects.ttnn.op import Numerics
-from compiler.ir.constants import Weights
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
-from compiler.runtime.executable import to_device
-from lowering.linear import ACTIVATIONS, linear
+from compiler.runtime.weights import Weights, to_device
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import ORDER, Case, relative_error
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn import op as table
 from compiler.dialects.ttnn.op import Numerics
-from compiler.ir.constants import Weights
-from compiler.ir.graph import Origin
+from compiler.ir.operation import Origin
 from compiler.ir.types import DType, Layout, Memory
 from compiler.runtime.executable import Executable
+from compiler.runtime.weights import Weights
 from lowering import rules
 from tests.lowering.cases import CASES
 from tests.lowering.cases.attention import APPROXIMATE

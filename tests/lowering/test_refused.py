@@ -8,7 +8,8 @@ import torch
 from compiler.dialects import aten
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn import op as table
-from compiler.ir.graph import Origin, Value
+from compiler.ir.graph import Value
+from compiler.ir.operation import Origin
 from lowering import rules
 from tests.lowering.cases.attention import attention
 from tests.lowering.cases.sketch import Build, Results, Sketch

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compiler.dialects.ttnn.attention import attention, update_caches
+from compiler.dialects.ttnn.elementwise import add, relu
 from compiler.dialects.ttnn.op import TtnnOp, infer_types
-from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.dialects.ttnn.shape import reshape
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.operation import Origin
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from lowering.attention import attention, update_caches
-from lowering.elementwise import add, relu
-from lowering.shape import reshape
 from tests.passes.interpret import Case
 
 L1, DRAM = Memory.L1, Memory.DRAM

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from compiler.dialects.aten import Aten, emit
 from compiler.dialects.ttnn.op import Numerics, TtnnOp
+from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
-from compiler.ir.graph import Builder, Graph, Node, Origin, Port, Value
+from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.operation import Origin
 from compiler.ir.text import show, to_text
 from compiler.ir.types import DType, Memory, TensorType
 from compiler.ir.verify import Stage, verify
-from passes.base import without_dead_nodes
 
 TOLERANCE = 1e-9
 

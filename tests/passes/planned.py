@@ -6,13 +6,13 @@ nothing reads any more.
 
 from __future__ import annotations
 
+from compiler.dialects.ttnn.attention import attention, update_caches
+from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
+from compiler.dialects.ttnn.linear import linear
+from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import Layout, Memory, TensorType
 from compiler.ir.verify import Stage, verify
-from lowering.attention import attention, update_caches
-from lowering.convolution import conv1d, l1_bytes
-from lowering.linear import linear
-from lowering.shape import reshape
 from passes.place_in_l1 import PlaceInL1
 from tests.passes.by_hand import DRAM, L1
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from compiler.dialects.aten import ops
-from compiler.ir.graph import Builder, Value
+from compiler.dialects.ttnn.shape import permute
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
 from lowering.rules import lower
-from lowering.shape import permute
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import Match, near_misses
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of, origins

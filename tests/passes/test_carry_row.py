@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from passes.carry_row import CarryRow
 from passes.rewrite import Match, near_misses

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from passes.compose_linears import ComposeLinears
 from passes.fold_constants import FoldConstants

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from compiler.dialects.aten import ops
-from compiler.ir.graph import Builder, Value
+from compiler.dialects.ttnn.attention import attention
+from compiler.dialects.ttnn.shape import reshape
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
-from lowering.attention import attention
 from lowering.rules import lower
-from lowering.shape import reshape
 from passes.concat_heads import ConcatHeads
 from passes.rewrite import Match, near_misses
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from compiler.dialects.aten import Aten, ops
-from compiler.ir.graph import Graph, Origin
+from compiler.ir.builder import rebuild
+from compiler.ir.graph import Graph
+from compiler.ir.operation import Origin
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, TensorType
-from passes.base import rebuild
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, ops_of
 

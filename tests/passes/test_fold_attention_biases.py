@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_constants import FoldConstants

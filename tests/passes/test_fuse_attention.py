@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, run_passes

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from compiler.dialects.aten import ops
-from compiler.ir.graph import Builder, Value
+from compiler.dialects.ttnn.linear import linear
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
-from lowering.linear import linear
 from lowering.rules import lower
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias

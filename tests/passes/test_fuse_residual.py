@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from compiler.dialects.aten import ops
-from compiler.ir.graph import Builder, Value
+from compiler.dialects.ttnn.normalization import layer_norm
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
-from lowering.normalization import layer_norm
 from lowering.rules import lower
 from passes.fuse_residual import FuseResidual
 from passes.rewrite import Match, near_misses

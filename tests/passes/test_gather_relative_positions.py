@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from compiler.dialects.aten import ops
-from compiler.ir.constants import Computed, Literal, Weights
-from compiler.ir.graph import Builder, Value
+from compiler.ir.builder import Builder
+from compiler.ir.constants import Computed, Literal
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
+from compiler.runtime.weights import Weights
 from passes.fold_constants import FoldConstants
 from passes.gather_relative_positions import GatherRelativePositions, by_distance
 from passes.rewrite import Match, near_misses

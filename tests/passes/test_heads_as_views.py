@@ -9,12 +9,12 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
 from lowering.rules import lower
-from lowering.shape import narrow
 from passes.heads_as_views import MOST_PADDED, HeadsAsViews
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
@@ -179,7 +179,7 @@ def test_a_part_taken_one_head_early_shows() -> None:
 def test_heads_of_a_row_that_fill_no_tile_have_no_view() -> None:
     """The table's entry refuses what would mix data up, whoever asks."""
     from compiler.dialects.ttnn.op import infer_types
-    from lowering.shape import view
+    from compiler.dialects.ttnn.shape import view
 
     (row,) = (port.value.type for port in step(width=64).graph.inputs)
     for shape in ((1, 4, 1, 16), (1, 1, 2, 32)):

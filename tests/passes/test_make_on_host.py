@@ -11,6 +11,7 @@ import torch
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.op import runs_on_host
+from compiler.dialects.ttnn.shape import to_device
 from compiler.errors import InvalidGraph
 from compiler.ir.graph import Graph, Value
 from compiler.ir.text import to_text
@@ -18,7 +19,6 @@ from compiler.ir.types import DType, Memory
 from compiler.ir.verify import Stage, verify
 from compiler.target.boards import BOARDS, DISPATCH, LINK
 from lowering.rules import lower
-from lowering.shape import to_device
 from passes.fold_constants import FoldConstants
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex

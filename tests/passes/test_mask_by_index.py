@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from compiler.dialects.aten import ops
-from compiler.ir.graph import Builder, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage

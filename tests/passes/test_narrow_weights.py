@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.convolution import conv1d
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.graph import Graph
 from compiler.ir.text import to_text
@@ -15,7 +16,6 @@ from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.ir.verify import Stage, verify
 from compiler.target.cost import work
 from compiler.target.options import CompileOptions
-from lowering.convolution import conv1d
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses

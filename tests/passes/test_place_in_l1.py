@@ -7,18 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from compiler.dialects.ttnn.attention import update_caches
+from compiler.dialects.ttnn.elementwise import relu
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.linear import l1_bytes, linear
+from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.dialects.ttnn.op import emit, infer_types
+from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.errors import InvalidGraph
-from compiler.ir.graph import Builder, Graph, Port, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.ir.verify import Stage, verify
 from compiler.target.boards import BOARDS
-from lowering.attention import update_caches
-from lowering.elementwise import relu
-from lowering.linear import l1_bytes, linear
-from lowering.normalization import layer_norm
-from lowering.shape import to_memory_config
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
 from tests.models import CORES, L1_BYTES

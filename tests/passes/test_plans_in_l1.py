@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler.dialects.ttnn.elementwise import add, multiply
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline
 from compiler.speecht5.components import COMPONENTS
-from lowering.elementwise import add, multiply
 from lowering.rules import lower
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses

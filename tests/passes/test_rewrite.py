@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.dialects.aten import emit, ops
-from compiler.ir.graph import Builder, Graph, Node, Origin, Value
-from passes.base import is_op, rebuild, without_dead_nodes
+from compiler.dialects.aten import emit, is_op, ops
+from compiler.ir.builder import Builder, rebuild, without_dead_nodes
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Origin
 from passes.rewrite import Match, Rejected, apply, near_misses
 from tests.passes.interpret import Case, Sketch, changed, formula, ops_of
 

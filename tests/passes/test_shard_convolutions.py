@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
 from compiler.dialects.ttnn.op import infer_types
+from compiler.dialects.ttnn.shape import permute
 from compiler.ir.graph import Graph, Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.ir.verify import Stage
-from lowering.convolution import conv1d, l1_bytes
 from lowering.rules import lower
-from lowering.shape import permute
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import near_misses
 from passes.shard_convolutions import ShardConvolutions

@@ -10,12 +10,13 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.op import emit
-from compiler.ir.graph import Builder, Graph, Port, Value
+from compiler.dialects.ttnn.shape import narrow
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.ir.verify import Stage
 from lowering.rules import lower
-from lowering.shape import narrow
 from passes.rewrite import near_misses
 from passes.widen_parts import WidenParts
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compiler.dialects.ttnn.attention import in_stages
 from compiler.dialects.ttnn.exponential import approximate_exponential
 from compiler.dialects.ttnn.op import Numerics, ttnn_op
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, DType, TensorType
-from lowering.attention import in_stages
 
 
 def _flops(operands: Mapping[str, TensorType], _: Sequence[TensorType]) -> int:

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 
 from compiler.dialects.ttnn.error_bound import ErrorBound, error_bound
-from compiler.ir.graph import Attribute, Builder, Exact, Node, Origin, Value
+from compiler.ir.builder import Builder
+from compiler.ir.graph import Node, Value
+from compiler.ir.operation import Attribute, Exact, Origin
 from compiler.ir.types import TILE, DType, Layout, Memory, TensorType
 from compiler.torch_state import pinned
 
@@ -231,7 +233,7 @@ def ttnn_op(
 
 def entered(name: str) -> TtnnOp:
     """The entry called ``name``; ``KeyError`` where there is none."""
-    import lowering  # noqa: F401, PLC0415, enters all ops
+    import compiler.dialects.ttnn  # noqa: F401, PLC0415, enters all ops
 
     return OPS[name]
 

@@ -21,11 +21,14 @@ import torch
 from torch import Tensor
 
 from compiler.dialects import aten
-from compiler.ir.constants import Parameter, Weights
-from compiler.ir.graph import Builder, Graph, Origin, Port, Value
+from compiler.ir.builder import Builder
+from compiler.ir.constants import Parameter
+from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.operation import Origin
 from compiler.ir.types import DType, TensorType
 from compiler.ir.verify import Stage
 from compiler.pipeline import run_passes
+from compiler.runtime.weights import Weights
 from lowering import rules
 from passes.base import Pass
 

@@ -1,0 +1,41 @@
+"""Activations that transformers names, besides those that a linear can apply itself (:mod:`lowering.linear`)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.dialects.ttnn.op import Numerics, ttnn_op
+
+_APPROXIMATE = "the kernel's own approximation of the function"
+
+
+@ttnn_op("ttnn.erf", left_out=_APPROXIMATE, shards=True)
+def erf(_: Numerics, input_tensor: Tensor) -> Tensor:
+    return torch.erf(input_tensor)
+
+
+@ttnn_op("ttnn.hardswish", shards=True)
+def hardswish(_: Numerics, input_tensor: Tensor) -> Tensor:
+    return functional.hardswish(input_tensor)
+
+
+@ttnn_op("ttnn.mish", left_out=_APPROXIMATE, shards=True)
+def mish(_: Numerics, input_tensor: Tensor) -> Tensor:
+    return functional.mish(input_tensor)
+
+
+@ttnn_op("ttnn.leaky_relu", shards=True)
+def leaky_relu(_: Numerics, input_tensor: Tensor, negative_slope: float) -> Tensor:
+    return functional.leaky_relu(input_tensor, negative_slope)
+
+
+@ttnn_op("ttnn.softplus", left_out=_APPROXIMATE, shards=True)
+def softplus(_: Numerics, input_tensor: Tensor, beta: float, threshold: float) -> Tensor:
+    return functional.softplus(input_tensor, beta, threshold)
+
+
+@ttnn_op("ttnn.clamp", shards=True)
+def clamp(_: Numerics, input_tensor: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    return input_tensor.clamp(min, max)

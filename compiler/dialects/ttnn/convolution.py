@@ -1,0 +1,84 @@
+"""Convolution over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.dialects.ttnn.op import SUMS, Numerics, ttnn_op
+from compiler.ir.graph import Node
+from compiler.ir.types import TILE, Memory, TensorType, round_up
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+"""What a convolution can apply before it writes its result."""
+
+
+def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
+    _, inner, taps = operands["weight_tensor"].shape
+    return 2 * inner * taps * results[0].elements
+
+
+def _programs(node: Node) -> int:
+    """The halo and the convolution, on shards; else three more, to rows and shards and back to interleaved memory."""
+    if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
+        return 5
+    return 2 if node.result.type.memory is Memory.L1_HEIGHT_SHARDED else 3
+
+
+@ttnn_op(
+    "ttnn.conv1d",
+    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
+    left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
+    flops=_conv_flops,
+    programs=_programs,
+    matrix=True,
+    shards=True,
+    in_dram=("input_tensor",),
+    from_host=("weight_tensor", "bias_tensor"),
+    blocks={"weight_tensor": 0, "bias_tensor": -1},
+)
+def conv1d(
+    _: Numerics,
+    input_tensor: Tensor,
+    weight_tensor: Tensor,
+    bias_tensor: Tensor | None = None,
+    *,
+    in_channels: int,
+    out_channels: int,
+    batch_size: int,
+    input_length: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+    activation: str | None = None,
+) -> Tensor:
+    """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out].
+
+    The device multiplies by rows of output channels, and keeps the bias in the weight's element type.
+    """
+    bias = None if bias_tensor is None else bias_tensor.reshape(-1)
+    out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
+    out = out if activation is None else ACTIVATIONS[activation](out)
+    return out.mT.reshape(1, 1, -1, out_channels)
+
+
+def l1_bytes(node: Node, cores: int) -> int:
+    """Bytes of L1 that a convolution sharded by height over ``cores`` cores takes in each, in blocks of one tile row.
+
+    Its buffers are those that ttnn 0.81.1 lists for its program (``circular_buffer_allocate`` in a graph capture on
+    the mock device): the weights, a bias tile row, a block of taps as read and in tiles, a block of results. Beside
+    them lie the shards of the input, of the input with its neighbours' edges (the halo) and of the result, and one
+    more, for gaps between them and for what the edges add.
+    """
+    source, result = node["input_tensor"].type, node.result.type
+    out, inner, taps = node["weight_tensor"].type.shape
+    wide, narrow = (round_up(size, TILE) for size in (inner, out))
+    weights = node["weight_tensor"].type.with_(shape=(taps * wide + TILE, narrow)).bytes
+    buffers = TILE * (2 * taps * wide + narrow)
+    shards = source.shard_rows(cores) * (2 * wide + narrow + max(wide, narrow))
+    return weights + (buffers + shards) * result.dtype.bytes

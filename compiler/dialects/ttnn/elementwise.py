@@ -1,0 +1,94 @@
+"""Arithmetic and activations, element by element, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.dialects.ttnn.op import Numerics, Ties, TtnnOp, ttnn_op
+
+Operand = Tensor | float
+
+
+_SUM = "the result, ties away from zero"
+"""Sums are made in the matrix unit, whose 16-bit destination rounds so; products and quotients in the vector unit."""
+
+
+SUM_ACTIVATIONS = {"relu": torch.relu}
+"""What a sum can apply before it writes its result."""
+
+
+@ttnn_op("ttnn.add", rounding=_SUM, ties=Ties.AWAY, shards=True)
+def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activations: tuple[str, ...] = ()) -> Tensor:
+    """``activations`` are applied to the sum, one after the other: it is all the same to relu which is rounded."""
+    out = input_tensor_a + input_tensor_b
+    for name in activations:
+        out = SUM_ACTIVATIONS[name](out)
+    return out
+
+
+@ttnn_op("ttnn.subtract", rounding=_SUM, ties=Ties.AWAY, shards=True)
+def subtract(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_a - input_tensor_b
+
+
+@ttnn_op("ttnn.rsub", rounding=f"{_SUM}, as its kernel is that of a sum", ties=Ties.AWAY, shards=True)
+def rsub(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
+    return input_b - input_tensor_a
+
+
+@ttnn_op("ttnn.multiply", shards=True)
+def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
+    return input_tensor_a * input_tensor_b
+
+
+@ttnn_op("ttnn.divide", shards=True)
+def divide(
+    _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor | None = None, value: float | None = None
+) -> Tensor:
+    """By a tensor, or by a number: ttnn names it ``value``."""
+    other = value if input_tensor_b is None else input_tensor_b
+    assert other is not None
+    return input_tensor_a / other
+
+
+@ttnn_op("ttnn.maximum", shards=True)
+def maximum(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
+    return input_tensor_a.clamp(min=input_b)
+
+
+def _unary(name: str, function: Callable[[Tensor], Tensor], left_out: str = "nothing") -> TtnnOp:
+    """Enter a function of one tensor into the table."""
+
+    def reference(_: Numerics, input_tensor: Tensor) -> Tensor:
+        return function(input_tensor)
+
+    return ttnn_op(name, left_out=left_out, shards=True)(reference)
+
+
+_APPROXIMATE = "the kernel's own approximation of the function"
+
+
+relu = _unary("ttnn.relu", torch.relu)
+
+
+gelu = _unary("ttnn.gelu", functional.gelu, _APPROXIMATE)
+
+
+silu = _unary("ttnn.silu", functional.silu, _APPROXIMATE)
+
+
+tanh = _unary("ttnn.tanh", torch.tanh, _APPROXIMATE)
+
+
+sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
+
+
+sqrt = _unary("ttnn.sqrt", torch.sqrt)
+
+
+ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt)
+"""Ops that compute each element of their result from the elements at its place, operands being broadcast."""

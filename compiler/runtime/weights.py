@@ -1,0 +1,103 @@
+"""The parameters of a model, and the constants that executors make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from weakref import WeakValueDictionary
+
+import torch
+from torch.nn import functional
+
+from compiler.dialects.ttnn.op import Numerics
+from compiler.ir.constants import Expression, Literal, Parameter
+from compiler.ir.types import BLOCK, DType, Layout, TensorType
+from compiler.torch_state import pinned
+
+
+class Weights:
+    """The parameters of one model, and the constants that executors made of them.
+
+    ``parameters`` maps names to tensors, floats in float32; they are referred to, not copied. What is computed on the
+    way to a constant is not kept: memory holds each weight in the form that is used, while a graph uses it. To one
+    ``owner`` an expression has one value; by default each ``Weights`` is its own, as two models give the same names to
+    other numbers.
+    """
+
+    def __init__(self, parameters: Mapping[str, torch.Tensor], owner: object = None) -> None:
+        self._parameters = dict(parameters)
+        self.owner = self if owner is None else owner
+        self.bound: WeakValueDictionary[tuple[Expression, object], torch.Tensor] = WeakValueDictionary()
+        """Constants as executors hold them, by expression and element type, as long as some graph has them."""
+        self.lock = Lock()
+        """Held while a constant is bound, so that two graphs that ask at once get one tensor."""
+
+    def __getitem__(self, expression: Expression) -> torch.Tensor:
+        """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
+        return self._value(expression, {})
+
+    def _value(self, expression: Expression, known: dict[Expression, torch.Tensor]) -> torch.Tensor:
+        """The value of an expression; what it has several times is computed once."""
+        if isinstance(expression, Parameter):
+            return self._parameters[expression.name]
+        if isinstance(expression, Literal):
+            return expression.tensor
+        if expression not in known:
+            operands = [(name, self._value(operand, known)) for name, operand in expression.operands]
+            with pinned():
+                made = expression.op.apply(operands, dict(expression.attributes))
+            known[expression] = made if expression.index is None else made[expression.index]
+        return known[expression]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parameters
+
+
+def to_device(tensor: torch.Tensor, type: TensorType, along: int = -1) -> torch.Tensor:
+    """A tensor as the device would hold it: floats rounded to the type's precision but kept in float32.
+
+    In bfloat8_b elements along the dimension ``along`` share an exponent.
+    """
+    if not type.dtype.is_float:
+        return tensor.to(type.dtype.on_host)
+    tensor = tensor.to(torch.float32)
+    if type.dtype is DType.FLOAT32:
+        return tensor
+    if type.dtype is DType.BFLOAT8_B:
+        return in_blocks(tensor.movedim(along, -1)).movedim(-1, along)
+    # Hugging Face masks with float32's lowest number, which would round to minus infinity, and infinities to NaN.
+    limits = torch.finfo(type.dtype.on_host)
+    return Numerics(type.dtype).round(tensor.clamp(limits.min, limits.max))
+
+
+def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
+    """A float32 tensor as bfloat8_b holds it: 16 elements of a row share the exponent of the largest.
+
+    Each keeps a sign and 7 bits, to nearest even and no further than 127. What is below float32's normal numbers,
+    before or after, is zero, as in ttnn.
+    """
+    least = torch.finfo(torch.float32).tiny
+    padded = functional.pad(tensor, (0, -tensor.shape[-1] % BLOCK)).double()
+    rows = padded.reshape(*padded.shape[:-1], -1, BLOCK)
+    rows = torch.where(rows.abs() < least, 0.0, rows)
+    # frexp's mantissas lie between a half and one, so its exponent is one more than that of 1.m.
+    exponent = torch.frexp(rows.abs().amax(-1, keepdim=True)).exponent - 1
+    scaled = torch.ldexp(rows, 6 - exponent).round().clamp(-127, 127)
+    held = torch.ldexp(scaled, exponent - 6)
+    held = torch.where(held.abs() < least, 0.0, held)
+    return held.flatten(-2)[..., : tensor.shape[-1]].to(torch.float32)
+
+
+def bind(weights: Weights, expression: Expression, type: TensorType, along: int = -1) -> torch.Tensor:
+    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive.
+
+    Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
+    """
+    key = (expression, (type.dtype, along))
+    with weights.lock, pinned():
+        held = weights.bound.get(key)
+        if held is None:
+            made = to_device(weights[expression], type, along)
+            is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
+            held = weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
+        return held
