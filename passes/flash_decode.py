@@ -55,7 +55,7 @@ class FlashDecode:
     reads it. Chunks are as long as leaves each core of a group two, in a cache that is full (3).
 
     The vector of positions must hold one number throughout, as the contract of a step's ``position`` says.
-    The op computes the approximate exponential, whatever its program configuration says (``compiler/dialects/ttnn/decode_attention.py``), so
+    The op computes the approximate exponential, whatever its program configuration says, so
     this plan is less accurate: ``accuracy`` says by how much, and whoever shows the plan shows that.
     Refuses more than one query, heads that are not laid side by side, a mask that is no row of a causal table looked
     up by a vector of 32, and more heads of all rows together than that vector has numbers or the device has cores.

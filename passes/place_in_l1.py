@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+from compiler.dialects.ttnn import convolution
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.linear import is_configured, l1_bytes, linear
 from compiler.dialects.ttnn.op import DEVICE_GRID, TtnnOp, infer
@@ -14,7 +15,6 @@ from compiler.dialects.ttnn.shape import is_view
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import Memory
-from lowering import convolution
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 

@@ -23,7 +23,7 @@ class ErringExecutor(ReferenceExecutor):
     """The reference executor, each result of an op off by an error that is drawn for each element.
 
     Errors are uniform, as large as the op's bound allows but for what the reference models itself
-    (:class:`compiler.dialects.ttnn.error_bound.ErrorBound`): relative to the element, or to its sum of ``|x| |w|``. Ops that were not
+    (``ErrorBound``): relative to the element, or to its sum of ``|x| |w|``. Ops that were not
     measured, and what the host computes, are as on the reference executor. The same ``seed`` gives the same errors;
     torch's own generator is left alone.
     """

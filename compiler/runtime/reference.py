@@ -15,7 +15,7 @@ from compiler.runtime.weights import to_device
 
 
 class ReferenceExecutor:
-    """torch on the CPU, with the device's rounding modelled: :class:`compiler.runtime.executable.Executable` without its checks.
+    """torch on the CPU, with the device's rounding modelled: an ``Executable`` run without its checks.
 
     A handle is a torch tensor, floats rounded to the plan's precision and kept in float32.
     """

@@ -30,7 +30,7 @@ from compiler.torch_state import alone, unaffected
 class CompiledSpeechT5:
     """What :func:`compiler.compile_speecht5` returns.
 
-    Graphs for a bucket of lengths are compiled when first asked for, and kept; past ``compiler.speecht5.graphs.KEPT_GRAPHS`` the
+    Graphs for a bucket of lengths are compiled when first asked for, and kept; past ``graphs.KEPT_GRAPHS`` the
     one that was used longest ago goes, and with a graph the weights that only it holds, here and on a device. The
     object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
     compile at once, and share one object. :meth:`close` lets go of everything, as the end of a ``with`` block does.

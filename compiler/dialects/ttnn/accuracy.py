@@ -45,7 +45,7 @@ class Allowance:
 def allowance(node: Node, operands: Sequence[Tensor]) -> Allowance:
     """What a node of a bfloat16 plan may give for ``operands``, floats of them in float32 as the device holds them.
 
-    One rounding of the result and the bound on the op's error (:class:`compiler.dialects.ttnn.error_bound.ErrorBound`), carried
+    One rounding of the result and the bound on the op's error (``ErrorBound``), carried
     through the activations that are fused into it; no error at all for an op that only moves elements.
     """
     op = node.op
