@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import lowering.rules
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.speecht5.components import GIVEN, INVARIANT
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.target.options import CompileOptions

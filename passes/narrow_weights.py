@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.linear import linear, matmul
-from compiler.dialects.ttnn.op import TtnnOp
-from compiler.dialects.ttnn.shape import is_view
+from compiler.dialects.ttnn.op import TtnnOp, is_view
 from compiler.ir.graph import Constant, Graph, Node, Value
 from compiler.ir.types import DType, Layout, Memory
 from passes.base import Property

@@ -10,10 +10,10 @@ from typing import ClassVar
 from compiler.dialects.ttnn import convolution
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.linear import is_configured, l1_bytes, linear
-from compiler.dialects.ttnn.op import DEVICE_GRID, TtnnOp, infer
-from compiler.dialects.ttnn.shape import is_view
+from compiler.dialects.ttnn.op import DEVICE_GRID, TtnnOp, infer, is_view
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Aliasing
 from compiler.ir.types import Memory
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
@@ -135,7 +135,11 @@ def _where(node: Node, current: Node, placed: bool) -> Memory | None:
     assert isinstance(node.op, TtnnOp)
     if placed:
         return Memory.L1
-    if all(value.type.memory is not Memory.L1 for value in current.operands) or node.op.writes or node.op.shares:
+    if (
+        all(value.type.memory is not Memory.L1 for value in current.operands)
+        or node.op.writes
+        or node.op.aliasing is Aliasing.ALWAYS
+    ):
         return None
     if is_view(node):
         return Memory.L1

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.linear import linear
 from compiler.dialects.ttnn.normalization import layer_norm
-from compiler.dialects.ttnn.op import TtnnOp, infer_types
-from compiler.dialects.ttnn.shape import is_view, to_memory_config
+from compiler.dialects.ttnn.op import TtnnOp, infer_types, is_view
+from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Attribute

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed, Expression
 from compiler.ir.graph import Node, Value
-from compiler.ir.operation import Attribute, Exact, Origin
+from compiler.ir.operation import Aliasing, Attribute, Exact, Origin, Stage
 from compiler.ir.types import DType, TensorType
 from compiler.torch_state import in_float32, pinned
 
@@ -26,6 +26,9 @@ class Aten:
     """One overload of an ATen op. Compares equal to itself by the overload object, not by a string."""
 
     overload: torch._ops.OpOverload
+    stage: ClassVar[Stage] = Stage.ATEN
+    writes: ClassVar[tuple[str, ...]] = ()
+    aliasing: ClassVar[Aliasing] = Aliasing.NEVER  # values at this stage have no memory
 
     @property
     def name(self) -> str:
@@ -44,6 +47,12 @@ class Aten:
         """Whether ``parameter`` takes a list of tensors."""
         (argument,) = (a for a in self.overload._schema.arguments if a.name == parameter)
         return "List[" in str(argument.type) and "Tensor" in str(argument.type)
+
+    def infer(
+        self, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
+    ) -> tuple[TensorType, ...]:
+        """Infer the types of the results, by torch on meta tensors."""
+        return infer_types(self, names, types, attributes)
 
     def apply(self, operands: Iterable[tuple[str, torch.Tensor]], attributes: Mapping[str, Attribute]) -> Any:
         """Run the op in torch on real (or meta) tensors. Torch's default dtype is float32 to it, whatever it is."""

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compiler.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Attribute = None | bool | int | float | str | tuple["Attribute", ...]
 """What a node can hold besides operands: hashable, printable, equal by value."""
@@ -22,12 +28,66 @@ class Exact:
         return hash(repr(self.attributes))
 
 
+class Stage(Enum):
+    """Which ops are legal in a graph: those of the traced model, or those that the compiler emits."""
+
+    ATEN = "aten"
+    TTNN = "ttnn"
+
+
+class Aliasing(IntEnum):
+    """Whether the results of an op may be the memory of its first operand. Each level includes those above it."""
+
+    NEVER = 0
+    """They are new everywhere."""
+    IN_REFERENCE = 1
+    """torch may return a view, or the operand itself; a device makes a copy."""
+    SOMETIMES = 2
+    """A device shares where nothing has to move, which is where it dispatches no program."""
+    ALWAYS = 3
+    """The result is the operand's memory, wherever that lies."""
+
+
 class Operation(Protocol):
     """What a node applies. Two operations are the same when they compare equal."""
 
     @property
     def name(self) -> str:
         """The printed name, such as ``aten.linear.default`` or ``ttnn.linear``."""
+        ...
+
+    @property
+    def stage(self) -> Stage:
+        """The stage at which a graph may hold it."""
+        ...
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The operands that it updates in place, by parameter."""
+        ...
+
+    @property
+    def aliasing(self) -> Aliasing:
+        """Whether its results may be the memory of its first operand."""
+        ...
+
+    def infer(
+        self, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
+    ) -> tuple[TensorType, ...]:
+        """Infer the types of the results. Whatever is raised says that the op does not take these operands."""
+        ...
+
+
+class HostOperation(Operation, Protocol):
+    """An op that the host can run by itself: what expressions of constants are made of."""
+
+    @property
+    def short_name(self) -> str:
+        """The name as printed in an expression."""
+        ...
+
+    def apply(self, operands: Iterable[tuple[str, Any]], attributes: Mapping[str, Attribute]) -> Any:
+        """Run the op on torch tensors."""
         ...
 
 

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 
-from compiler.dialects import aten
-from compiler.dialects.aten import Aten
-from compiler.dialects.ttnn import op as table
-from compiler.dialects.ttnn.op import TtnnOp
 from compiler.errors import InvalidGraph
 from compiler.ir.aliasing import memory_roots, written
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-
-
-class Stage(Enum):
-    """Which ops are legal: the traced model's, or those that the compiler emits."""
-
-    ATEN = "aten"
-    TTNN = "ttnn"
 
 
 def verify(graph: Graph, stage: Stage, after: str = "") -> None:
@@ -71,16 +60,15 @@ def _definitions(graph: Graph) -> Iterator[str]:
 
 
 def _ops(graph: Graph, stage: Stage) -> Iterator[str]:
-    legal = Aten if stage is Stage.ATEN else TtnnOp
     for node in graph.nodes:
-        if not isinstance(node.op, legal):
+        if node.op.stage is not stage:
             yield f"{_say(node)} is no op of this stage"
 
 
 def _types(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         try:
-            inferred = aten.infer(node) if isinstance(node.op, Aten) else table.infer(node)
+            inferred = node.op.infer(node.names, tuple(v.type for v in node.operands), node.attributes)
         except Exception as error:
             yield f"{_say(node)} does not take its operands: {str(error).splitlines()[0]}"
             continue

@@ -14,21 +14,11 @@ from compiler.dialects.ttnn.op import Numerics, Ties, TtnnOp, runs_on_host
 from compiler.errors import InvalidArgument
 from compiler.ir.aliasing import memory_roots, written
 from compiler.ir.graph import Constant, Graph, Node, Value
+from compiler.ir.operation import Aliasing
 from compiler.ir.types import DType
 from compiler.runtime import threads
 from compiler.runtime.weights import Weights, bind, to_device
 from compiler.torch_state import computing
-
-VIEWS = (
-    "ttnn.reshape",
-    "ttnn.experimental.view",
-    "ttnn.narrow",
-    "ttnn.permute",
-    "ttnn.slice",
-    "ttnn.expand",
-    "ttnn.experimental.nlp_create_qkv_heads",
-)
-"""Ops that are views in torch: on the device only the first three are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +180,7 @@ class Executable:
     @cached_property
     def _borrowed(self) -> frozenset[str]:
         """The outputs that share memory with a constant or an input."""
-        roots = memory_roots(self.graph, VIEWS)
+        roots = memory_roots(self.graph, Aliasing.IN_REFERENCE)
         given = {c.value for c in self.graph.constants} | {p.value for p in self.graph.inputs}
         return frozenset(port.name for port in self.graph.outputs if roots[port.value] in given)
 
@@ -229,7 +219,7 @@ class Executable:
         for i, node in enumerate(self.graph.nodes):
             last.update((places[v], i) for v in (*node.operands, *node.results))
         kept = {places[v] for v in self.graph.returned}
-        roots = memory_roots(self.graph, VIEWS)
+        roots = memory_roots(self.graph, Aliasing.IN_REFERENCE)
         reads = [{roots[v] for v in node.operands} for node in self.graph.nodes]
         reads.append({roots[v] for v in self.graph.returned})
         frees: dict[int, list[int]] = {}

@@ -12,7 +12,8 @@ from compiler.errors import InvalidArgument
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import Traced, trace
 from compiler.ir.graph import Graph
-from compiler.ir.verify import Stage, verify
+from compiler.ir.operation import Stage
+from compiler.ir.verify import verify
 from compiler.kept import Kept
 from compiler.pipeline import Pipeline, Recorder
 from compiler.runtime.executable import Executable

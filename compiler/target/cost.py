@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from compiler.dialects.ttnn.op import HIFI4, TtnnOp, runs_on_host
-from compiler.dialects.ttnn.shape import is_view, to_device
+from compiler.dialects.ttnn.op import HIFI4, TtnnOp, is_view, runs_on_host
+from compiler.dialects.ttnn.shape import to_device
 from compiler.ir.aliasing import written
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import Memory, TensorType

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from compiler.dialects.aten import ops
 from compiler.errors import InvalidArgument
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights

@@ -5,8 +5,8 @@ from __future__ import annotations
 from compiler.dialects.aten import ops
 from compiler.inspect.explain import explain, to_text
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from compiler.pipeline import Recorder, run_passes
 from lowering import rules
 from passes.canonicalize import Canonicalize

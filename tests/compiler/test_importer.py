@@ -15,8 +15,8 @@ from compiler.errors import UnsupportedModel, UnsupportedOperation
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import Traced, trace
 from compiler.ir.graph import Graph
-from compiler.ir.operation import Origin
-from compiler.ir.verify import Stage, verify
+from compiler.ir.operation import Origin, Stage
+from compiler.ir.verify import verify
 from compiler.speecht5.components import Component
 from tests.passes.interpret import interpret, ops_of
 

@@ -10,8 +10,8 @@ import pytest
 from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, Recorder, check_order, run_passes
 from passes.base import CANONICAL, FOLDED, Property
 from passes.canonicalize import Canonicalize

@@ -11,10 +11,9 @@ from compiler.dialects.aten import emit, ops
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed, Literal, Parameter
 from compiler.ir.graph import Graph, Port, Value
-from compiler.ir.operation import Origin
+from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, summary, to_text
 from compiler.ir.types import DType, TensorType
-from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
 from tests.passes.interpret import Sketch
 

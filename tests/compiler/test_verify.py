@@ -15,8 +15,9 @@ from compiler.dialects.ttnn.elementwise import add
 from compiler.errors import InvalidGraph
 from compiler.ir.constants import Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.pipeline import Pipeline
 from tests.passes.interpret import Sketch
 

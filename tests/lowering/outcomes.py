@@ -12,8 +12,9 @@ from torch import Tensor
 from compiler.dialects.ttnn.op import Numerics
 from compiler.errors import UnsupportedOperation
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from lowering import rules

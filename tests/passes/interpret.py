@@ -19,10 +19,10 @@ from compiler.dialects.ttnn.op import Numerics, TtnnOp
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Graph, Node, Port, Value
-from compiler.ir.operation import Origin
+from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, to_text
 from compiler.ir.types import DType, Memory, TensorType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 
 TOLERANCE = 1e-9
 

@@ -11,8 +11,9 @@ from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
 from compiler.dialects.ttnn.linear import linear
 from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Stage
 from compiler.ir.types import Layout, Memory, TensorType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from passes.place_in_l1 import PlaceInL1
 from tests.passes.by_hand import DRAM, L1
 

@@ -9,9 +9,9 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import block_width
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.choose_blocks import ChooseBlocks
 from passes.place_in_l1 import PlaceInL1

@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline, ttnn_passes
 from compiler.speecht5.components import COMPONENTS
 from compiler.target.boards import BOARDS

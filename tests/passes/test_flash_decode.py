@@ -14,9 +14,9 @@ from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.concat_heads import ConcatHeads
 from passes.flash_decode import FlashDecode

@@ -10,8 +10,8 @@ import pytest
 from compiler.dialects.aten import emit, ops
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
-from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, run_passes
 from passes.fuse_attention import FuseAttention
 from passes.rewrite import Match, near_misses

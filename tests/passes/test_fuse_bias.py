@@ -11,9 +11,9 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import linear
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias

@@ -11,9 +11,9 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.fuse_residual import FuseResidual
 from passes.rewrite import Match, near_misses

@@ -11,9 +11,9 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.heads_as_views import MOST_PADDED, HeadsAsViews
 from passes.rewrite import near_misses

@@ -9,8 +9,9 @@ import torch
 
 from compiler.dialects.aten import ops
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.pipeline import ATEN_PASSES, run_passes
 from compiler.speecht5.components import INVARIANT
 from passes.hoist_invariants import hoist_invariants

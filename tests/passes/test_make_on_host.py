@@ -14,9 +14,10 @@ from compiler.dialects.ttnn.op import runs_on_host
 from compiler.dialects.ttnn.shape import to_device
 from compiler.errors import InvalidGraph
 from compiler.ir.graph import Graph, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Memory
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS, DISPATCH, LINK
 from lowering.rules import lower
 from passes.fold_constants import FoldConstants

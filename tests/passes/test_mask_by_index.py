@@ -12,9 +12,9 @@ import torch
 from compiler.dialects.aten import ops
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.fold_constants import FoldConstants

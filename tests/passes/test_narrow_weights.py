@@ -11,9 +11,10 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.target.cost import work
 from compiler.target.options import CompileOptions
 from lowering.rules import lower

@@ -17,8 +17,9 @@ from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.errors import InvalidGraph
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import Stage, verify
+from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses

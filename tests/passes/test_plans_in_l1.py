@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from compiler.dialects.ttnn.elementwise import add, multiply
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.ir.graph import Node
+from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from compiler.pipeline import ATEN_PASSES, Pipeline
 from compiler.speecht5.components import COMPONENTS
 from lowering.rules import lower

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from compiler.dialects.aten import ops
-from compiler.ir.verify import Stage, verify
+from compiler.ir.operation import Stage
+from compiler.ir.verify import verify
 from passes.read_front import read_front
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, ops_of, origins
 

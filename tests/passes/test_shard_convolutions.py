@@ -13,9 +13,9 @@ from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
 from compiler.dialects.ttnn.op import infer_types
 from compiler.dialects.ttnn.shape import permute
 from compiler.ir.graph import Graph, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import near_misses

@@ -11,9 +11,9 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.dialects.ttnn.op import infer
 from compiler.ir.graph import Graph, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Memory, TensorType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation

@@ -11,9 +11,9 @@ import pytest
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import linear
 from compiler.ir.graph import Graph
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Memory
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses

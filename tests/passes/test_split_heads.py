@@ -10,9 +10,9 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.ir.graph import Graph, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.fuse_activation import FuseActivation
 from passes.rewrite import near_misses

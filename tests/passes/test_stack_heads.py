@@ -12,8 +12,8 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import matmul
 from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.graph import Graph, Node
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
-from compiler.ir.verify import Stage
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads

@@ -13,9 +13,9 @@ from compiler.dialects.ttnn.op import emit
 from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
-from compiler.ir.verify import Stage
 from lowering.rules import lower
 from passes.rewrite import near_misses
 from passes.widen_parts import WidenParts

@@ -12,6 +12,7 @@ from torch.nn import functional
 from compiler.dialects.ttnn.exponential import approximate_exponential
 from compiler.dialects.ttnn.op import Numerics, ttnn_op
 from compiler.ir.graph import Node
+from compiler.ir.operation import Aliasing
 from compiler.ir.types import TILE, DType, Memory, TensorType
 
 
@@ -158,7 +159,13 @@ def update_caches(
     return cache_tensor1.index_copy_(2, index, input_tensor1), cache_tensor2.index_copy_(2, index, input_tensor2)
 
 
-@ttnn_op("ttnn.typecast", rounding="nothing: to indices only", moves_only=True, flops=lambda *_: 0)
+@ttnn_op(
+    "ttnn.typecast",
+    rounding="nothing: to indices only",
+    moves_only=True,
+    flops=lambda *_: 0,
+    aliasing=Aliasing.IN_REFERENCE,  # of what is indices already
+)
 def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
     """To indices, fractions cut off."""
     return input_tensor.long()

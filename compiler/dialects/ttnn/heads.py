@@ -6,9 +6,16 @@ import torch
 from torch import Tensor
 
 from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.ir.operation import Aliasing
 
 
-@ttnn_op("ttnn.experimental.nlp_create_qkv_heads", rounding="nothing", moves_only=True, flops=lambda *_: 0)
+@ttnn_op(
+    "ttnn.experimental.nlp_create_qkv_heads",
+    rounding="nothing",
+    moves_only=True,
+    flops=lambda *_: 0,
+    aliasing=Aliasing.IN_REFERENCE,
+)
 def create_heads(
     _: Numerics, input: Tensor, num_heads: int, num_kv_heads: int, transpose_k_heads: bool
 ) -> tuple[Tensor, ...]:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from compiler.dialects.ttnn.error_bound import ErrorBound, error_bound
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Node, Value
-from compiler.ir.operation import Attribute, Exact, Origin
+from compiler.ir.operation import Aliasing, Attribute, Exact, Origin, Stage
 from compiler.ir.types import TILE, DType, Layout, Memory, TensorType
 from compiler.torch_state import pinned
 
@@ -70,8 +70,8 @@ class TtnnOp:
     device's rows, into which some ops bring a weight themselves. ``by_width`` yields what speaks against operands and a
     result of which some are sharded by width; an op without it takes and makes none. ``programs`` estimates how many
     programs the device dispatches for a node. ``matrix``: the flops are products that are summed, the matrix engine's
-    work. ``cores``: over how many cores a node's kernel spreads at most. ``shares``: the result is the one operand's
-    memory, wherever that lies. ``against`` yields what speaks against operands of such shapes with such attributes.
+    work. ``cores``: over how many cores a node's kernel spreads at most. ``aliasing``: whether the results may be the
+    first operand's memory. ``against`` yields what speaks against operands of such shapes with such attributes.
     ``error_bound`` is what a device's results may be off by beyond the roundings, as far as it was measured; None where
     it was not.
     """
@@ -94,9 +94,10 @@ class TtnnOp:
     programs: Callable[[Node], int]
     matrix: bool
     cores: Callable[[Node], int]
-    shares: bool
+    aliasing: Aliasing
     against: Legality | None
     error_bound: ErrorBound | None
+    stage: ClassVar[Stage] = Stage.TTNN
 
     def __repr__(self) -> str:
         return self.name
@@ -104,6 +105,12 @@ class TtnnOp:
     def __reduce__(self) -> tuple[Callable[[str], TtnnOp], tuple[str]]:
         """Another process finds the op in its own table."""
         return entered, (self.name,)
+
+    def infer(
+        self, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
+    ) -> tuple[TensorType, ...]:
+        """Infer the types of the results; see :func:`infer_types`."""
+        return infer_types(self, names, types, attributes)
 
     def apply(
         self,
@@ -191,7 +198,7 @@ def ttnn_op(
     programs: Callable[[Node], int] = lambda _: 1,
     matrix: bool = False,
     cores: Callable[[Node], int] = tiles,
-    shares: bool = False,
+    aliasing: Aliasing = Aliasing.NEVER,
     against: Legality | None = None,
 ) -> Callable[[Callable[..., Any]], TtnnOp]:
     """Enter an op into the table, with the decorated function as its reference semantics.
@@ -222,7 +229,7 @@ def ttnn_op(
             programs,
             matrix,
             cores,
-            shares,
+            aliasing,
             against,
             error_bound(name),
         )
@@ -298,7 +305,7 @@ def _memory(op: TtnnOp, operands: Mapping[str, TensorType], given: Mapping[str, 
     for one, other in op.alike:
         if {one, other} <= operands.keys() and operands[one].memory is not operands[other].memory:
             raise ValueError(f"{op.name} takes {one} and {other} from one memory, not from two")
-    if op.shares or op.writes:
+    if op.aliasing is Aliasing.ALWAYS or op.writes:
         held = operands[op.writes[0]] if op.writes else next(iter(operands.values()))
         return held.memory or Memory.DRAM
     if in_l1 and "memory_config" not in given:
@@ -324,6 +331,13 @@ def infer(node: Node) -> tuple[TensorType, ...]:
     """The result types of a TTNN node, from its operands' types."""
     assert isinstance(node.op, TtnnOp)
     return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
+
+
+def is_view(node: Node) -> bool:
+    """Whether the result of a node is the memory of what it reads, on a device: nothing is moved for it."""
+    assert isinstance(node.op, TtnnOp)
+    aliasing = node.op.aliasing
+    return aliasing is Aliasing.ALWAYS or (aliasing is Aliasing.SOMETIMES and node.op.programs(node) == 0)
 
 
 def runs_on_host(node: Node) -> bool:

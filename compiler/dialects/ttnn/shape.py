@@ -9,6 +9,7 @@ from torch import Tensor
 
 from compiler.dialects.ttnn.op import Numerics, ttnn_op
 from compiler.ir.graph import Node
+from compiler.ir.operation import Aliasing
 from compiler.ir.types import TILE, Layout, Memory, TensorType
 
 
@@ -39,13 +40,20 @@ def _views_by_width(operands: Mapping[str, TensorType], result: TensorType) -> I
     flops=_no_flops,
     shards=True,
     by_width=_moves_by_width,
+    aliasing=Aliasing.IN_REFERENCE,
 )
 def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
 
 
 @ttnn_op(
-    "ttnn.to_device", rounding="nothing", moves_only=True, flops=_no_flops, from_host=("tensor",), programs=lambda _: 0
+    "ttnn.to_device",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    from_host=("tensor",),
+    programs=lambda _: 0,
+    aliasing=Aliasing.IN_REFERENCE,
 )
 def to_device(_: Numerics, tensor: Tensor) -> Tensor:
     """From the host, where it was computed, to a memory of the device: a write, and no program."""
@@ -79,6 +87,7 @@ def _slice_programs(node: Node) -> int:
     shards=True,
     by_width=_views_by_width,
     programs=_reshape_programs,
+    aliasing=Aliasing.SOMETIMES,
 )
 def reshape(
     _: Numerics,
@@ -99,7 +108,7 @@ def reshape(
     rounding="nothing",
     moves_only=True,
     flops=_no_flops,
-    shares=True,
+    aliasing=Aliasing.ALWAYS,
     programs=lambda _: 0,
 )
 def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -121,7 +130,7 @@ def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     moves_only=True,
     flops=_no_flops,
     in_dram=("input_tensor",),
-    shares=True,
+    aliasing=Aliasing.ALWAYS,
     programs=lambda _: 0,
 )
 def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -129,22 +138,47 @@ def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int)
     return input_tensor.narrow(dim, start, length)
 
 
-@ttnn_op("ttnn.to_layout", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op(
+    "ttnn.to_layout",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    aliasing=Aliasing.IN_REFERENCE,
+)
 def to_layout(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
 
 
-@ttnn_op("ttnn.permute", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op(
+    "ttnn.permute",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    aliasing=Aliasing.IN_REFERENCE,
+)
 def permute(_: Numerics, input_tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     return input_tensor.permute(dims)
 
 
-@ttnn_op("ttnn.expand", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op(
+    "ttnn.expand",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    aliasing=Aliasing.IN_REFERENCE,
+)
 def expand(_: Numerics, input_tensor: Tensor, output_shape: tuple[int, ...]) -> Tensor:
     return input_tensor.expand(output_shape)
 
 
-@ttnn_op("ttnn.slice", rounding="nothing", moves_only=True, flops=_no_flops, programs=_slice_programs)
+@ttnn_op(
+    "ttnn.slice",
+    rounding="nothing",
+    moves_only=True,
+    flops=_no_flops,
+    programs=_slice_programs,
+    aliasing=Aliasing.IN_REFERENCE,
+)
 def slice_(
     _: Numerics,
     input_tensor: Tensor,
@@ -166,8 +200,3 @@ def pad(_: Numerics, input_tensor: Tensor, padding: tuple[tuple[int, int], ...],
     """``padding`` is how much of ``value`` is put before and behind each dimension, the first one first."""
     widths = [width for pair in reversed(padding) for width in pair]
     return torch.nn.functional.pad(input_tensor, widths, value=value)
-
-
-def is_view(node: Node) -> bool:
-    """Whether the result of a node shares the memory of what it reads."""
-    return node.op in (view, narrow) or (node.op is reshape and _reshape_programs(node) == 0)

@@ -24,9 +24,8 @@ from compiler.dialects import aten
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Parameter
 from compiler.ir.graph import Graph, Port, Value
-from compiler.ir.operation import Origin
+from compiler.ir.operation import Origin, Stage
 from compiler.ir.types import DType, TensorType
-from compiler.ir.verify import Stage
 from compiler.pipeline import run_passes
 from compiler.runtime.weights import Weights
 from lowering import rules
