@@ -12,7 +12,6 @@ from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
 from compiler.ir.types import DType
 from compiler.ir.verify import verify
-from compiler.speecht5.components import GIVEN, INVARIANT
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.target.options import CompileOptions
 from passes.add_to_table import AddToTable
@@ -62,7 +61,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     ConcatenateLinears(),  # frames and stops are one product
     FoldConstants(),  # its weights
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
-    SplitConcat(INVARIANT),  # the speaker's half of the prenet leaves the loop
+    SplitConcat(),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
     SliceAfterView(),  # what stands behind speech in a cache is cut off on the way to them
     GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
@@ -74,9 +73,9 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldConstants(),  # what they wrote down
     CarryRow(),  # what dropout drops in two layers is looked up and added once
     ComposeLinears(),  # the end of the prenet is one product
-    FoldQueryBias(INVARIANT),  # so that cross-attention's query is one product a head
+    FoldQueryBias(),  # so that cross-attention's query is one product a head
     FoldConstants(),  # what the folds since then wrote down
-    AddToTable(INVARIANT),  # the speaker joins the positions' table, outside the loop
+    AddToTable(),  # the speaker joins the positions' table, outside the loop
     EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
 )
 
@@ -112,7 +111,7 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it
         PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
         ChooseBlocks(),  # once linears name their cores
-        MakeOnHost(GIVEN, board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
+        MakeOnHost(board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -143,7 +143,7 @@ def lower(graph: Graph, dtype: DType, tables: Collection[str] = frozenset()) -> 
     for port in graph.inputs:
         in_tiles = port.value.type.dtype.is_float and not _is_table(graph, port.value)
         layout = Layout.TILE if in_tiles else Layout.ROW_MAJOR
-        inputs.append(Port(port.name, Value(context.device_type(port.value.type, layout))))
+        inputs.append(replace(port, value=Value(context.device_type(port.value.type, layout))))
         context.builder.mapping[port.value] = inputs[-1].value
     missing: list[str] = []
     for node in graph.nodes:

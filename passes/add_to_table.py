@@ -23,7 +23,7 @@ class AddToTable:
         x + row i of T + v      ->      x + row i of (T + v)
 
     The sum of table and vector depends on invariant inputs alone, so ``hoist_invariants`` takes it out of the loop: a
-    table's memory and one sum an utterance, for a sum less in every step. ``invariant`` names the inputs that stay the
+    table's memory and one sum an utterance, for a sum less in every step. Inputs with the role ``INVARIANT`` stay the
     same over the loop.
     Takes the end of the decoder's prenet, where a position's row and the speaker are added. Several rows may be looked
     up and the first of them taken.
@@ -31,7 +31,6 @@ class AddToTable:
     is no constant, and a sum or a row that something else reads too.
     """
 
-    invariant: tuple[str, ...]
     name: ClassVar[str] = "add-to-table"
     requires: ClassVar[tuple[Property, ...]] = (CANONICAL,)
     ensures: ClassVar[tuple[Property, ...]] = ()
@@ -46,7 +45,7 @@ class AddToTable:
         if inner is None or not is_op(inner, ops.add.Tensor) or len(inner.operands) != 2:
             return None
         lookup = looked_up(graph, inner["other"])
-        if not lookup or node["other"] not in invariant_values(graph, self.invariant):
+        if not lookup or node["other"] not in invariant_values(graph):
             return None
         chain, table, vector = [node, inner, *lookup], lookup[-1]["weight"], node["other"].type
         if vector.elements != vector.shape[-1] or vector.shape[-1] != table.type.shape[-1]:

@@ -15,10 +15,9 @@ from compiler.dialects.ttnn.embedding import embedding
 from compiler.dialects.ttnn.op import emit
 from compiler.dialects.ttnn.shape import reshape, view
 from compiler.ir.builder import Builder
-from compiler.ir.constants import Expression, parameters
+from compiler.ir.constants import Expression, evaluate, parameters
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TILE, DType
-from compiler.runtime.weights import Weights
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
 
@@ -149,7 +148,7 @@ def _is_causal(table: Expression | None) -> bool:
     """Whether row p of a constant table hides the keys behind p, and changes no score up to it."""
     if table is None or any(True for _ in parameters(table)):
         return False
-    rows = Weights({})[table]
+    rows = evaluate(table)
     behind = torch.ones(rows.shape, dtype=torch.bool, device="cpu").triu(1)
     return rows.dim() == 2 and not rows[~behind].any() and bool((rows[behind] <= LOWEST).all())
 

@@ -23,13 +23,12 @@ class FoldQueryBias:
         attention(q, k, v, mask)              ->         attention(q, k, v, mask + heads(b) k^T)
 
     The new mask depends on invariant inputs alone, so ``hoist_invariants`` takes it out of the loop, and a projection
-    without a bias can be one product a head. ``invariant`` names the inputs that stay the same over the loop.
+    without a bias can be one product a head. Inputs with the role ``INVARIANT`` stay the same over the loop.
     Refuses keys that change in the loop, several queries and several batch rows (a bias costs them nothing, and a mask
     for each does), scores that are scaled, a projection without a mask, a bias or heads, and one that something else
     reads too.
     """
 
-    invariant: tuple[str, ...]
     name: ClassVar[str] = "fold-query-bias"
     requires: ClassVar[tuple[Property, ...]] = (CANONICAL,)
     ensures: ClassVar[tuple[Property, ...]] = ()
@@ -65,7 +64,7 @@ class FoldQueryBias:
             return Rejected("there are several queries")
         if node.attribute("scale") != 1:
             return Rejected("the scores are scaled")
-        if node["key"] not in invariant_values(graph, self.invariant):
+        if node["key"] not in invariant_values(graph):
             return Rejected("the keys change in the loop")
         weights = (("input", linear["input"]), ("weight", linear["weight"]), ("bias", bias))
         others = (("key", node["key"]), ("value", node["value"]), ("mask", mask))

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from compiler.dialects.aten import emit, is_op, ops
+from compiler.dialects.aten import Aten, emit, is_op, ops
 from compiler.ir.builder import Builder
-from compiler.ir.constants import Computed, Expression, Literal, parameters
+from compiler.ir.constants import Computed, Expression, Literal, evaluate, parameters
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TensorType
-from compiler.runtime.weights import Weights
 from passes.base import CANONICAL, FOLDED, Property
 from passes.rewrite import Match, Rejected, apply, expression_of
 
@@ -97,7 +96,7 @@ def by_distance(index: Expression) -> Literal | None:
 
     The index is computed, so it must not depend on parameters. ``None`` where it depends on more.
     """
-    computed = Weights({})[index]
+    computed = evaluate(index)
     s, t = computed.shape
     distances = torch.cat([computed[:, 0].flip(0), computed[0, 1:]])
     i, j = (torch.arange(size, device="cpu") for size in (s, t))
@@ -107,13 +106,13 @@ def by_distance(index: Expression) -> Literal | None:
 
 def _lookup(table: Expression) -> tuple[Computed, Expression] | None:
     """The look-up and its index [s, t] in ``permute(embedding(rows, index), (0, 2, 1))``."""
-    if not isinstance(table, Computed) or table.op.overload is not ops.permute.default:
+    if not isinstance(table, Computed) or table.op != Aten(ops.permute.default):
         return None
     lookup = table.operands[0][1]
     if dict(table.attributes)["dims"] != (0, 2, 1) or not isinstance(lookup, Computed):
         return None
     operands = dict(lookup.operands)
-    return (lookup, operands["indices"]) if lookup.op.overload is ops.embedding.default else None
+    return (lookup, operands["indices"]) if lookup.op == Aten(ops.embedding.default) else None
 
 
 def _swaps(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from compiler.dialects.ttnn.op import TtnnOp, infer, runs_on_host
 from compiler.dialects.ttnn.shape import to_device
 from compiler.ir.builder import Builder
 from compiler.ir.constants import parameters
-from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import Memory
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
@@ -32,9 +32,9 @@ class MakeOnHost(Planner):
                                                                   /         \
                                                              gather ...   gather, in each layer
 
-    ``inputs`` names what the host has. What it computes has types that lie on the host, by the reference semantics of
-    the same ops, on either executor: so one graph shows both parts, and ``to_device`` where one ends. Each result is
-    sent to the memory that the device would have written it to.
+    What the host has are inputs with the role ``HOST``. What it computes has types that lie on the host, by the
+    reference semantics of the same ops, on either executor: so one graph shows both parts, and ``to_device`` where one
+    ends. Each result is sent to the memory that the device would have written it to.
 
     What hangs together is decided together. It goes to the host where the bytes that are sent more than before are at
     most ``bytes_per_program`` for each program that the device saves: what the link to the host carries in the time
@@ -48,7 +48,6 @@ class MakeOnHost(Planner):
     result that takes longer to send than to compute; nodes that are no program on the device either.
     """
 
-    inputs: tuple[str, ...]
     bytes_per_program: int
     name: ClassVar[str] = "make-on-host"
     requires: ClassVar[tuple[Property, ...]] = ()
@@ -57,7 +56,7 @@ class MakeOnHost(Planner):
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
         """For each node that the host could compute, whether it does, or why not."""
         found: dict[Node, Match | Rejected] = {}
-        for group in _groups(graph, self.inputs):
+        for group in _groups(graph):
             asked = group
             while asked and (reason := self._too_dear(graph, asked)):
                 left = _with_largest_result(graph, asked)
@@ -75,7 +74,7 @@ class MakeOnHost(Planner):
         programs = sum(node.op.programs(node) for node in group if isinstance(node.op, TtnnOp))
         if not programs:
             return "it is no program on the device"
-        read = {value for node in group for value in node.operands if value in _given(graph, self.inputs)}
+        read = {value for node in group for value in node.operands if value in _given(graph)}
         more = sum(v.type.bytes for v in _crossing(graph, group)) - sum(v.type.bytes for v in read)
         if more <= programs * self.bytes_per_program:
             return None
@@ -85,14 +84,14 @@ class MakeOnHost(Planner):
         )
 
 
-def _given(graph: Graph, inputs: Collection[str]) -> set[Value]:
-    """The inputs of these names that the device gets."""
-    return {p.value for p in graph.inputs if p.name in inputs and p.value.type.memory is not Memory.HOST}
+def _given(graph: Graph) -> set[Value]:
+    """The host's inputs that the device gets."""
+    return {p.value for p in graph.inputs if Role.HOST in p.role and p.value.type.memory is not Memory.HOST}
 
 
-def _groups(graph: Graph, inputs: Collection[str]) -> Iterator[list[Node]]:
+def _groups(graph: Graph) -> Iterator[list[Node]]:
     """Nodes that depend on the given inputs and on constants of no weights alone: in order, by what hangs together."""
-    group: dict[Value, Value] = {value: value for value in _given(graph, inputs)}
+    group: dict[Value, Value] = {value: value for value in _given(graph)}
 
     def first(value: Value) -> Value:
         while group[value] is not value:
@@ -150,7 +149,7 @@ def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
     inputs = []
     for port in graph.inputs:
         waiting = Value(port.value.type.with_(memory=Memory.HOST)) if port.value in read else port.value
-        inputs.append(Port(port.name, waiting))
+        inputs.append(replace(port, value=waiting))
         if port.value in read:
             on_host[port.value] = waiting
     for constant in graph.constants:

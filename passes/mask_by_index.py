@@ -16,10 +16,9 @@ from compiler.dialects.ttnn.linear import linear
 from compiler.dialects.ttnn.op import emit
 from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.builder import Builder
-from compiler.ir.constants import Computed, Expression, parameters
+from compiler.ir.constants import Computed, Expression, evaluate, parameters
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType
-from compiler.runtime.weights import Weights
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply, expression_of
 
@@ -130,15 +129,15 @@ def _kept(graph: Graph, mask: Value) -> Value | None:
 @lru_cache(maxsize=64)
 def _first_is_free(weight: Expression | None, index: Expression | None) -> bool:
     """Whether column 0 of a weight [in, out] was added as padding, and an index never points at it."""
-    if not isinstance(weight, Computed) or weight.op.overload is not ops.permute.default or index is None:
+    if not isinstance(weight, Computed) or weight.op != Aten(ops.permute.default) or index is None:
         return False
     padded = weight.operands[0][1]
-    if not isinstance(padded, Computed) or padded.op.overload is not ops.constant_pad_nd.default:
+    if not isinstance(padded, Computed) or padded.op != Aten(ops.constant_pad_nd.default):
         return False
     attributes = dict(padded.attributes)
     if attributes["pad"] != (0, 0, 1, 0) or attributes.get("value", 0) or any(True for _ in parameters(index)):
         return False
-    return bool(Weights({})[index].min() >= 1)
+    return bool(evaluate(index).min() >= 1)
 
 
 def _lowest_first(columns: int) -> Expression:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.dialects.aten import emit, ops
 from compiler.ir.builder import Builder
-from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.graph import Graph, Value
 
 
 def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:
@@ -18,13 +20,15 @@ def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:
     past it no node can see but the slice. It changes what a graph is handed, so it is no ``Pass``. The same graph where
     the input has this size; ``ValueError`` where it has more.
     """
-    old = graph.input(name)
+    (port,) = (port for port in graph.inputs if port.name == name)
+    old = port.value
     wanted = old.type.shape[dim]
     if size == wanted:
         return graph
     if size < wanted:
         raise ValueError(f"input {name} has {wanted} elements along dimension {dim}, and {size} are to hold them")
-    longer = Port(name, Value(old.type.with_(shape=(*old.type.shape[:dim], size, *old.type.shape[dim + 1 :]))))
+    shape = (*old.type.shape[:dim], size, *old.type.shape[dim + 1 :])
+    longer = replace(port, value=Value(old.type.with_(shape=shape)))
     builder = Builder()
     builder.keep_constants(graph.constants)
     readers = graph.users.get(old, ())
@@ -32,5 +36,5 @@ def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:
     front = emit(builder, ops.slice.Tensor, longer.value, dim, 0, wanted, origins=origins)
     builder.mapping[old] = front
     builder.nodes += [node.with_operands(builder.mapping) for node in graph.nodes]
-    inputs = [longer if port.name == name else port for port in graph.inputs]
+    inputs = [longer if each is port else each for each in graph.inputs]
     return builder.graph(graph.name, inputs, graph.outputs)

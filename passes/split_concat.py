@@ -22,12 +22,11 @@ class SplitConcat:
         x, e -> cat -> linear([V W], b)      ->      linear(x, V, b) + linear(e, W)
 
     The second product depends on invariant inputs alone, so ``hoist_invariants`` takes it out of the loop.
-    ``invariant`` names the inputs that stay the same over the loop.
+    Inputs with the role ``INVARIANT`` stay the same over the loop.
     Takes the decoder's prenet, which lays the speaker beside its hidden states. Refuses other than two parts, parts
     that both change or both stay, a weight that is no constant, and a concatenation that something else reads too.
     """
 
-    invariant: tuple[str, ...]
     name: ClassVar[str] = "split-concat"
     requires: ClassVar[tuple[Property, ...]] = (CANONICAL,)
     ensures: ClassVar[tuple[Property, ...]] = ()
@@ -45,7 +44,7 @@ class SplitConcat:
             return Rejected("the parts are not side by side")
         if len(joined.operands) != 2:
             return Rejected(f"{len(joined.operands)} parts, two are expected")
-        known = invariant_values(graph, self.invariant)
+        known = invariant_values(graph)
         if sum(part in known for part in joined.operands) != 1:
             return Rejected("no part alone stays the same over the loop")
         if node["weight"] not in graph.expressions:

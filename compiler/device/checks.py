@@ -15,17 +15,17 @@ from compiler.device.executor import TtnnExecutor, dram_banks
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.kernels import blame_disk
 from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
+from compiler.dialects.ttnn.attention import typecast
+from compiler.dialects.ttnn.embedding import embedding
 from compiler.dialects.ttnn.op import runs_on_host
+from compiler.dialects.ttnn.position import plus_one
 from compiler.errors import DeviceError
-from compiler.ir.graph import Graph, Node
-from compiler.ir.types import TensorType
+from compiler.ir.graph import Graph, Node, Port, Role
 from compiler.runtime.executable import Executable
 
 _DISPATCHED = "program_execution"
 """What ttnn's record of a run calls a program that was sent to the device."""
-STAND_INS = "components/"
-"""Where nodes come from that no line of transformers made: the stand-ins for what its modules and loop keep."""
-BY_POSITION = ("ttnn.embedding", "ttnn.typecast", "ttnn.plus_one")
+BY_POSITION = (embedding, typecast, plus_one)
 """Ops with which a step looks rows up by its position, and counts it: a host would hand it the rows."""
 
 
@@ -83,13 +83,14 @@ def loaded(executor: TtnnExecutor, plan: Plan) -> dict[str, Any]:
     """A plan's inputs on the device."""
     given = plan.inputs or {}
 
-    def load(name: str, type: TensorType) -> Any:
-        rows = given[name] if name in given else torch.zeros(type.shape, dtype=torch.float32, device="cpu")
+    def load(port: Port) -> Any:
+        zeros = torch.zeros(port.value.type.shape, dtype=torch.float32, device="cpu")
+        rows = given.get(port.name, zeros)
         # Rows that the devices of a mesh split are of another kind to ttnn than what each has a copy of.
-        split = executor.replicas if name not in plan.shared else 1
-        return executor.load(torch.cat([rows] * split), type)
+        split = executor.replicas if Role.SHARED not in port.role else 1
+        return executor.load(torch.cat([rows] * split), port.value.type)
 
-    return {port.name: load(port.name, port.value.type) for port in plan.graph.inputs}
+    return {port.name: load(port) for port in plan.graph.inputs}
 
 
 def _keep_to_the_types(graph: Graph, made: Mapping[str, Any], device: Any) -> None:
@@ -166,7 +167,7 @@ class _Walk:
     def _count(self, node: Node, dispatched: list[str]) -> None:
         self.programs[node.op.name] += len(dispatched)
         self.device_operations.update(dispatched)
-        if node.op.name in BY_POSITION or all(origin.line.startswith(STAND_INS) for origin in node.origins):
+        if node.op in BY_POSITION or all(origin.stands_in for origin in node.origins):
             self.state_programs += len(dispatched)
 
     def _complain(self, node: Node, why: str) -> None:

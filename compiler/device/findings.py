@@ -91,8 +91,7 @@ class GraphCheck:
 class Plan:
     """A graph to check, with its weights and inputs by name: zeros where they are left out.
 
-    ``shared`` names inputs that all rows of a batch share, and of which each device of a mesh gets a copy. ``board`` is
-    what the graph was planned for, and a device must be at least that, where it is known. Legality
+    ``board`` is what the graph was planned for, and a device must be at least that, where it is known. Legality
     depends on types alone, and so a plan without numbers is small enough to be sent to another process.
     """
 
@@ -100,7 +99,6 @@ class Plan:
     graph: Graph
     weights: Mapping[str, torch.Tensor] | None = None
     inputs: Mapping[str, torch.Tensor] | None = None
-    shared: tuple[str, ...] = ()
     board: str | None = None
 
     @classmethod
@@ -109,13 +107,12 @@ class Plan:
         executable: Executable,
         name: str,
         inputs: Mapping[str, torch.Tensor] | None = None,
-        shared: tuple[str, ...] = (),
     ) -> Plan:
         """The plan of a graph, with its weights where inputs are given."""
         graph = executable.graph
         if inputs is None:
             named = [Constant(c.value, Parameter(_digest(str(c.expression).encode()))) for c in graph.constants]
-            return cls(name, replace(graph, constants=tuple(named)), shared=shared, board=executable.board)
+            return cls(name, replace(graph, constants=tuple(named)), board=executable.board)
         tensors = [executable.weight(constant).contiguous() for constant in graph.constants]
         # By its numbers: another model may have the same name for others.
         named = [
@@ -123,7 +120,7 @@ class Plan:
             for constant, tensor in zip(graph.constants, tensors, strict=True)
         ]
         weights = {str(constant.expression): tensor for constant, tensor in zip(named, tensors, strict=True)}
-        return cls(name, replace(graph, constants=tuple(named)), weights, inputs, shared, executable.board)
+        return cls(name, replace(graph, constants=tuple(named)), weights, inputs, executable.board)
 
     def rows(self, output: str) -> int:
         """The rows of an output on one device."""

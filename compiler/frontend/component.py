@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from transformers import SpeechT5ForTextToSpeech
 
-LOWEST = torch.finfo(torch.float32).min
-"""What Hugging Face adds to the scores of masked keys."""
+from compiler.ir.graph import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,8 @@ class Component:
 
     ``lengths`` maps an input's name to its symbolic dimensions: index of the dimension and name of the length.
     ``limits`` bounds a length by a table in the model: traced up to there, continued by padding. ``multiples`` are
-    lengths that are a whole number of times another: name of the other, and how many.
+    lengths that are a whole number of times another: name of the other, and how many. ``roles`` say what an input is to
+    whoever runs the graph. Inputs that grow come last, and to ``forward`` in one tuple.
     """
 
     name: str
@@ -29,9 +28,10 @@ class Component:
     outputs: tuple[str, ...]
     limits: dict[str, int] = field(default_factory=dict)
     multiples: dict[str, tuple[str, int]] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
 
 
-def share(model: SpeechT5ForTextToSpeech) -> SpeechT5ForTextToSpeech:
+def share[Model: nn.Module](model: Model) -> Model:
     """A copy of the model's modules in evaluation mode that refers to the same parameters, floats in float32.
 
     The model itself is only read: replacing a submodule of the copy, or its mode, leaves it as it was.

@@ -22,10 +22,9 @@ from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.frontend.trace import MODEL, Traced
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Literal, Parameter
-from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.graph import Graph, Port, Role, Value
 from compiler.ir.operation import Origin
 from compiler.ir.types import DType, TensorType
-from compiler.speecht5 import components
 
 _CHECKS = {
     ops._assert_tensor_metadata.default,
@@ -33,8 +32,6 @@ _CHECKS = {
     ops.sym_constrain_range_for_size.default,
 }
 """Ops that check the trace and compute nothing."""
-STAND_INS = PurePath(components.__file__).parent
-"""The folder of the stand-ins for what transformers' modules keep."""
 
 
 def import_program(traced: Traced, lengths: Mapping[str, int]) -> Graph:
@@ -67,7 +64,8 @@ class _Importer:
                 spec = specs[node.name]
                 type = self.type_of(node)
                 if spec.kind is InputKind.USER_INPUT:
-                    inputs.append(Port(next(names), Value(type)))
+                    name = next(names)
+                    inputs.append(Port(name, Value(type), self.traced.roles.get(name, Role.NONE)))
                     self.values[node] = inputs[-1].value
                 else:
                     self.values[node] = self.constant(spec, type)
@@ -105,7 +103,7 @@ class _Importer:
         mutable = isinstance(overload, torch._ops.OpOverload) and overload._schema.is_mutable
         if node.target in _CHECKS or not (mutable or isinstance(node.meta.get("val"), torch.Tensor | list | tuple)):
             return  # sizes are read off the node where they are used
-        origin = origin_of(node)
+        origin = origin_of(node, self.traced.folder)
         if mutable:
             self.mutate(node, overload, origin)
             return
@@ -201,18 +199,14 @@ def _drops_nothing(node: torch.fx.Node) -> bool:
     return overload is ops.scaled_dot_product_attention.default and given.get("dropout_p", 0) == 0
 
 
-def origin_of(node: torch.fx.Node) -> Origin:
-    """Module path and source line of a traced call."""
+def origin_of(node: torch.fx.Node, stand_ins: PurePath) -> Origin:
+    """Module path and source line of a traced call; a file in the folder ``stand_ins`` is shown with that folder."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()))[0] if stack else ""
     frames = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.lstrip().startswith("File ")]
-    line = ""
+    line, stands_in = "", False
     if frames:
-        file, number = frames[-1].split('"')[1], frames[-1].split(", line ")[1].split(",")[0]
-        line = f"{_shown(PurePath(file))}:{number}"
-    return Origin(path.removeprefix(MODEL.rstrip(".")).removeprefix("."), line)
-
-
-def _shown(file: PurePath) -> str:
-    """A source file as people know it: by its name, and what stands in for transformers' own with its folder."""
-    return f"{file.parent.name}/{file.name}" if file.parent == STAND_INS else file.name
+        file, number = PurePath(frames[-1].split('"')[1]), frames[-1].split(", line ")[1].split(",")[0]
+        stands_in = file.parent == stand_ins
+        line = f"{file.parent.name}/{file.name}:{number}" if stands_in else f"{file.name}:{number}"
+    return Origin(path.removeprefix(MODEL.rstrip(".")).removeprefix("."), line, stands_in)

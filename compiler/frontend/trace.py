@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from threading import Lock
 from typing import Any
 
@@ -13,7 +15,8 @@ from torch.export.graph_signature import InputKind
 
 from compiler import torch_state
 from compiler.errors import UnsupportedModel
-from compiler.speecht5.components import Component
+from compiler.frontend.component import Component
+from compiler.ir.graph import Role
 
 MODEL = "model."
 """Where a component keeps the model: cut off the names of parameters and modules."""
@@ -28,6 +31,10 @@ class Traced:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     symbols: Mapping[str, Any]
+    roles: Mapping[str, Role]
+    """What inputs are, by name; none where it is not said."""
+    folder: PurePath
+    """Where the traced module's own code is, which stands in for parts of the model's."""
     lock: Lock = field(default_factory=Lock, compare=False, repr=False)
     """Held while the program is read: its symbols remember what was asked of them."""
 
@@ -51,7 +58,7 @@ def trace(component: Component) -> Traced:
         name: {index: dims[length] for index, length in component.lengths.get(name, {}).items()} or None
         for name in component.inputs
     }
-    arguments, dynamic = _pack(component.inputs), _pack(shapes)
+    arguments, dynamic = _pack(component, component.inputs), _pack(component, shapes)
     try:
         with torch_state.tracing() as mode:
             program = torch.export.export(
@@ -68,14 +75,16 @@ def trace(component: Component) -> Traced:
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.CONSTANT_TENSOR:  # found in a closure: not in the snapshot, and its owner may write
             program.constants[spec.target] = program.constants[spec.target].clone()
-    return Traced(component.name, program, tuple(component.inputs), component.outputs, _symbols(program, component))
+    folder = PurePath(sys.modules[type(component.module).__module__].__file__ or "").parent
+    symbols = _symbols(program, component)
+    return Traced(component.name, program, tuple(component.inputs), component.outputs, symbols, component.roles, folder)
 
 
-def _pack(by_name: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as the component's ``forward`` takes them: all caches in one tuple."""
-    packed = {name: value for name, value in by_name.items() if not name.endswith("_cache")}
-    caches = tuple(value for name, value in by_name.items() if name.endswith("_cache"))
-    return packed | ({"caches": caches} if caches else {})
+def _pack(component: Component, by_name: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the component's ``forward`` takes them: all that grow in one tuple."""
+    grow = [name for name in by_name if Role.GROWS in component.roles.get(name, Role.NONE)]
+    packed = {name: value for name, value in by_name.items() if name not in grow}
+    return packed | ({"state": tuple(by_name[name] for name in grow)} if grow else {})
 
 
 def _symbols(program: ExportedProgram, component: Component) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from compiler.device.session import Session, board_of
 from compiler.errors import InvalidArgument
 from compiler.inspect.agreement import Agreement, agreement, error_bar
 from compiler.inspect.report import lengths, short
-from compiler.ir.types import TensorType
-from compiler.speecht5.components import SHARED
+from compiler.ir.graph import Port, Role
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 PCC_BAR = 0.99
@@ -106,7 +105,7 @@ def check(
             checked, agreed = [], {}
             for name in graphs:
                 executable = compiled.graph(name, text=text, steps=steps)
-                plan = Plan.of(executable, name, drawn(executable) if on_device else None, SHARED)
+                plan = Plan.of(executable, name, drawn(executable) if on_device else None)
                 checked.append(session.call("compiler.device.checks:check", plan, progress=say))
                 if on_device and not checked[-1].complaints:
                     assert plan.inputs is not None
@@ -133,14 +132,15 @@ def drawn(executable: Any) -> dict[str, torch.Tensor]:
     """Inputs to compare executors on: normal numbers, masks of ones, small indices, the same each time."""
     generator = torch.Generator().manual_seed(0)
 
-    def draw(name: str, type: TensorType) -> torch.Tensor:
+    def draw(port: Port) -> torch.Tensor:
+        type = port.value.type
         if not type.dtype.is_float:
             return torch.full(type.shape, 5, dtype=torch.int64, device="cpu")
-        if name.endswith("_mask"):
+        if Role.MASK in port.role:
             return torch.ones(type.shape, dtype=torch.float32, device="cpu")
         return torch.randn(type.shape, generator=generator, dtype=torch.float32, device="cpu")
 
-    return {port.name: draw(port.name, port.value.type) for port in executable.graph.inputs}
+    return {port.name: draw(port) for port in executable.graph.inputs}
 
 
 def table(found: Sequence[BoardCheck]) -> Table:

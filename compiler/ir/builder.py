@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compiler.ir.constants import Expression
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
@@ -65,7 +65,7 @@ class Builder:
 
     def graph(self, name: str, inputs: Iterable[Port], outputs: Iterable[Port]) -> Graph:
         """The graph: outputs go through ``mapping``, constants that nothing reads are left out."""
-        ports = tuple(Port(p.name, self.mapping.get(p.value, p.value)) for p in outputs)
+        ports = tuple(replace(p, value=self.mapping.get(p.value, p.value)) for p in outputs)
         used = {v for node in self.nodes for v in node.operands} | {p.value for p in ports}
         constants = (c for by_type in self.constants.values() for c in by_type.values())
         return Graph(name, tuple(inputs), tuple(c for c in constants if c.value in used), tuple(self.nodes), ports)

@@ -7,16 +7,15 @@ of other lengths share what they have in common, and the printed graph says how 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
 import torch
 
-if TYPE_CHECKING:
-    from compiler.dialects.aten import Aten
-    from compiler.ir.operation import Attribute
+from compiler.ir.operation import Attribute, HostOperation
+from compiler.torch_state import pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,12 @@ class Literal:
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """An ATen op applied to other expressions, at bind time, in float32 (integers as they are).
+    """An op applied to other expressions, at bind time, in float32 (integers as they are).
 
     ``index`` is the result that is meant where the op has several.
     """
 
-    op: Aten
+    op: HostOperation
     operands: tuple[tuple[str, Expression], ...]
     attributes: tuple[tuple[str, Attribute], ...]
     index: int | None = None
@@ -94,6 +93,7 @@ class Computed:
 
 
 Expression = Parameter | Literal | Computed
+NO_PARAMETERS: Mapping[str, torch.Tensor] = MappingProxyType({})
 
 
 def _short(value: object) -> str:
@@ -109,3 +109,26 @@ def parameters(expression: Expression) -> Iterator[str]:
     elif isinstance(expression, Computed):
         for _, operand in expression.operands:
             yield from parameters(operand)
+
+
+def evaluate(
+    expression: Expression,
+    parameters: Mapping[str, torch.Tensor] = NO_PARAMETERS,
+    known: dict[Expression, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Compute the value of an expression; what it has several times is computed once.
+
+    ``parameters`` maps names to tensors, ``known`` keeps what was computed on the way. Raises ``KeyError`` for a
+    parameter that there is not.
+    """
+    if isinstance(expression, Parameter):
+        return parameters[expression.name]
+    if isinstance(expression, Literal):
+        return expression.tensor
+    known = {} if known is None else known
+    if expression not in known:
+        operands = [(name, evaluate(operand, parameters, known)) for name, operand in expression.operands]
+        with pinned():
+            made = expression.op.apply(operands, dict(expression.attributes))
+        known[expression] = made if expression.index is None else made[expression.index]
+    return known[expression]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Flag, auto
 from functools import cached_property
 
 from compiler.ir.constants import Expression
@@ -74,12 +75,32 @@ class Constant:
     expression: Expression
 
 
+class Role(Flag):
+    """What an input is to whoever runs the graph. Passes and executors ask the port, and go by no name."""
+
+    NONE = 0
+    HOST = auto()
+    """The host hands it over before the loop, so that it could compute with it first."""
+    INVARIANT = auto()
+    """It stays the same in all runs of the loop whose body the graph is."""
+    SHARED = auto()
+    """All rows of a batch read the one: its first dimension counts no rows."""
+    GROWS = auto()
+    """State [rows, heads, steps, width] that is moved to one of more steps when it is full."""
+    MASK = auto()
+    """Zeros and ones."""
+
+    def __str__(self) -> str:
+        return ", ".join(str(role.name).lower() for role in self)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Port:
     """A named input or output. An output that bears an input's name is that input's next state."""
 
     name: str
     value: Value
+    role: Role = Role.NONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +167,7 @@ class Graph:
             (n.op, n.names, tuple(map(say, n.operands)), Exact(n.attributes), tuple(map(say, n.results)))
             for n in self.nodes
         )
-        inputs = tuple((p.name, say(p.value)) for p in self.inputs)
+        inputs = tuple((p.name, p.role, say(p.value)) for p in self.inputs)
         return (self.name, inputs, nodes, tuple((p.name, say(p.value)) for p in self.outputs))
 
     def __eq__(self, other: object) -> bool:

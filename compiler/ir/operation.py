@@ -93,10 +93,14 @@ class HostOperation(Operation, Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Origin:
-    """One place in the traced model: module path, and the source line that called the op."""
+    """One place in the traced model: module path, and the source line that called the op.
+
+    ``stands_in``: the line is no line of the model, but of what stands in for a part of it while it is traced.
+    """
 
     module: str
     line: str
+    stands_in: bool = False
 
     def __str__(self) -> str:
         return f"{self.module or '(root)'} ({self.line})" if self.line else self.module or "(root)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.operation import Attribute, Origin
 
 UNDEFINED = "?"
@@ -16,7 +16,7 @@ def to_text(graph: Graph, origins: bool = True) -> str:
     """The graph as text. Constants are shown by name, type and expression, never as data."""
     names = value_names(graph)
     lines = [f"graph {graph.name} {{"]
-    lines += _section("inputs", (f"{names[p.value]}: {p.value.type}" for p in graph.inputs))
+    lines += _section("inputs", (_input(p, names) for p in graph.inputs))
     lines += _section("constants", (f"{names[c.value]}: {c.value.type} = {c.expression}" for c in graph.constants))
     lines += _section("nodes", (node_text(node, names, origins) for node in graph.nodes))
     lines += _section("outputs", (f"{p.name} = {names.get(p.value, UNDEFINED)}" for p in graph.outputs))
@@ -29,6 +29,11 @@ def value_names(graph: Graph) -> dict[Value, str]:
     names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
     results = (result for node in graph.nodes for result in node.results)
     return names | {result: f"%{count}" for count, result in enumerate(results)}
+
+
+def _input(port: Port, names: dict[Value, str]) -> str:
+    said = f"{names[port.value]}: {port.value.type}"
+    return f"{said} {{{port.role}}}" if port.role else said
 
 
 def _section(title: str, rows: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from compiler.dialects.ttnn.op import Numerics
-from compiler.ir.constants import Expression, Literal, Parameter
+from compiler.ir.constants import Expression, evaluate
 from compiler.ir.types import BLOCK, DType, Layout, TensorType
 from compiler.torch_state import pinned
 
@@ -34,20 +34,7 @@ class Weights:
 
     def __getitem__(self, expression: Expression) -> torch.Tensor:
         """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
-        return self._value(expression, {})
-
-    def _value(self, expression: Expression, known: dict[Expression, torch.Tensor]) -> torch.Tensor:
-        """The value of an expression; what it has several times is computed once."""
-        if isinstance(expression, Parameter):
-            return self._parameters[expression.name]
-        if isinstance(expression, Literal):
-            return expression.tensor
-        if expression not in known:
-            operands = [(name, self._value(operand, known)) for name, operand in expression.operands]
-            with pinned():
-                made = expression.op.apply(operands, dict(expression.attributes))
-            known[expression] = made if expression.index is None else made[expression.index]
-        return known[expression]
+        return evaluate(expression, self._parameters)
 
     def __contains__(self, name: str) -> bool:
         return name in self._parameters

@@ -13,10 +13,11 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from compiler.errors import SpeechTooLong
+from compiler.ir.graph import Role
 from compiler.runtime import threads
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor, Handle
-from compiler.speecht5.components import SHARED, dropout_row, frame_width
+from compiler.speecht5.components import dropout_row, frame_width
 from compiler.speecht5.dropout import DropoutMasks
 from compiler.speecht5.limits import bucket_for
 from compiler.speecht5.request import Loop, Request
@@ -170,11 +171,11 @@ def _in_bucket(
         if name == "dropout_rows":
             inputs[name] = executor.load(table, type)
         elif name not in state:
-            rows = type.shape[0] * (1 if name in SHARED else executor.replicas)
+            rows = type.shape[0] * (1 if Role.SHARED in port.role else executor.replicas)
             zeros = torch.zeros(rows, *type.shape[1:], dtype=type.dtype.on_host, device="cpu")
             inputs[name] = executor.load(zeros, type)
         else:
-            inputs[name] = executor.grown(state[name], type) if name.endswith("_cache") else state[name]
+            inputs[name] = executor.grown(state[name], type) if Role.GROWS in port.role else state[name]
     return inputs
 
 

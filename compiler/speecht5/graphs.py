@@ -181,7 +181,7 @@ class Graphs:
         if half is not None:
 
             def hoisted() -> Graph:
-                halves.extend(hoist_invariants(graph, components.INVARIANT, "utterance"))
+                halves.extend(hoist_invariants(graph, "utterance"))
                 return halves[half]
 
             graph = recorder.timed("hoist-invariants", hoisted)

@@ -72,7 +72,7 @@ def place(part: type[Part], text: str) -> str:
     """Where ``part`` says ``text``: module path and source line, as messages give it."""
     lines, first = inspect.getsourcelines(part)
     (offset,) = (i for i, line in enumerate(lines) if text in line)
-    return f"part ({Path(__file__).name}:{first + offset})"
+    return f"part ({Path(__file__).parent.name}/{Path(__file__).name}:{first + offset})"
 
 
 # What is imported.

@@ -14,7 +14,6 @@ from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.errors import CompilerError
 from compiler.pipeline import OPTIONAL
-from compiler.speecht5.components import SHARED
 from compiler.speecht5.text_to_speech import GRAPHS
 from compiler.target.options import WEIGHTS
 
@@ -98,9 +97,7 @@ def complaints(member: Member, sessions: Mapping[str, Session], graphs: Sequence
             for name in graphs:
                 try:
                     executable = planned.graph(name, text=member.text, steps=member.steps)
-                    checked: GraphCheck = session.call(
-                        "compiler.device.checks:check", Plan.of(executable, name, None, SHARED)
-                    )
+                    checked: GraphCheck = session.call("compiler.device.checks:check", Plan.of(executable, name))
                 except CompilerError as error:
                     found.append(f"{which}, {name}: {error}")
                     continue

@@ -8,7 +8,6 @@ from transformers import SpeechT5ForTextToSpeech
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
-from compiler.speecht5.components import SHARED
 from compiler.target.boards import BOARDS
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
@@ -29,9 +28,7 @@ def model() -> SpeechT5ForTextToSpeech:
 
 
 def found(session: Session, compiled: CompiledSpeechT5, graph: str, steps: int) -> GraphCheck:
-    made: GraphCheck = session.call(
-        "compiler.device.checks:check", Plan.of(compiled.graph(graph, steps=steps), graph, None, SHARED)
-    )
+    made: GraphCheck = session.call("compiler.device.checks:check", Plan.of(compiled.graph(graph, steps=steps), graph))
     assert made.complaints == ()
     assert made.accepted == made.equal == made.ops > 0
     assert made.compiled_again == made.conversions == 0

@@ -8,7 +8,6 @@ from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import Plan
 from compiler.device.session import Session
 from compiler.inspect.checking import drawn
-from compiler.speecht5.components import SHARED
 from tests.fidelity.test_generate_speech import small
 from tests.fidelity.test_passes_left_out import NAMES, NEEDED, OPTIONAL
 from tests.models import lively
@@ -25,7 +24,7 @@ def test_ttnn_takes_it(
     session: Session, on_device: bool, board: str, whole: CompiledSpeechT5, graph: str, name: str
 ) -> None:
     executable = whole.with_plan(board=board, disable=(name,)).graph(graph)
-    plan = Plan.of(executable, graph, drawn(executable) if on_device else None, SHARED)
+    plan = Plan.of(executable, graph, drawn(executable) if on_device else None)
     found = session.call("compiler.device.checks:check", plan)
     assert found.complaints == ()
     assert found.accepted == found.equal == found.ops > 0

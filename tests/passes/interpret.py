@@ -8,7 +8,7 @@ nothing else: forgetting an epsilon of 1e-5 shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from compiler.dialects.aten import Aten, emit
 from compiler.dialects.ttnn.op import Numerics, TtnnOp
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
-from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.graph import Graph, Node, Port, Role, Value
 from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, to_text
 from compiler.ir.types import DType, Memory, TensorType
@@ -35,6 +35,11 @@ class Case:
     parameters: Mapping[str, Tensor]
     inputs: Mapping[str, Tensor]
 
+    def with_roles(self, role: Role, *names: str) -> Case:
+        """The same with this role for the inputs of these names, and for no others."""
+        ports = tuple(replace(p, role=role if p.name in names else Role.NONE) for p in self.graph.inputs)
+        return replace(self, graph=replace(self.graph, inputs=ports))
+
     def run(self, graph: Graph | None = None) -> dict[str, Tensor]:
         return interpret(graph or self.graph, self.parameters, self.inputs)
 
@@ -49,11 +54,11 @@ class Sketch:
     inputs: dict[str, Tensor] = field(default_factory=dict)
     random: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
 
-    def input(self, name: str, *shape: int, below: int | None = None) -> Value:
+    def input(self, name: str, *shape: int, below: int | None = None, role: Role = Role.NONE) -> Value:
         """An input of normal numbers; of whole numbers where they are to be ``below`` something."""
         data = self._normal(shape) if below is None else torch.randint(below, shape, generator=self.random)
         self.inputs[name] = data
-        self.ports.append(Port(name, Value(TensorType.of(data))))
+        self.ports.append(Port(name, Value(TensorType.of(data)), role))
         return self.ports[-1].value
 
     def weight(self, name: str, *shape: int) -> Value:

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from compiler.dialects.aten import ops
-from compiler.ir.graph import Graph
+from compiler.ir.graph import Graph, Role
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.verify import verify
 from compiler.pipeline import ATEN_PASSES, run_passes
-from compiler.speecht5.components import INVARIANT
 from passes.hoist_invariants import hoist_invariants
 from tests.passes.interpret import (
     Case,
@@ -52,8 +51,9 @@ def both(case: Case, once: Graph, body: Graph, inputs: Mapping[str, torch.Tensor
 
 def split(case: Case, invariant: tuple[str, ...]) -> tuple[Graph, Graph]:
     """Both halves, after checking all that holds for any split."""
+    case = case.with_roles(Role.INVARIANT, *invariant)
     text = to_text(case.graph)
-    once, body = hoist_invariants(case.graph, invariant, "once")
+    once, body = hoist_invariants(case.graph, "once")
     assert to_text(case.graph) == text
     for graph in (once, body):
         verify(graph, Stage.ATEN)
@@ -89,7 +89,7 @@ def test_only_what_the_body_reads_crosses_over() -> None:
 def test_hoisting_again_finds_nothing() -> None:
     case = loop()
     _, body = split(case, ("encoded", "mask"))
-    once_more, same = hoist_invariants(body, ("mask", "layers.0.attention.0", "layers.0.attention.1"), "once")
+    once_more, same = hoist_invariants(body, "once")
     assert once_more.nodes == () and once_more.outputs == ()
     assert same == body
 
@@ -135,8 +135,10 @@ def test_hoisting_too_much_shows() -> None:
     case = loop()
     following = {**case.inputs, "x": case.inputs["x"] + 1}
     want = interpret(case.graph, case.parameters, following)
-    assert_same_numbers(both(case, *hoist_invariants(case.graph, ("encoded", "mask"), "once"), following), want)
-    too_much = hoist_invariants(case.graph, ("encoded", "mask", "x"), "once")
+    assert_same_numbers(
+        both(case, *hoist_invariants(case.with_roles(Role.INVARIANT, "encoded", "mask").graph, "once"), following), want
+    )
+    too_much = hoist_invariants(case.with_roles(Role.INVARIANT, "encoded", "mask", "x").graph, "once")
     with pytest.raises(AssertionError, match="is off by"):
         assert_same_numbers(both(case, *too_much, following), want)
 
@@ -144,11 +146,13 @@ def test_hoisting_too_much_shows() -> None:
 def test_keys_values_speaker_and_mask_leave_the_decoder_step(components: dict[str, Case]) -> None:
     step = components["decoder_step"]
     graph = run_passes(step.graph, ATEN_PASSES, Stage.ATEN)
-    once, body = split(Case(graph, step.parameters, step.inputs), INVARIANT)
+    once, body = split(
+        Case(graph, step.parameters, step.inputs), tuple(p.name for p in graph.inputs if Role.INVARIANT in p.role)
+    )
     projected = {o.module.rpartition("layers.")[2] for n in once.nodes if "linear" in n.op.name for o in n.origins}
     prenet = {"speecht5.decoder.prenet", "speecht5.decoder.prenet.speaker_embeds_layer"}
     assert projected == {f"{i}.encoder_attn.{kind}_proj" for i in range(2) for kind in "kv"} | prenet
     assert "linalg_vector_norm" in ops_of(once)
-    assert not set(INVARIANT).intersection(p.name for p in body.inputs)
+    assert not {p.name for p in graph.inputs if Role.INVARIANT in p.role}.intersection(p.name for p in body.inputs)
     keys_and_values = [f"layers.{i}.encoder_attn.{j}" for i in range(2) for j in range(2)]
     assert sorted(p.name for p in once.outputs) == [*keys_and_values, "speaker_embeds_layer.0", "wrapped_decoder.0"]

@@ -13,7 +13,7 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.op import runs_on_host
 from compiler.dialects.ttnn.shape import to_device
 from compiler.errors import InvalidGraph
-from compiler.ir.graph import Graph, Value
+from compiler.ir.graph import Graph, Role, Value
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Memory
@@ -38,7 +38,7 @@ def lowered(case: Case, dtype: DType = DType.BFLOAT16) -> Case:
 
 def masked(batch: int = 1, placed: bool = False) -> Case:
     """Relative positions of a few tokens whose padded keys point at a column of their own."""
-    case = Layer(batch).case()
+    case = Layer(batch).case().with_roles(Role.HOST, "keep")
     graph = MaskByIndex().run(case.graph)
     return replace(case, graph=PlaceInL1(cores=56, l1_bytes=1_000_000).run(graph) if placed else graph)
 
@@ -51,7 +51,7 @@ def sent(graph: Graph) -> list[str]:
     return [str(node.result.type) for node in graph.nodes if node.op is to_device]
 
 
-ALL = MakeOnHost(("keep",), 2**20)
+ALL = MakeOnHost(2**20)
 
 
 @pytest.mark.parametrize("placed", [False, True])
@@ -84,8 +84,8 @@ def test_where_the_index_takes_long_to_send_the_cast_alone_goes(batch: int, prog
     Rows of a mask that stand in one tile take a program more to stand in one each.
     """
     more = HEADS * batch * TILE - 2 * TILE
-    assert "ttnn.multiply" in on_host(changed(MakeOnHost(("keep",), -(-more // programs)), masked(batch), Stage.TTNN))
-    step, case = MakeOnHost(("keep",), more // programs - 1), masked(batch)
+    assert "ttnn.multiply" in on_host(changed(MakeOnHost(-(-more // programs)), masked(batch), Stage.TTNN))
+    step, case = MakeOnHost(more // programs - 1), masked(batch)
     graph = changed(step, case, Stage.TTNN)
     assert on_host(graph) == ["ttnn.reshape", "ttnn.typecast"]
     assert sent(graph) == [f"u16[{batch},1,1,{KEYS}] tile dram"]
@@ -102,7 +102,7 @@ def test_where_the_index_takes_long_to_send_the_cast_alone_goes(batch: int, prog
 def norm(read_elsewhere: bool = False, other: bool = False) -> Case:
     """A vector of the host's, divided by its length, before a layer."""
     s = Sketch()
-    speaker = s.input("speaker", 1, 64)
+    speaker = s.input("speaker", 1, 64, role=Role.HOST)
     length = s.op(ops.linalg_vector_norm.default, speaker, 2, [1], True, module="norm")
     unit = s.op(ops.div.Tensor, speaker, s.op(ops.clamp_min.default, length, 1e-12), module="norm")
     if other:
@@ -112,7 +112,7 @@ def norm(read_elsewhere: bool = False, other: bool = False) -> Case:
     return lowered(s.case(made, *also), DType.FLOAT32)
 
 
-SPEAKER = MakeOnHost(("speaker",), 0)
+SPEAKER = MakeOnHost(0)
 
 
 def test_golden_of_what_takes_no_byte_more(golden: Callable[[str, str], None]) -> None:
@@ -123,7 +123,7 @@ def test_golden_of_what_takes_no_byte_more(golden: Callable[[str, str], None]) -
 
 def test_an_input_that_others_read_is_sent_too() -> None:
     assert on_host(changed(SPEAKER, norm(read_elsewhere=True), Stage.TTNN)) == []
-    graph = changed(MakeOnHost(("speaker",), 2**20), norm(read_elsewhere=True), Stage.TTNN)
+    graph = changed(MakeOnHost(2**20), norm(read_elsewhere=True), Stage.TTNN)
     assert sent(graph) == ["f32[1,64] tile dram"] * 2
     assert len(on_host(graph)) == 5
 
@@ -135,27 +135,29 @@ def test_what_other_inputs_take_part_in_stays() -> None:
 
 def test_what_is_returned_is_sent() -> None:
     s = Sketch()
-    case = lowered(s.case(s.op(ops.relu.default, s.input("speaker", 1, 64))), DType.FLOAT32)
+    case = lowered(s.case(s.op(ops.relu.default, s.input("speaker", 1, 64, role=Role.HOST))), DType.FLOAT32)
     assert ops_of(changed(SPEAKER, case, Stage.TTNN)) == ["ttnn.relu", "ttnn.to_device"]
 
 
 def test_what_does_not_hang_together_is_decided_by_itself() -> None:
     """One vector grows to a whole tile of rows, another stays what it is."""
     s = Sketch()
-    wide = s.op(ops.mul.Tensor, s.input("narrow", 1, 32), s.op(ops.ones.default, (64, 32)))
-    case = lowered(s.case(wide, s.op(ops.relu.default, s.input("speaker", 1, 64))), DType.FLOAT32)
-    graph = changed(MakeOnHost(("narrow", "speaker"), 0), case, Stage.TTNN)
+    wide = s.op(ops.mul.Tensor, s.input("narrow", 1, 32, role=Role.HOST), s.op(ops.ones.default, (64, 32)))
+    case = lowered(s.case(wide, s.op(ops.relu.default, s.input("speaker", 1, 64, role=Role.HOST))), DType.FLOAT32)
+    graph = changed(MakeOnHost(0), case, Stage.TTNN)
     assert on_host(graph) == ["ttnn.relu"]
 
 
 def weighted() -> Case:
     s = Sketch()
-    return lowered(s.case(s.op(ops.mul.Tensor, s.input("speaker", 1, 64), s.weight("w", 64))), DType.FLOAT32)
+    return lowered(
+        s.case(s.op(ops.mul.Tensor, s.input("speaker", 1, 64, role=Role.HOST), s.weight("w", 64))), DType.FLOAT32
+    )
 
 
 def viewed() -> Case:
     s = Sketch()
-    made = s.op(ops.view.default, s.input("speaker", 1, 64), (1, 1, 64))
+    made = s.op(ops.view.default, s.input("speaker", 1, 64, role=Role.HOST), (1, 1, 64))
     return lowered(s.case(s.op(ops.mul.Tensor, made, s.weight("w", 64))), DType.FLOAT32)
 
 
@@ -206,4 +208,4 @@ def test_a_mask_forgotten_shows() -> None:
     case = masked()
     case.inputs["keep"].copy_(torch.tensor([[1.0, 1, 0, 0, 0]]))
     with pytest.raises(AssertionError, match="is off by"):
-        assert_same_numbers(case.run(Forgetful(("keep",), 2**20).run(case.graph)), case.run())
+        assert_same_numbers(case.run(Forgetful(2**20).run(case.graph)), case.run())

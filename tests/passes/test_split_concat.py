@@ -8,7 +8,7 @@ import pytest
 
 from compiler.dialects.aten import emit, ops
 from compiler.ir.builder import Builder
-from compiler.ir.graph import Value
+from compiler.ir.graph import Role, Value
 from compiler.ir.text import to_text
 from passes.fold_constants import FoldConstants
 from passes.hoist_invariants import hoist_invariants
@@ -16,13 +16,15 @@ from passes.rewrite import Match, near_misses
 from passes.split_concat import SplitConcat
 from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, fused, ops_of
 
-SPLIT = SplitConcat(("speaker",))
+SPLIT = SplitConcat()
+
+SAME = {"x": Role.NONE, "y": Role.NONE, "speaker": Role.INVARIANT}
 
 
 def beside(*names: str, bias: bool = True, dim: int = -1, rows: int = 2) -> Case:
     """A linear over inputs of widths 3, 4, ... side by side."""
     s = Sketch()
-    parts = [s.input(name, rows, 3 + i) for i, name in enumerate(names)]
+    parts = [s.input(name, rows, 3 + i, role=SAME[name]) for i, name in enumerate(names)]
     joined = s.op(ops.cat.default, parts, dim, module="prenet")
     width = joined.type.shape[-1]
     given = s.weight("bias", 5) if bias else None
@@ -52,25 +54,25 @@ def test_each_part_meets_its_columns(case: Case, want: str) -> None:
 
 
 def test_the_speakers_half_leaves_the_loop() -> None:
-    once, step = hoist_invariants(FoldConstants().run(fused(SPLIT, beside("x", "speaker"))), SPLIT.invariant, "once")
+    once, step = hoist_invariants(FoldConstants().run(fused(SPLIT, beside("x", "speaker"))), "once")
     assert (ops_of(once), ops_of(step)) == (["linear"], ["linear", "add"])
 
 
 def stacked() -> Case:
     s = Sketch()
-    joined = s.op(ops.cat.default, [s.input("x", 2, 3), s.input("speaker", 4, 3)], 0)
+    joined = s.op(ops.cat.default, [s.input("x", 2, 3), s.input("speaker", 4, 3, role=Role.INVARIANT)], 0)
     return s.case(s.op(ops.linear.default, joined, s.weight("weight", 5, 3)))
 
 
 def computed_weight() -> Case:
     s = Sketch()
-    joined = s.op(ops.cat.default, [s.input("x", 2, 3), s.input("speaker", 2, 3)], 1)
+    joined = s.op(ops.cat.default, [s.input("x", 2, 3), s.input("speaker", 2, 3, role=Role.INVARIANT)], 1)
     return s.case(s.op(ops.linear.default, joined, s.input("weight", 5, 6)))
 
 
 def read_elsewhere() -> Case:
     s = Sketch()
-    joined = s.op(ops.cat.default, [s.input("x", 2, 3), s.input("speaker", 2, 3)], 1)
+    joined = s.op(ops.cat.default, [s.input("x", 2, 3), s.input("speaker", 2, 3, role=Role.INVARIANT)], 1)
     return s.case(s.op(ops.linear.default, joined, s.weight("weight", 5, 6)), s.op(ops.relu.default, joined))
 
 
@@ -108,7 +110,7 @@ class LosesSpeaker(SplitConcat):
         return (builder.nodes[-1]["self"],)
 
 
-@pytest.mark.parametrize("fault", [BiasTwice(SPLIT.invariant), LosesSpeaker(SPLIT.invariant)])
+@pytest.mark.parametrize("fault", [BiasTwice(), LosesSpeaker()])
 def test_a_wrong_split_shows(fault: SplitConcat) -> None:
     case = beside("x", "speaker")
     with pytest.raises(AssertionError, match="is off by"):

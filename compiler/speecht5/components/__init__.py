@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.frontend.component import LOWEST, Component, share
-from compiler.speecht5.components.decoder_step import INVARIANT, SHARED, DecoderStep, decoder_step
+from compiler.frontend.component import Component, share
+from compiler.speecht5.components.decoder_step import DecoderStep, decoder_step
 from compiler.speecht5.components.encoder import Encoder, encoder
 from compiler.speecht5.components.postnet import Postnet, postnet
 from compiler.speecht5.components.probe import probe
 from compiler.speecht5.components.replaced import Code, check_code, check_numbers, settled
-from compiler.speecht5.components.rows import DROPPED, cache_shapes, dropout_row, frame_width
+from compiler.speecht5.components.rows import DROPPED, LOWEST, cache_shapes, dropout_row, frame_width
 
 COMPONENTS: dict[str, Callable[..., Component]] = {
     "encoder": encoder,
@@ -24,16 +24,10 @@ COMPONENTS: dict[str, Callable[..., Component]] = {
     "postnet": postnet,
 }
 
-GIVEN = ("input_ids", "attention_mask", "speaker_embeddings", "frame_mask")
-"""Inputs that the host hands over for each utterance, so that it could compute with them first."""
-
 __all__ = [
     "COMPONENTS",
     "DROPPED",
-    "GIVEN",
-    "INVARIANT",
     "LOWEST",
-    "SHARED",
     "Code",
     "Component",
     "DecoderStep",

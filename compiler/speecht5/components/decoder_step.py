@@ -9,18 +9,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SpeechT5ForTextToSpeech
 
-from compiler.frontend.component import LOWEST, Component, share
+from compiler.frontend.component import Component, share
+from compiler.ir.graph import Role
 from compiler.ir.types import TILE
 from compiler.speecht5.components.own_code import is_own_linear
-from compiler.speecht5.components.rows import cache_shapes, frame_width, places
+from compiler.speecht5.components.rows import LOWEST, cache_shapes, frame_width, places
 from compiler.speecht5.components.stand_ins import DroppedLayers, PositionRow, Slot, StepCache, row_at
 
-INVARIANT = ("speaker_embeddings", "encoder_hidden_states", "attention_mask")
-"""Inputs of the decoder step that stay the same over an utterance."""
-
-
-SHARED = ("position", "dropout_rows")
-"""Inputs of the decoder step that all rows of a batch share; the rows of every other input are those of the batch."""
+ROLES = {
+    "position": Role.SHARED,
+    "dropout_rows": Role.SHARED,
+    "speaker_embeddings": Role.HOST | Role.INVARIANT,
+    "encoder_hidden_states": Role.INVARIANT,
+    "attention_mask": Role.HOST | Role.INVARIANT | Role.MASK,
+}
+"""Inputs of the decoder step but for its caches, which grow, and the frames."""
 
 
 class DecoderStep(nn.Module):
@@ -140,4 +143,7 @@ def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attent
     lengths |= {"dropout_rows": {0: "steps"}, **{name: {2: "steps"} for name in caches}}
     outputs = ("frames", "position", "stop_probabilities", *caches)
     outputs += ("cross_attentions",) if output_cross_attentions else ()
-    return Component("decoder_step", DecoderStep(model, output_cross_attentions), example, lengths, outputs)
+    roles = ROLES | dict.fromkeys(caches, Role.GROWS)
+    return Component(
+        "decoder_step", DecoderStep(model, output_cross_attentions), example, lengths, outputs, roles=roles
+    )

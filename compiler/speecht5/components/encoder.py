@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from transformers import SpeechT5ForTextToSpeech
 
 from compiler.errors import UnsupportedModel
-from compiler.frontend.component import LOWEST, Component, share
+from compiler.frontend.component import Component, share
+from compiler.ir.graph import Role
+from compiler.speecht5.components.rows import LOWEST
 
 
 class Encoder(nn.Module):
@@ -48,4 +50,5 @@ def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
     example = {"input_ids": torch.zeros(batch, 2, dtype=torch.int64), "attention_mask": torch.ones(batch, 2)}
     lengths = {name: {1: "text"} for name in example}
     limits = {"text": model.config.max_text_positions}
-    return Component("encoder", Encoder(model), example, lengths, ("encoder_hidden_states",), limits)
+    roles = {"input_ids": Role.HOST, "attention_mask": Role.HOST | Role.MASK}
+    return Component("encoder", Encoder(model), example, lengths, ("encoder_hidden_states",), limits, roles=roles)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import SpeechT5ForTextToSpeech
 
 from compiler.frontend.component import Component, share
+from compiler.ir.graph import Role
 from compiler.speecht5.components.rows import cache_shapes, frame_width
 from compiler.speecht5.components.stand_ins import Slot
 
@@ -58,4 +59,5 @@ def postnet(model: SpeechT5ForTextToSpeech, batch: int, masked: bool = True) -> 
     many = config.reduction_factor > 1
     lengths = {"spectrogram": {2: "steps"}, "frame_mask": {1: "frames" if many else "steps"}}
     multiples = {"frames": ("steps", config.reduction_factor)} if many else {}
-    return Component("postnet", MaskedPostnet(model), example, lengths, outputs, multiples=multiples)
+    roles = {"frame_mask": Role.HOST | Role.MASK}
+    return Component("postnet", MaskedPostnet(model), example, lengths, outputs, multiples=multiples, roles=roles)

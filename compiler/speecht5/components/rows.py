@@ -9,6 +9,8 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 from compiler.ir.types import TILE, round_up
 from compiler.speecht5.components.own_code import is_own_linear
 
+LOWEST = torch.finfo(torch.float32).min
+"""What Hugging Face adds to the scores of masked keys."""
 DROPPED = 1e30
 """What is taken from a unit to drop it: more than any unit is, and finite in bfloat16."""
 

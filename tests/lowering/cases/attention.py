@@ -9,7 +9,7 @@ from torch import Tensor
 
 from compiler.dialects.aten import Aten, ops
 from compiler.ir.constants import Computed, Literal, Parameter
-from compiler.ir.graph import Value
+from compiler.ir.graph import Role, Value
 from compiler.ir.types import DType, TensorType
 from passes.base import Pass
 from passes.make_on_host import MakeOnHost
@@ -101,7 +101,7 @@ def masked_positions(s: Sketch) -> Value:
     index = torch.arange(5)[None, :] - torch.arange(4)[:, None] + 4
     places = s.builder.constant(Literal(index.expand(6, 4, 5)), TensorType((6, 4, 5), DType.INT64))
     scores = s(ops.view.default, s(ops.gather.default, product, 2, places), (2, 3, 4, 5))
-    keep = s.input(torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]))
+    keep = s.input(torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]), role=Role.HOST)
     hidden = s(ops.mul.Tensor, s(ops.rsub.Scalar, keep, 1), LOWEST)
     masked = s(ops.add.Tensor, scores, s(ops.view.default, hidden, (2, 1, 1, 5)))
     return s(ops.softmax.int, masked, -1)
@@ -169,7 +169,7 @@ ATTENTION = (
         ORDER,
         2 * ROUNDING,
         "scores are rounded, then probabilities",
-        (MaskByIndex(), MakeOnHost(("input1",), 2**20)),
+        (MaskByIndex(), MakeOnHost(2**20)),
     ),
     rounded(
         "softmax of a row that is all padding",

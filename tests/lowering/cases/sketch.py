@@ -23,7 +23,7 @@ from torch import Tensor
 from compiler.dialects import aten
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Parameter
-from compiler.ir.graph import Graph, Port, Value
+from compiler.ir.graph import Graph, Port, Role, Value
 from compiler.ir.operation import Origin, Stage
 from compiler.ir.types import DType, TensorType
 from compiler.pipeline import run_passes
@@ -55,10 +55,10 @@ class Sketch:
     def uniform(self, *shape: int, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=self.random)
 
-    def input(self, tensor: Tensor, name: str = "") -> Value:
+    def input(self, tensor: Tensor, name: str = "", role: Role = Role.NONE) -> Value:
         name = name or f"input{len(self.ports)}"
         value = Value(TensorType.of(tensor))
-        self.ports.append(Port(name, value))
+        self.ports.append(Port(name, value, role))
         self.data[name] = tensor
         return value
 
