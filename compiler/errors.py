@@ -11,6 +11,10 @@ class InvalidArgument(CompilerError, ValueError):
     """An argument of the API or the command line that cannot be used."""
 
 
+class GraphSyntaxError(InvalidArgument):
+    """A text that is no graph; the message shows line and column, and what was expected there."""
+
+
 class UnsupportedModel(CompilerError, TypeError):
     """A model that is no SpeechT5 text-to-speech model, or that cannot be traced."""
 

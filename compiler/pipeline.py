@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lowering.rules
+from compiler.choices import advice, one_of
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
@@ -64,6 +65,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     SplitConcat(),  # the speaker's half of the prenet leaves the loop
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
     SliceAfterView(),  # what stands behind speech in a cache is cut off on the way to them
+    FoldConstants(),  # what folds wrote down over weights
     GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
     FuseAttention(),  # scores are not written to memory
     Canonicalize(),  # views that fusions left between ops
@@ -151,19 +153,34 @@ class Recorder:
         return graph
 
 
-def run_passes(graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Recorder | None = None) -> Graph:
-    """Run passes in order, checking the graph and what each pass ensures after it.
+def run_passes(
+    graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Recorder | None = None, verify_each: bool = True
+) -> Graph:
+    """Run passes in order, checking what each requires before it, and the graph and what it ensures after it.
 
-    Raises ``InvalidGraph`` naming the pass after which a rule or a property was broken.
+    Raises ``InvalidGraph`` naming the pass, the rule or the property that is broken, and the passes that ran before;
+    with ``verify_each`` off nothing is checked.
     """
     recorder = recorder or Recorder()
+    ran: list[str] = []
     for step in passes:
+        if verify_each:
+            _check(graph, step.requires, f"pass {step.name} requires it", ran)
         before = graph
         graph = recorder.timed(step.name, lambda step=step, before=before: step.run(before), step)  # type: ignore[misc]
-        if graph is not before:
-            verify(graph, stage, after=step.name)
-        _check(graph, step.ensures, step.name)
+        ran.append(step.name)
+        if verify_each:
+            if graph is not before:
+                verify(graph, stage, after=step.name)
+            _check(graph, step.ensures, f"pass {step.name} ensures it", ran)
     return graph
+
+
+def passes_of(stage: Stage, board: str = "n150", weights: str = "bfloat16") -> tuple[Pass, ...]:
+    """All passes of a stage in their order, the optional ones with them. Raises ``InvalidArgument``."""
+    one_of("board", board, tuple(BOARDS))
+    one_of("weights", weights, tuple(WEIGHT_PASSES))
+    return ATEN_PASSES if stage is Stage.ATEN else ttnn_passes(BOARDS[board], weights)
 
 
 LOWERABLE = (CANONICAL, FOLDED)
@@ -218,14 +235,35 @@ class Pipeline:
         ``tables`` names the outputs that another graph looks rows up in. Raises ``UnsupportedOperation``.
         """
         recorder = recorder or Recorder()
-        _check(graph, LOWERABLE, "the ATen passes")
+        _check(graph, LOWERABLE, "lowering requires it", [step.name for step in self.aten])
         lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
         verify(lowered, Stage.TTNN, after="lower")
         return run_passes(lowered, self.ttnn, Stage.TTNN, recorder)
 
 
-def _check(graph: Graph, properties: Sequence[Property], after: str) -> None:
+def selected(passes: Sequence[Pass], names: Sequence[str] | None, until: str | None) -> tuple[Pass, ...]:
+    """Choose passes by name, in the order of the names; up to ``until``, and by default all.
+
+    Raises ``InvalidArgument`` for the name of none of ``passes``.
+    """
+    by_name = {step.name: step for step in passes}
+    for name in (*(names or ()), *([until] if until else ())):
+        if name not in by_name:
+            raise InvalidArgument(f"there is no pass {name!r} at this stage: {advice(name, by_name)}")
+    chosen = tuple(by_name[name] for name in names) if names else tuple(passes)
+    if until is None:
+        return chosen
+    places = [i for i, step in enumerate(chosen) if step.name == until]
+    if not places:
+        raise InvalidArgument(f"the passes that were asked for end without {until!r}")
+    return chosen[: places[0] + 1]
+
+
+def _check(graph: Graph, properties: Sequence[Property], why: str, ran: Sequence[str]) -> None:
     for promised in properties:
         violations = list(promised.violations(graph))
         if violations:
-            raise InvalidGraph(f"graph {graph.name!r} is not {promised.name} after {after}: {'; '.join(violations)}")
+            raise InvalidGraph(
+                f"graph {graph.name!r} is not {promised.name}, and {why}: {'; '.join(violations)}. "
+                f"Passes that ran: {', '.join(ran) or 'none'}"
+            )

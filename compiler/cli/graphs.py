@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -79,6 +80,9 @@ def inspect(
         bool, typer.Option("--explain", help="List what each pass nearly matched instead, and why it did not.")
     ] = False,
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
+    literals: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what the text names by digest alone, too: for `opt`.")
+    ] = None,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
@@ -105,6 +109,7 @@ def inspect(
         )
         from compiler.inspect import report  # noqa: PLC0415
         from compiler.ir import text as printer  # noqa: PLC0415
+        from compiler.ir.literals import write_literals  # noqa: PLC0415
 
         with quiet():
             recorder = compiled.stages(graph, text=text, steps=steps)
@@ -115,7 +120,10 @@ def inspect(
 
             typer.echo(explaining.to_text(recorder))
         else:
-            typer.echo(printer.to_text(report.at_stage(recorder, stage), origins))
+            found = report.at_stage(recorder, stage)
+            if literals is not None:
+                write_literals(found, literals)
+            typer.echo(printer.to_text(found, origins))
 
 
 @app.command()

@@ -40,6 +40,11 @@ class Aten:
         return str(self.overload.overloadpacket).removeprefix("aten.")
 
     @property
+    def spelling(self) -> str:
+        """The name without namespace, as in ``mul.Tensor``; the overload ``default`` is left out."""
+        return self.name.removeprefix("aten.").removesuffix(".default")
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         return tuple(argument.name for argument in self.overload._schema.arguments)
 
@@ -68,6 +73,15 @@ class Aten:
         if self.overload is ops.view.default:  # values have no strides: any change of shape is a view
             return arguments["self"].reshape(arguments["size"])
         return in_float32(self.overload, (), arguments)
+
+
+def entered(name: str) -> Aten:
+    """The op of a name such as ``aten.mul.Tensor``; ``KeyError`` where torch has none."""
+    namespace, packet, overload = [*name.split("."), "default", ""][:3]
+    found = getattr(getattr(ops, packet, None), overload, None) if namespace == "aten" else None
+    if not isinstance(found, torch._ops.OpOverload):
+        raise KeyError(f"torch has no op {name}")
+    return Aten(found)
 
 
 def _to_torch(name: str, value: Attribute) -> Any:

@@ -7,6 +7,8 @@ of other lengths share what they have in common, and the printed graph says how 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +17,7 @@ from types import MappingProxyType
 import torch
 
 from compiler.ir.operation import Attribute, HostOperation
+from compiler.ir.types import TensorType
 from compiler.torch_state import pinned
 
 
@@ -25,11 +28,15 @@ class Parameter:
     name: str
 
     def __str__(self) -> str:
-        return self.name
+        return quoted(self.name)
+
+
+MOST_INLINE = 16
+"""Elements of the largest literal whose data is printed."""
 
 
 class Literal:
-    """A small tensor that the trace made itself, such as a lifted scalar. Equal by dtype, shape and content."""
+    """A tensor that the trace or a pass made itself, such as a lifted scalar. Equal by dtype, shape and content."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor.detach().clone()
@@ -49,8 +56,21 @@ class Literal:
     def __repr__(self) -> str:
         return f"Literal({self})"
 
+    @property
+    def digest(self) -> str:
+        """What names it where its data is not printed."""
+        return hashlib.sha256(repr(self._key).encode()).hexdigest()[:16]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its text is its digest: where it has many elements, or some that digits do not say."""
+        exact = self.tensor.dtype in (torch.float32, torch.int64, torch.int32, torch.bool)
+        return not exact or self.tensor.numel() > MOST_INLINE or bool(self.tensor.isnan().any())
+
     def __str__(self) -> str:
-        return str(self.tensor.item()) if self.tensor.numel() == 1 else f"literal:{self._key[2][:8]}"
+        if self.is_large:
+            return f"literal:{self.digest}"
+        return f"{TensorType.of(self.tensor)}{{{', '.join(map(repr, self.tensor.flatten().tolist()))}}}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +107,47 @@ class Computed:
 
     @cached_property
     def _text(self) -> str:
-        attributes = [f"{name}={_short(value)}" for name, value in self.attributes if value is not None]
-        call = f"{self.op.short_name}({', '.join([*(str(e) for _, e in self.operands), *attributes])})"
+        attributes = [f"{name}={show_attribute(value)}" for name, value in self.attributes]
+        call = f"{self.op.spelling}({', '.join([*self._operands(), *attributes])})"
         return call if self.index is None else f"{call}[{self.index}]"
+
+    def _operands(self) -> Iterator[str]:
+        """Operands as text: without their parameters where these are the op's first, several of one in brackets."""
+        names = list(dict.fromkeys(name for name, _ in self.operands))
+        in_order = tuple(names) == self.op.parameters[: len(names)]
+        for name in names:
+            of_name = [str(operand) for other, operand in self.operands if other == name]
+            text = f"[{', '.join(of_name)}]" if self.op.takes_list(name) else of_name[0]
+            yield text if in_order else f"{name}={text}"
 
 
 Expression = Parameter | Literal | Computed
 NO_PARAMETERS: Mapping[str, torch.Tensor] = MappingProxyType({})
 
 
-def _short(value: object) -> str:
+def show_attribute(value: Attribute) -> str:
+    """Print an attribute, numbers by the shortest digits that say them exactly."""
     if isinstance(value, tuple):
-        return f"[{','.join(map(_short, value))}]"
-    return str(value).removeprefix("torch.")
+        return f"[{', '.join(map(show_attribute, value))}]"
+    text = repr(value)
+    return text if text[0] != '"' else "'" + text[1:-1].replace("'", r"\'") + "'"
+
+
+_PLAIN = re.compile(r"(?!(?:inf|nan|None|True|False)$)[A-Za-z_](?:[\w.]*\w)?", re.ASCII)
+
+
+def quoted(name: str) -> str:
+    """Return a name as it is, or in double quotes where it is no word of letters, digits, ``_`` and ``.``."""
+    return name if _PLAIN.fullmatch(name) else json.dumps(name)
+
+
+def literals_of(expression: Expression) -> Iterator[Literal]:
+    """Yield the literals that an expression reads."""
+    if isinstance(expression, Literal):
+        yield expression
+    elif isinstance(expression, Computed):
+        for _, operand in expression.operands:
+            yield from literals_of(operand)
 
 
 def parameters(expression: Expression) -> Iterator[str]:

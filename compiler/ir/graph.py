@@ -14,7 +14,8 @@ from enum import Flag, auto
 from functools import cached_property
 
 from compiler.ir.constants import Expression
-from compiler.ir.operation import Attribute, Exact, Operation, Origin
+from compiler.ir.operation import Attribute, Exact, Operation, Origin, Stage
+from compiler.ir.text import to_text
 from compiler.ir.types import TensorType
 
 
@@ -137,6 +138,14 @@ class Graph:
         """The values that are outputs."""
         return frozenset(port.value for port in self.outputs)
 
+    @property
+    def stage(self) -> Stage:
+        """The stage of its ops; of a graph without nodes, that of its types."""
+        if self.nodes:
+            return self.nodes[0].op.stage
+        placed = any(v.type.layout is not None for v in (*(p.value for p in self.inputs), *self.expressions))
+        return Stage.TTNN if placed else Stage.ATEN
+
     def input(self, name: str) -> Value:
         """The input called ``name``; ``KeyError`` where there is none."""
         for port in self.inputs:
@@ -177,6 +186,4 @@ class Graph:
         return hash(self._key)
 
     def __str__(self) -> str:
-        from compiler.ir.text import to_text  # noqa: PLC0415, the printer needs this module
-
         return to_text(self)

@@ -82,8 +82,17 @@ class HostOperation(Operation, Protocol):
     """An op that the host can run by itself: what expressions of constants are made of."""
 
     @property
-    def short_name(self) -> str:
-        """The name as printed in an expression."""
+    def spelling(self) -> str:
+        """The name as printed in an expression: ``mul.Tensor``, ``permute``."""
+        ...
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of its parameters, in order."""
+        ...
+
+    def takes_list(self, parameter: str) -> bool:
+        """Whether ``parameter`` takes a list of tensors."""
         ...
 
     def apply(self, operands: Iterable[tuple[str, Any]], attributes: Mapping[str, Attribute]) -> Any:

@@ -1,31 +1,46 @@
-"""Graphs as text: one line a node, names given in order of definition, the same text for the same graph."""
+"""Graphs as text: one line a node, the same text for the same graph. :mod:`compiler.ir.parse` reads it back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
-from compiler.ir.graph import Graph, Node, Port, Value
-from compiler.ir.operation import Attribute, Origin
+from compiler.ir.constants import Literal, literals_of, quoted
+from compiler.ir.constants import show_attribute as show
 
+if TYPE_CHECKING:  # the graph prints itself
+    from compiler.ir.graph import Graph, Node, Port, Value
+    from compiler.ir.operation import Origin
+
+FORMAT = 1
+"""Version of the text's format, in its first line. It grows with each change after which older text means another."""
 UNDEFINED = "?"
 """Printed for what an invalid graph does not define: the printer is what shows such graphs."""
 
 
 def to_text(graph: Graph, origins: bool = True) -> str:
-    """The graph as text. Constants are shown by name, type and expression, never as data."""
+    """Print a graph. Constants are shown by name, type and expression; of their data, small literals alone."""
     names = value_names(graph)
-    lines = [f"graph {graph.name} {{"]
+    lines = [f"graph {quoted(graph.name)} {{  # format {FORMAT}"]
     lines += _section("inputs", (_input(p, names) for p in graph.inputs))
     lines += _section("constants", (f"{names[c.value]}: {c.value.type} = {c.expression}" for c in graph.constants))
     lines += _section("nodes", (node_text(node, names, origins) for node in graph.nodes))
-    lines += _section("outputs", (f"{p.name} = {names.get(p.value, UNDEFINED)}" for p in graph.outputs))
+    lines += _section("outputs", (f"{quoted(p.name)} = {names.get(p.value, UNDEFINED)}" for p in graph.outputs))
     return "\n".join([*lines, "}"])
 
 
+def literals(graph: Graph) -> dict[str, Literal]:
+    """Collect what the text names by digest alone: the large literals of a graph, by digest."""
+    found: dict[str, Literal] = {}
+    for constant in graph.constants:
+        found.update((literal.digest, literal) for literal in literals_of(constant.expression) if literal.is_large)
+    return found
+
+
 def value_names(graph: Graph) -> dict[Value, str]:
-    """The names that :func:`to_text` gives to the values of a graph."""
-    names: dict[Value, str] = {port.value: f"%{port.name}" for port in graph.inputs}
+    """Name the values of a graph as :func:`to_text` does."""
+    names: dict[Value, str] = {port.value: f"%{quoted(port.name)}" for port in graph.inputs}
     names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
     results = (result for node in graph.nodes for result in node.results)
     return names | {result: f"%{count}" for count, result in enumerate(results)}
@@ -41,7 +56,7 @@ def _section(title: str, rows: Iterable[str]) -> list[str]:
 
 
 def node_text(node: Node, names: dict[Value, str], origins: bool = True) -> str:
-    """One node as :func:`to_text` prints it, ``names`` being those of its graph."""
+    """Print one node as :func:`to_text` does, ``names`` being those of its graph."""
     results = ", ".join(f"{names[r]}: {r.type}" for r in node.results)
     operands = [f"{name or UNDEFINED}={names.get(v, UNDEFINED)}" for name, v in zip_longest(node.names, node.operands)]
     attributes = [f"{name}={show(value)}" for name, value in node.attributes]
@@ -49,15 +64,8 @@ def node_text(node: Node, names: dict[Value, str], origins: bool = True) -> str:
     return f"{line}  # {summary(node.origins)}" if origins and node.origins else line
 
 
-def show(value: Attribute) -> str:
-    """An attribute as text: numbers short enough to read, the same for equal values."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(show, value))}]"
-    return f"{value:.9g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
-
-
 def summary(origins: Iterable[Origin]) -> str:
-    """Origins as text: lines of one module together."""
+    """Print origins, lines of one module together."""
     by_module: dict[str, list[str]] = {}
     for origin in origins:
         by_module.setdefault(origin.module or "(root)", []).append(origin.line)

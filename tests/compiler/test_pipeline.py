@@ -72,7 +72,20 @@ def test_all_that_is_missing_is_named() -> None:
 def test_a_pass_that_does_not_keep_its_word() -> None:
     with pytest.raises(InvalidGraph) as error:
         run_passes(graph(), (Step("boasts", ensures=(EMPTY,)),), Stage.ATEN)
-    assert str(error.value) == "graph 'sketch' is not empty after boasts: node 0; node 1"
+    assert str(error.value) == (
+        "graph 'sketch' is not empty, and pass boasts ensures it: node 0; node 1. Passes that ran: boasts"
+    )
+
+
+def test_what_a_pass_requires_is_asked_for_when_it_runs() -> None:
+    """An order in which each requirement is met once, and broken again before it is relied on."""
+    full, empty = graph(), Graph("sketch", (), (), (), ())
+    empties, spoils = Step("empties", lambda _: empty, ensures=(EMPTY,)), Step("spoils", lambda _: full)
+    with pytest.raises(InvalidGraph) as error:
+        run_passes(full, (empties, spoils, Step("relies", requires=(EMPTY,))), Stage.ATEN)
+    assert str(error.value) == (
+        "graph 'sketch' is not empty, and pass relies requires it: node 0; node 1. Passes that ran: empties, spoils"
+    )
 
 
 def test_a_pass_that_breaks_the_graph() -> None:
@@ -102,8 +115,9 @@ def test_lowering_needs_constants_folded() -> None:
     unfolded = s.case(s.op(ops.add.Tensor, s.input("x", 3), s.op(ops.relu.default, s.weight("w", 3)))).graph
     with pytest.raises(InvalidGraph) as error:
         Pipeline().lower(unfolded, DType.FLOAT32)
-    assert str(error.value) == (
-        "graph 'sketch' is not constants folded after the ATen passes: aten.relu.default reads constants only"
+    assert str(error.value).startswith(
+        "graph 'sketch' is not constants folded, and lowering requires it: aten.relu.default reads constants only. "
+        "Passes that ran: eliminate-dead-code, canonicalize, "
     )
 
 

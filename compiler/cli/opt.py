@@ -1,0 +1,60 @@
+"""The command ``opt``: passes over the text of a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler.cli.app import app
+from compiler.cli.options import BoardOption, WeightsOption
+from compiler.errors import InvalidArgument
+from compiler.cli.terminal import refusals
+
+
+@app.command()
+def opt(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The text of a graph; - for standard input.")],
+    passes: Annotated[
+        str | None,
+        typer.Option(metavar="PASS,...", help="Passes to run, in this order. By default all of the graph's stage."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="PASS", help="Stop after this pass.")] = None,
+    board: BoardOption = "n150",
+    weights: WeightsOption = "bfloat16",
+    literals: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Large literals of the text by digest, as `inspect --literals` writes them."),
+    ] = None,
+    verify_each: Annotated[
+        bool, typer.Option(help="Check the graph, and what passes require and ensure, around each pass.")
+    ] = True,
+    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
+) -> None:
+    """Run passes over the text of a graph, and print the graph that they make."""
+    with refusals():
+        text = _text(file)
+        from compiler.dialects import DIALECTS  # noqa: PLC0415
+        from compiler.ir.literals import read_literals  # noqa: PLC0415
+        from compiler.ir.parse import parse  # noqa: PLC0415
+        from compiler.ir.text import to_text  # noqa: PLC0415
+        from compiler.ir.verify import verify  # noqa: PLC0415
+        from compiler.pipeline import passes_of, run_passes, selected  # noqa: PLC0415
+
+        graph = parse(text, DIALECTS, read_literals(literals) if literals else {})
+        stage = graph.stage
+        chosen = selected(passes_of(stage, board, weights), passes and passes.split(","), until)
+        verify(graph, stage, after="it was read")
+        made = run_passes(graph, chosen, stage, verify_each=verify_each)
+        typer.echo(to_text(made, origins=origins))
+
+
+def _text(file: str) -> str:
+    try:
+        if file == "-":
+            return typer.get_text_stream("stdin").read()
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise InvalidArgument(f"{file!r} cannot be read: {reason}") from error

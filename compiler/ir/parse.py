@@ -1,0 +1,373 @@
+"""Text back to a graph: the inverse of :func:`compiler.ir.text.to_text`."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+
+from compiler.errors import GraphSyntaxError
+from compiler.ir.constants import Computed, Expression, Literal, Parameter
+from compiler.ir.graph import Constant, Graph, Node, Port, Role, Value
+from compiler.ir.operation import Attribute, HostOperation, Operation, Origin
+from compiler.ir.text import FORMAT
+from compiler.ir.types import DType, Layout, Memory, TensorType
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+    (?P<comment>\#.*)
+  | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+  | (?P<number>[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf|nan)(?![\w.]))
+  | (?P<literal>literal:[0-9a-f]+)
+  | (?P<value>%(?:"(?:[^"\\]|\\.)*"|\w(?:[\w.]*\w)?))
+  | (?P<named>(?:None|True|False)(?![\w.]))
+  | (?P<word>[A-Za-z_](?:[\w.]*\w)?)
+  | (?P<mark>[][(){}=,:])
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+_NAMED: Mapping[str, Attribute] = {
+    **{"None": None, "True": True, "False": False},
+    **{text: float(text) for text in ("inf", "+inf", "-inf", "nan", "+nan", "-nan")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialects:
+    """The ops that a text may name.
+
+    ``operations`` finds a node's op by its name, under what the name has before its first dot; ``host`` finds an op of
+    an expression by its spelling. Both raise ``KeyError`` for what there is not.
+    """
+
+    operations: Mapping[str, Callable[[str], Operation]]
+    host: Callable[[str], HostOperation]
+
+
+def parse(text: str, dialects: Dialects, literals: Mapping[str, Literal] | None = None) -> Graph:
+    """Read a graph from its text: ``parse(str(graph), dialects, literals(graph)) == graph``, origins included.
+
+    ``literals`` are those of which the text has the digest alone. Types are taken as they are stated, so check the
+    graph before it is used. Raises ``GraphSyntaxError``, with line and column, for what is no text of a graph.
+    """
+    return _Reader(text, dialects, literals or {}).graph()
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    column: int
+
+
+class _Lines:
+    """The lines of a text that say something, and the tokens of the current one."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+        self._at = -1
+        self._tokens: list[_Token] = []
+        self.comment = ""
+
+    def advance(self, expected: str) -> None:
+        """Go to the next line. ``expected`` is what the message asks for where there is none."""
+        self._at += 1
+        if self._at == len(self._lines):
+            raise GraphSyntaxError(
+                f"the text ends in line {self._lines[-1][0] if self._lines else 0}: {expected} is missing"
+            )
+        _, line = self._lines[self._at]
+        self._tokens, self.comment, place = [], "", 0
+        while place < len(line.rstrip()):
+            found = _TOKEN.match(line, place)
+            if found is None:
+                self.fail("nothing here can be read", _Token("", "", len(line) - len(line[place:].lstrip()) + 1))
+            kind = str(found.lastgroup)
+            if kind == "comment":
+                self.comment = found[kind].removeprefix("#").strip()
+            else:
+                self._tokens.append(_Token(kind, found[kind], found.start(kind) + 1))
+            place = found.end()
+
+    @property
+    def is_last(self) -> bool:
+        return self._at == len(self._lines) - 1
+
+    def is_just(self, *texts: str) -> bool:
+        """Whether these are the tokens of the line, none taken yet."""
+        return tuple(token.text for token in self._tokens) == texts
+
+    def peek(self) -> _Token:
+        """The next token of the line; one of kind ``end`` past the last."""
+        end = len(self._lines[self._at][1].rstrip()) + 1
+        return self._tokens[0] if self._tokens else _Token("end", "the end of the line", end)
+
+    def take(self, expected: str, *kinds: str) -> _Token:
+        """The next token, which must be of one of the ``kinds``, or be the text ``expected`` where none is given."""
+        token = self.peek()
+        if token.kind not in kinds if kinds else token.text != expected:
+            self.fail(f"{expected} is expected, and {token.text} is there", token)
+        del self._tokens[0]
+        return token
+
+    def accept(self, text: str) -> bool:
+        """Take the next token if it is this text."""
+        if self.peek().text != text:
+            return False
+        del self._tokens[0]
+        return True
+
+    def argument(self) -> str | None:
+        """Take ``NAME =`` where the line goes on with it; the name."""
+        if len(self._tokens) < 2 or self._tokens[0].kind != "word" or self._tokens[1].text != "=":
+            return None
+        name = self._tokens[0].text
+        del self._tokens[:2]
+        return name
+
+    def finish(self) -> None:
+        """Nothing may be left of the line."""
+        if self._tokens:
+            self.fail(f"the line should end before {self.peek().text}")
+
+    def fail(self, message: str, token: _Token | None = None) -> NoReturn:
+        """Raise ``GraphSyntaxError`` at a token, the next one by default."""
+        column = (token or self.peek()).column
+        number, line = self._lines[self._at]
+        raise GraphSyntaxError(f"line {number}, column {column}: {message}\n  {line}\n  {' ' * (column - 1)}^")
+
+
+class _Reader:
+    """The grammar: a method for each thing that a text is made of."""
+
+    def __init__(self, text: str, dialects: Dialects, literals: Mapping[str, Literal]) -> None:
+        self._lines, self._dialects, self._literals = _Lines(text), dialects, literals
+        self._values: dict[str, Value] = {}
+
+    def graph(self) -> Graph:
+        lines = self._lines
+        lines.advance("'graph NAME {'")
+        lines.take("graph")
+        name = self._name("the name of the graph")
+        lines.take("{")
+        if lines.comment != f"format {FORMAT}":
+            lines.fail(f"the comment '# format {FORMAT}' is expected, this version reads no other format")
+        lines.finish()
+        lines.advance("'inputs:'")
+        inputs = self._section("inputs", ("constants", ":"), self._input)
+        constants = self._section("constants", ("nodes", ":"), self._constant)
+        nodes = self._section("nodes", ("outputs", ":"), self._node)
+        outputs = self._section("outputs", ("}",), self._output)
+        if not lines.is_last:
+            lines.advance("")
+            lines.fail("the graph has ended before this line")
+        return Graph(name, inputs, constants, nodes, outputs)
+
+    def _section[Part](self, title: str, stop: tuple[str, ...], read: Callable[[], Part]) -> tuple[Part, ...]:
+        """The parts of a section, a line each; afterwards the line that ends it is the current one."""
+        lines = self._lines
+        found: list[Part] = []
+        lines.take(title)
+        lines.take(":")
+        lines.finish()
+        lines.advance(repr("".join(stop)))
+        while not lines.is_just(*stop):
+            found.append(read())
+            lines.finish()
+            lines.advance(repr("".join(stop)))
+        return tuple(found)
+
+    def _input(self) -> Port:
+        token, value = self._typed()
+        self._define(token, value)
+        role = Role.NONE
+        if self._lines.accept("{"):
+            while not self._lines.accept("}"):
+                word = self._lines.take("a role", "word")
+                if word.text.upper() not in Role.__members__:
+                    self._lines.fail(f"there is no role {word.text}", word)
+                role |= Role[word.text.upper()]
+                if self._lines.peek().text != "}":
+                    self._lines.take(",")
+        return Port(_unquoted(token.text.removeprefix("%")), value, role)
+
+    def _constant(self) -> Constant:
+        token, value = self._typed()
+        self._define(token, value)
+        self._lines.take("=")
+        return Constant(value, self._expression())
+
+    def _node(self) -> Node:
+        lines = self._lines
+        results = [self._typed()]
+        while lines.accept(","):
+            results.append(self._typed())
+        lines.take("=")
+        op = self._operation(lines.take("the name of an op", "word"))
+        operands: list[tuple[str, Value]] = []
+        attributes: list[tuple[str, Attribute]] = []
+        for _ in self._listed("(", ")"):
+            name = lines.take("the name of an argument", "word").text
+            lines.take("=")
+            if lines.peek().kind == "value":
+                operands.append((name, self._read()))
+            else:
+                attributes.append((name, self._attribute()))
+        for token, value in results:
+            self._define(token, value)
+        names, read = tuple(name for name, _ in operands), tuple(value for _, value in operands)
+        made = tuple(value for _, value in results)
+        return Node(op, read, names, tuple(attributes), made, _origins(lines.comment))
+
+    def _output(self) -> Port:
+        name = self._name("the name of an output")
+        self._lines.take("=")
+        return Port(name, self._read())
+
+    def _expression(self) -> Expression:
+        lines = self._lines
+        token = lines.take("an expression", "word", "string", "literal")
+        if token.kind == "literal":
+            digest = token.text.removeprefix("literal:")
+            if digest not in self._literals:
+                lines.fail("the text has this literal's digest alone, and its data were not given", token)
+            return self._literals[digest]
+        if token.kind == "word" and lines.peek().text == "(":
+            return self._computed(token)
+        if token.kind == "word" and lines.peek().text == "[":
+            return self._literal(token)
+        return Parameter(_unquoted(token.text))
+
+    def _computed(self, token: _Token) -> Computed:
+        """An op on expressions: operands that are not named are its first parameters, several of one in brackets."""
+        lines = self._lines
+        try:
+            op = self._dialects.host(token.text)
+        except KeyError as error:
+            lines.fail(str(error.args[0]), token)
+        operands: list[tuple[str, Expression]] = []
+        attributes: list[tuple[str, Attribute]] = []
+        for place in self._listed("(", ")"):
+            token = lines.peek()
+            name = lines.argument()
+            if name is None and place >= len(op.parameters):
+                lines.fail(f"{op.spelling} has {len(op.parameters)} parameters", token)
+            name = op.parameters[place] if name is None else name
+            if name not in op.parameters:
+                lines.fail(f"{op.spelling} has no parameter {name}", token)
+            if op.takes_list(name):
+                operands.extend((name, self._expression()) for _ in self._listed("[", "]"))
+            elif lines.peek().kind in ("number", "named") or lines.peek().text[0] in "'[":
+                attributes.append((name, self._attribute()))
+            else:
+                operands.append((name, self._expression()))
+        index = None
+        if lines.accept("["):
+            index = int(lines.take("the place of a result", "number").text)
+            lines.take("]")
+        return Computed(op, tuple(operands), tuple(attributes), index)
+
+    def _literal(self, token: _Token) -> Literal:
+        type = self._type(token)
+        values = [self._attribute() for _ in self._listed("{", "}")]
+        try:
+            return Literal(torch.tensor(values, dtype=type.dtype.on_host).reshape(type.shape))
+        except (RuntimeError, TypeError, ValueError):
+            self._lines.fail(f"{len(values)} numbers of {type.dtype.value} do not make {type}", token)
+
+    def _typed(self) -> tuple[_Token, Value]:
+        token = self._lines.take("a value such as %0", "value")
+        self._lines.take(":")
+        return token, Value(self._type(self._lines.take("a type", "word")))
+
+    def _type(self, token: _Token) -> TensorType:
+        lines = self._lines
+        try:
+            dtype = DType(token.text)
+        except ValueError:
+            lines.fail(f"there is no element type {token.text}", token)
+        shape = tuple(self._integer("a size") for _ in self._listed("[", "]"))
+        layout, memory, shards = None, None, None
+        if lines.peek().text in (each.value for each in Layout):
+            layout = Layout(lines.take("a layout", "word").text)
+        if lines.peek().text in (each.value for each in Memory):
+            memory = Memory(lines.take("a memory", "word").text)
+        if lines.accept("("):
+            shards = self._integer("a number of shards")
+            lines.take(")")
+        try:
+            return TensorType(shape, dtype, layout, memory, shards)
+        except ValueError as error:
+            lines.fail(str(error), token)
+
+    def _operation(self, token: _Token) -> Operation:
+        find = self._dialects.operations.get(token.text.partition(".")[0])
+        if find is None:
+            self._lines.fail(f"{token.text} is of no dialect: {', '.join(self._dialects.operations)} are known", token)
+        try:
+            return find(token.text)
+        except KeyError as error:
+            self._lines.fail(f"there is no op {error.args[0]}", token)
+
+    def _attribute(self) -> Attribute:
+        lines = self._lines
+        if lines.peek().text == "[":
+            return tuple(self._attribute() for _ in self._listed("[", "]"))
+        token = lines.take(
+            "a number, a text in single quotes, None, True, False or a list", "number", "named", "string"
+        )
+        if token.text in _NAMED:
+            return _NAMED[token.text]
+        if token.text[0] == '"':
+            lines.fail("a text goes in single quotes", token)
+        value: Attribute = ast.literal_eval(token.text)
+        return value
+
+    def _listed(self, opening: str, closing: str) -> Iterator[int]:
+        """The places of a list, from the opening bracket to the closing one, with commas between."""
+        lines, place = self._lines, 0
+        lines.take(opening)
+        while not lines.accept(closing):
+            yield place
+            place += 1
+            if lines.peek().text != closing:
+                lines.take(",")
+
+    def _integer(self, expected: str) -> int:
+        token = self._lines.take(expected, "number")
+        if not token.text.isdecimal():
+            self._lines.fail(f"{expected} is expected, and {token.text} is there", token)
+        return int(token.text)
+
+    def _name(self, expected: str) -> str:
+        return _unquoted(self._lines.take(expected, "word", "string").text)
+
+    def _define(self, token: _Token, value: Value) -> None:
+        if token.text in self._values:
+            self._lines.fail(f"{token.text} is defined already", token)
+        self._values[token.text] = value
+
+    def _read(self) -> Value:
+        token = self._lines.take("a value such as %0", "value")
+        if token.text not in self._values:
+            self._lines.fail(f"{token.text} is read, and not defined before", token)
+        return self._values[token.text]
+
+
+def _unquoted(name: str) -> str:
+    return str(json.loads(name)) if name.startswith('"') else name
+
+
+def _origins(comment: str) -> tuple[Origin, ...]:
+    """Where a node comes from; what stands in for the model's code is shown with its folder."""
+    found = re.findall(r"(\(root\)|[^;()\s]+) \(([^)]*)\)(?:; |$)", comment)
+    return tuple(
+        Origin("" if module == "(root)" else module, line, "/" in line)
+        for module, lines in found
+        for line in lines.split(", ")
+    )

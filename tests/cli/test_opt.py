@@ -1,0 +1,103 @@
+"""The command ``opt``: passes over the text of a graph, as other compilers have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from compiler.cli import app
+
+SUMS = """\
+graph sums {  # format 1
+  inputs:
+    %x: f32[2,3]
+    %w: f32[2,3]
+  constants:
+    %c0: f32[3] = bias
+  nodes:
+    %0: f32[2,3] = aten.clone.default(self=%x)  # layer (here.py:1)
+    %1: f32[3] = aten.neg.default(self=%c0)  # layer (here.py:2)
+    %2: f32[2,3] = aten.add.Tensor(self=%0, other=%1)  # layer (here.py:3)
+    %3: f32[2,3] = aten.add.Tensor(self=%2, other=%w)
+  outputs:
+    y = %2
+}
+"""
+CLEAN = """\
+graph sums {  # format 1
+  inputs:
+    %x: f32[2,3]
+    %w: f32[2,3]
+  constants:
+    %c0: f32[3] = neg(bias)
+  nodes:
+    %0: f32[2,3] = aten.add.Tensor(self=%x, other=%c0)  # layer (here.py:3)
+  outputs:
+    y = %0
+}
+"""
+
+
+def opt(*arguments: object, text: str = SUMS) -> Result:
+    return CliRunner().invoke(app, ["opt", *map(str, arguments)], input=text)
+
+
+def test_passes_of_the_graphs_stage_run_and_the_result_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "sums.txt").write_text(SUMS)
+    named = opt("--passes", "eliminate-dead-code,canonicalize,fold-constants", tmp_path / "sums.txt")
+    assert (named.exit_code, named.stdout) == (0, CLEAN), named.output
+    assert opt("-").stdout == CLEAN
+    assert opt("-", text=CLEAN).stdout == CLEAN
+    assert opt("--passes", "canonicalize", "--no-origins", "-").stdout.count("#") == 1
+
+
+def test_until_stops_behind_a_pass() -> None:
+    assert "aten.clone" in opt("--until", "eliminate-dead-code", "-").stdout
+    assert "aten.neg" in opt("--until", "canonicalize", "-").stdout
+    assert opt("--until", "fold-constants", "-").stdout == CLEAN
+
+
+def test_a_graph_of_inspect_is_taken_with_its_literals(run, compiled, tmp_path: Path) -> None:
+    file, literals = tmp_path / "encoder.txt", tmp_path / "encoder.safetensors"
+    file.write_text(run("inspect", "encoder", "--stage", "import", "--literals", literals).stdout)
+    made = run("opt", "--literals", literals, file)
+    assert made.exit_code == 0, made.output
+    recorder = compiled.stages("encoder")
+    after = [record.graph for record in recorder.records[: [r.stage for r in recorder.records].index("lower")]][-1]
+    assert made.stdout == f"{after}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "code", "message"),
+    [
+        (("-",), "graph", 2, "error: line 1, column 6: the name of the graph is expected, and the end of the line is"),
+        (("missing.txt",), "", 2, "error: 'missing.txt' cannot be read: No such file or directory"),
+        (("--passes", "fold", "-"), SUMS, 2, "error: there is no pass 'fold' at this stage: choose from eliminate-"),
+        (("--passes", "canonicalize", "--until", "fold-scale", "-"), SUMS, 2, "error: the passes that were asked for"),
+        (("--board", "n100", "--passes", "canonicalize", "-"), SUMS, 2, "error: "),
+        (
+            ("--passes", "eliminate-dead-code,fold-scale", "-"),
+            SUMS,
+            1,
+            "error: graph 'sums' is not canonical, and pass fold-scale requires it: aten.clone.default is left. "
+            "Passes that ran: eliminate-dead-code\n",
+        ),
+        (
+            ("-",),
+            SUMS.replace("%1: f32[3]", "%1: f32[4]"),
+            1,
+            "error: graph 'sums' is not valid at the aten stage after",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused(arguments, text: str, code: int, message: str) -> None:
+    result = opt(*arguments, text=text)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith(message)
+
+
+def test_without_verification_a_requirement_is_not_asked_for() -> None:
+    result = opt("--no-verify-each", "--passes", "fold-scale", "-")
+    assert (result.exit_code, result.stderr) == (0, "")
