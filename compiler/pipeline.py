@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import lowering.rules
 from compiler.choices import advice, one_of
 from compiler.errors import InvalidArgument, InvalidGraph
-from compiler.ir.graph import Graph
+from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Stage
 from compiler.ir.types import DType
 from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.target.options import CompileOptions
+from passes import base, rewrite
 from passes.add_to_table import AddToTable
 from passes.base import CANONICAL, FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
@@ -43,6 +44,7 @@ from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
+from passes.rewrite import Matcher
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import Pace, ShardWeights
@@ -138,6 +140,26 @@ class Record:
     graph: Graph
     seconds: float
     step: Pass | None = None
+
+
+def looks_for_patterns(record: Record) -> bool:
+    """Whether a stage is a pass that looks for patterns, and can say what it nearly matched."""
+    return isinstance(record.step, Matcher)
+
+
+def near_misses(record: Record) -> list[tuple[Node, str]]:
+    """The nodes at which a stage's pattern began to match in the graph that it left, and why it did not."""
+    return rewrite.near_misses(record.step, record.graph) if isinstance(record.step, Matcher) else []
+
+
+def accuracy_of(record: Record) -> str | None:
+    """What a stage costs in accuracy where it matches, for a pass that makes the plan less accurate."""
+    return None if record.step is None else base.accuracy_of(record.step)
+
+
+def lowered_ops() -> list[str]:
+    """The names of the ATen overloads that have a lowering."""
+    return [str(overload) for overload in lowering.rules.RULES]
 
 
 @dataclass

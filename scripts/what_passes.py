@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.cli.terminal import progress_bar, quiet
+from compiler.cli.terminal import progress_bar
 from compiler.inspect.checking import BoardCheck, check
 from compiler.inspect.report import short
 from compiler.speecht5 import checkpoint
+from compiler.speecht5.quiet import quiet
 
 HEADER = ("model", "batch", "text", "board", "ops and types", "compiled again", "L1 a core, of", "DRAM")
 STEPS = 500  # 1,000 frames

@@ -8,7 +8,7 @@ import sys
 import torch
 
 from compiler.benchmark.tasks import TASKS, THREADS
-from compiler.cli.terminal import quiet
+from compiler.speecht5.quiet import quiet
 
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)

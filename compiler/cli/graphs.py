@@ -24,7 +24,8 @@ from compiler.cli.options import (
     WeightsOption,
     compiled_model,
 )
-from compiler.cli.terminal import progress_bar, quiet, refusals, tables
+from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.speecht5.quiet import quiet
 
 
 @app.command("compile")

@@ -9,8 +9,8 @@ import typer
 
 from compiler.cli.app import app
 from compiler.cli.options import BoardOption, WeightsOption
-from compiler.errors import InvalidArgument
 from compiler.cli.terminal import refusals
+from compiler.errors import InvalidArgument
 
 
 @app.command()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.choices import Board, Postnet, Precision, Weights
-from compiler.cli.terminal import progress_bar, quiet
+from compiler.cli.terminal import progress_bar
+from compiler.speecht5.quiet import quiet
 from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from compiler.cli.options import (
     compiled_model,
     full_size_model,
 )
-from compiler.cli.terminal import progress_bar, quiet, refusals, tables
+from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.errors import InvalidArgument
+from compiler.speecht5.quiet import quiet
 
 
 @app.command()

@@ -23,10 +23,11 @@ from compiler.cli.options import (
     checkpoint_of,
     import_libraries,
 )
-from compiler.cli.terminal import progress_bar, quiet, refusals
+from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.process import interruption
 from compiler.speecht5 import text as texts
+from compiler.speecht5.quiet import quiet
 from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:

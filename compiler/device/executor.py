@@ -13,6 +13,7 @@ import ttnn
 from compiler.device import tensors
 from compiler.device.calls import Call, prepare
 from compiler.device.reasons import REFUSALS, placing, refusal
+from compiler.device.replay import Replay
 from compiler.errors import InvalidArgument
 from compiler.ir.constants import Expression
 from compiler.ir.graph import Constant
@@ -86,8 +87,6 @@ class TtnnExecutor:
     def stepping(self, executable: Executable, inputs: Mapping[str, Handle]) -> Stepping:
         if not self.traced:
             return Feedback(self, executable, inputs)
-        from compiler.device.replay import Replay  # noqa: PLC0415, it needs this module
-
         return Replay(self, executable, inputs)
 
     def program(self, executable: Executable) -> _Program:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import ttnn
 
 from compiler.runtime.executable import Executable
-from compiler.runtime.executor import Handle
+from compiler.runtime.executor import Executor, Handle
 
-if TYPE_CHECKING:
-    from compiler.device.executor import TtnnExecutor
+
+class OnDevice(Executor, Protocol):
+    """An executor that runs graphs on one open device."""
+
+    @property
+    def device(self) -> Any:
+        """The open device of ttnn, or its mesh of devices."""
+        ...
 
 
 class Replay:
@@ -22,7 +28,7 @@ class Replay:
     at the end of the trace, and ``state`` keeps the handles that it began with.
     """
 
-    def __init__(self, executor: TtnnExecutor, executable: Executable, inputs: Mapping[str, Handle]) -> None:
+    def __init__(self, executor: OnDevice, executable: Executable, inputs: Mapping[str, Handle]) -> None:
         self._executor, self._executable = executor, executable
         self.state = dict(inputs)
         self._warm = False

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from compiler.inspect.report import stages
 from compiler.ir.graph import Graph, Node
 from compiler.ir.text import node_text, value_names
-from compiler.pipeline import Recorder
-from passes.base import accuracy_of
-from passes.rewrite import Matcher, near_misses
+from compiler.pipeline import Recorder, accuracy_of, looks_for_patterns, near_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,8 @@ def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
 
 def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
     for stage, record in stages(recorder).items():
-        if isinstance(record.step, Matcher):
-            for node, reason in near_misses(record.step, record.graph):
-                yield NearMiss(stage, record.graph, node, reason)
+        for node, reason in near_misses(record):
+            yield NearMiss(stage, record.graph, node, reason)
 
 
 def to_text(recorder: Recorder) -> str:
@@ -51,12 +48,12 @@ def to_text(recorder: Recorder) -> str:
     Of a pass that makes the plan less accurate it says how much that costs.
     """
     found = explain(recorder)
-    passes = {stage: record.step for stage, record in stages(recorder).items() if isinstance(record.step, Matcher)}
+    passes = {stage: record for stage, record in stages(recorder).items() if looks_for_patterns(record)}
     lines: list[str] = []
-    for stage, step in passes.items():
+    for stage, record in passes.items():
         missed = [miss for miss in found if miss.stage == stage]
         lines.append(f"{stage}: {len(missed)} near {'miss' if len(missed) == 1 else 'misses'}")
-        if accuracy := accuracy_of(step):
+        if accuracy := accuracy_of(record):
             lines.append(f"  where it matches, {accuracy}")
         for reason in dict.fromkeys(miss.reason for miss in missed):
             lines.append(f"  {reason}:")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from compiler.dialects.ttnn.measured import MEASUREMENTS, SPEECH, Agreement, Measurement, Rig, short
 from compiler.dialects.ttnn.op import OPS, Ties
-from lowering.rules import RULES
+from compiler.pipeline import lowered_ops
 
 TITLE = (
     "TTNN op",
@@ -36,7 +36,7 @@ def rows() -> list[tuple[str, str, str, str]]:
 
 def lowered() -> list[str]:
     """The ATen overloads that have a lowering, by name."""
-    return sorted(str(overload) for overload in RULES)
+    return sorted(lowered_ops())
 
 
 def measured_rows() -> list[tuple[str, ...]]:

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import compiler
 from compiler.cli import app
-from compiler.cli.terminal import quiet
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice, load_voice
+from compiler.speecht5.quiet import quiet
 
 
 @pytest.fixture(scope="session")
