@@ -18,8 +18,8 @@ from compiler.errors import (
 if TYPE_CHECKING:
     from compiler.device.opening import open_device
     from compiler.inspect.checking import check
+    from compiler.speecht5.options import CompileOptions
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
-    from compiler.target.options import CompileOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
 
 # torch and transformers take seconds to import: `python -m compiler --help` and the errors do without them.
 _LAZY = {
-    "CompileOptions": "compiler.target.options",
+    "CompileOptions": "compiler.speecht5.options",
     "CompiledSpeechT5": "compiler.speecht5.text_to_speech",
     "check": "compiler.inspect.checking",
     "compile_speecht5": "compiler.speecht5.text_to_speech",

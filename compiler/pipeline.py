@@ -14,7 +14,7 @@ from compiler.ir.operation import Stage
 from compiler.ir.types import DType
 from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
-from compiler.target.options import CompileOptions
+from compiler.target.options import PlanOptions
 from passes import base, rewrite
 from passes.add_to_table import AddToTable
 from passes.base import CANONICAL, FOLDED, Pass, Property
@@ -40,10 +40,12 @@ from passes.fuse_bias import FuseBias
 from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.heads_as_views import HeadsAsViews
+from passes.hoist_invariants import hoist_invariants
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
+from passes.read_front import read_front
 from passes.rewrite import Matcher
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
@@ -127,7 +129,7 @@ def _pace(board: Board) -> Pace:
 
 
 OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, ShardNorms.name, ShardWeights.name})
-"""Names of passes that run only where ``CompileOptions.enable`` has them."""
+"""Names of passes that run only where ``PlanOptions.enable`` has them."""
 ACCURACY: dict[str, str] = {FlashDecode.name: FlashDecode.accuracy}
 """What optional passes cost in accuracy; the others change no number, or none but in its last digits."""
 
@@ -155,6 +157,21 @@ def near_misses(record: Record) -> list[tuple[Node, str]]:
 def accuracy_of(record: Record) -> str | None:
     """What a stage costs in accuracy where it matches, for a pass that makes the plan less accurate."""
     return None if record.step is None else base.accuracy_of(record.step)
+
+
+def split_loop(graph: Graph, once: str) -> tuple[Graph, Graph]:
+    """Split a loop's body into the graph called ``once``, of what never changes in it, and the rest."""
+    return hoist_invariants(graph, once)
+
+
+def read_prefix(graph: Graph, name: str, dim: int, size: int) -> Graph:
+    """Let an input have ``size`` elements along ``dim``, of which the graph reads the first as before."""
+    return read_front(graph, name, dim, size)
+
+
+def looked_up(graph: Graph) -> frozenset[str]:
+    """The names of an ATen graph's inputs in which it looks up rows, and with which it does nothing else."""
+    return lowering.rules.table_inputs(graph)
 
 
 def lowered_ops() -> list[str]:
@@ -229,7 +246,7 @@ class Pipeline:
     ttnn: tuple[Pass, ...] = tuple(step for step in ttnn_passes(BOARDS["n150"]) if step.name not in OPTIONAL)
 
     @classmethod
-    def of(cls, options: CompileOptions) -> Pipeline:
+    def of(cls, options: PlanOptions) -> Pipeline:
         """What runs under these options.
 
         Raises ``InvalidArgument`` for a pass left out that others cannot do without.

@@ -12,8 +12,8 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 
 from compiler.ir.types import TensorType
 from compiler.runtime.executable import Executable
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
-from compiler.target.options import CompileOptions
 
 TOKENS = 50
 STEPS = 200

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from compiler.benchmark.rows import Row
 from compiler.benchmark.tasks import THREADS
-from compiler.inspect.cost_report import MODELLED, PLANS, GraphCost, as_dict, inputs
+from compiler.inspect.cost_report import MODELLED, GraphCost, as_dict, inputs
 from compiler.speecht5 import plans
 from compiler.speecht5.budgets import COLUMNS as BUDGET_COLUMNS
 from compiler.speecht5.budgets import Budget, as_dicts
@@ -102,7 +102,7 @@ def markdown(
     compared: Sequence[PlanCost],
 ) -> str:
     """The page ``docs/benchmarks.md``."""
-    lengths = ", ".join(f"{name} {text} tokens and {steps} steps" for name, (text, steps) in PLANS.items())
+    lengths = ", ".join(f"{name} {text} tokens and {steps} steps" for name, (text, steps) in plans.PLANS.items())
     parts = [
         "# Benchmarks",
         "Made by `make bench`; `python -m compiler bench` prints the same figures, and `--only` chooses rows.",

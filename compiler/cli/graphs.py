@@ -59,7 +59,7 @@ def compile_(
         with quiet(), progress_bar() as stage:
             stage("compiling")
             measured = report.reports(compiled, text=text, steps=steps)
-        sizes = report.lengths(compiled, text=text, steps=steps)
+        sizes = compiled.sizes(text=text, steps=steps)
         if as_json:
             typer.echo(json.dumps({**asdict(compiled.options), **sizes, "graphs": report.as_dicts(measured)}, indent=2))
         else:

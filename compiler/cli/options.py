@@ -8,8 +8,8 @@ import typer
 
 from compiler.choices import Board, Postnet, Precision, Weights
 from compiler.cli.terminal import progress_bar
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
-from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5

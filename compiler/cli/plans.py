@@ -159,17 +159,17 @@ def cost(
             enable=enable,
             disable=disable,
         )
-        from compiler.inspect import cost_report, report  # noqa: PLC0415
+        from compiler.inspect import cost_report  # noqa: PLC0415
         from compiler.speecht5 import plans  # noqa: PLC0415
         from compiler.target.boards import BOARDS as NUMBERS  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
             names = [graph] if graph else GRAPHS
-            costs = [cost_report.model_cost(compiled, name, text, steps) for name in names]
+            costs = [cost_report.model_cost(compiled, name, text=text, steps=steps) for name in names]
             stage("comparing plans")
             compared = plans.step_plans(compiled, text, steps) if plans.STEP in names else []
-        sizes = report.lengths(compiled, text=text, steps=steps)
+        sizes = compiled.sizes(text=text, steps=steps)
         if as_json:
             inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
             modelled = [cost_report.as_dict(one) for one in costs]
@@ -177,7 +177,7 @@ def cost(
             side_by_side = {"step_plans": plans.as_dicts(compared)} if compared else {}
             typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled, **side_by_side}, indent=2))
             return
-        title = f"{sizes['text_tokens']} tokens, {sizes['decoder_steps']} decoder steps, {precision}, weights {weights}"
+        title = f"{report.said(sizes)}, {precision}, weights {weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
             shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, NUMBERS[board]))
@@ -212,7 +212,7 @@ def bench(
             rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
             stage("checking the plan")
             _, figures = budgets.reckon(contenders.model(), stage)
-            costs = cost_report.plan_costs(contenders.model())
+            costs = plans.plan_costs(contenders.model())
             compared = plans.model_plans(contenders.model())
         if as_json:
             typer.echo(json.dumps(page.as_json(about, rows, figures, costs, compared), indent=2))

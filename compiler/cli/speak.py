@@ -27,8 +27,8 @@ from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.process import interruption
 from compiler.speecht5 import text as texts
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
-from compiler.target.options import CompileOptions
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor

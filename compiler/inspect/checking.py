@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from compiler.choices import BOARDS, GRAPHS, advice, check_precision
+from compiler.choices import BOARDS, advice, check_precision
+from compiler.compiled import CompiledModel
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.session import Session, board_of
 from compiler.errors import InvalidArgument
 from compiler.inspect.agreement import Agreement, agreement, error_bar
-from compiler.inspect.report import lengths, short
+from compiler.inspect.report import said, short
 from compiler.ir.graph import Port, Role
-from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 PCC_BAR = 0.99
 """The least correlation with the reference executor at which a graph on a device counts as right; its relative error
@@ -36,8 +36,7 @@ class BoardCheck:
     grid: tuple[int, int]
     devices: int
     rows: int
-    text_tokens: int
-    decoder_steps: int
+    sizes: dict[str, int]
     graphs: tuple[GraphCheck, ...]
     agreement: dict[str, dict[str, Agreement]]
 
@@ -53,15 +52,14 @@ class BoardCheck:
 
 
 def check(
-    compiled: CompiledSpeechT5,
+    compiled: CompiledModel,
     boards: str | Sequence[str] = BOARDS,
     *,
-    text: int = 1,
-    steps: int = 1,
-    graphs: Sequence[str] = GRAPHS,
+    graphs: Sequence[str] | None = None,
     on_device: bool = False,
     time_limit: float = 600.0,
     progress: Callable[[str], None] | None = None,
+    **lengths: int,
 ) -> list[BoardCheck]:
     """Run graphs of a model on ttnn's mock of each board, or on the device that ttnn finds.
 
@@ -69,13 +67,12 @@ def check(
         compiled: A model compiled with ``precision="bfloat16"``.
         boards: One board or several of ``compiler.choices.BOARDS``, each with a plan of its own. On a mock only types
             matter, no number is computed.
-        text: Length of the text in tokens; graphs are those of its bucket.
-        steps: Decoder steps, alike.
-        graphs: Names of graphs.
+        graphs: Names of graphs, by default all.
         on_device: Take the card or simulator that ttnn finds in place of mocks, with the plan of its board, and
             compare what it computes with the reference executor.
         time_limit: Seconds after which a single op is taken for hung.
         progress: Is told what is being done.
+        lengths: Of what is computed, as ``CompiledModel.graph`` takes them; graphs are those of its buckets.
 
     Raises:
         InvalidArgument: A float32 model, an unknown board or graph, or lengths past the model's.
@@ -86,12 +83,12 @@ def check(
     if unknown or not names:
         raise InvalidArgument(f"boards={', '.join(map(str, unknown)) or 'none'}: {advice(unknown, BOARDS)}")
     check_precision(compiled.options.precision)
+    asked = compiled.spec.names if graphs is None else tuple(graphs)
     found = []
     for board in ("device",) if on_device else names:
         compiled = compiled if on_device else compiled.for_board(board)
-        for name in graphs:
-            compiled.graph(name, text=text, steps=steps)  # so that what cannot be compiled needs no device
-        sizes = lengths(compiled, text=text, steps=steps)
+        for name in asked:
+            compiled.graph(name, **lengths)  # so that what cannot be compiled needs no device
 
         def say(what: str, board: str = board) -> None:
             if progress is not None:
@@ -103,8 +100,8 @@ def check(
             if on_device:
                 compiled = compiled.for_board(board_of(about) or compiled.options.board)
             checked, agreed = [], {}
-            for name in graphs:
-                executable = compiled.graph(name, text=text, steps=steps)
+            for name in asked:
+                executable = compiled.graph(name, **lengths)
                 plan = Plan.of(executable, name, drawn(executable) if on_device else None)
                 checked.append(session.call("compiler.device.checks:check", plan, progress=say))
                 if on_device and not checked[-1].complaints:
@@ -119,8 +116,7 @@ def check(
                 (about["grid"][0], about["grid"][1]),
                 about["devices"],
                 compiled.options.batch_size,
-                sizes["text_tokens"],
-                sizes["decoder_steps"],
+                compiled.sizes(**lengths),
                 tuple(checked),
                 agreed,
             )
@@ -209,6 +205,4 @@ def _say(complaint: Complaint) -> str:
 def _title(found: Sequence[BoardCheck]) -> str:
     first = found[0]
     where = "the device that ttnn found" if first.board == "device" else "ttnn's mock devices: accepted, not measured"
-    return (
-        f"{where}; up to {first.text_tokens} tokens, {first.decoder_steps} decoder steps, batch {first.rows} a device"
-    )
+    return f"{where}; up to {said(first.sizes)}, batch {first.rows} a device"

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from rich.table import Table
 
+from compiler.compiled import CompiledModel
 from compiler.inspect.report import short
 from compiler.ir.graph import Graph
-from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.target.boards import BOARDS, DISPATCH, LINK, MATRIX, VECTOR, Board, Number
 from compiler.target.cost import GraphWork, Time, Work, graph_time, graph_work, time_of, total, work
-from compiler.target.options import CompileOptions
 
-PLANS = {"decoder_step": (64, 256), "encoder": (64, 1), "postnet": (1, 500), "utterance": (64, 1)}
-"""Tokens of text and decoder steps for which each graph is reckoned where nobody says which."""
 MODELLED = "modelled, not measured"
 """In every title: no figure here comes from a device."""
 
@@ -35,17 +31,11 @@ def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.v
     return GraphCost(name, graph_work(graph), {board.name: graph_time(graph, board) for board in boards})
 
 
-def model_cost(compiled: CompiledSpeechT5, name: str, text: int, steps: int) -> GraphCost:
+def model_cost(compiled: CompiledModel, name: str, **lengths: int) -> GraphCost:
     """The modelled cost of a model's graph: its work as compiled, the times of each board's own plan."""
-    graphs = {board: compiled.for_board(board).graph(name, text=text, steps=steps).graph for board in BOARDS}
+    graphs = {board: compiled.for_board(board).graph(name, **lengths).graph for board in BOARDS}
     times = {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()}
     return GraphCost(name, graph_work(graphs[compiled.options.board]), times)
-
-
-def plan_costs(loaded: Any) -> list[GraphCost]:
-    """The modelled cost of a model's graphs in bfloat16, one row each, for ``PLANS``."""
-    compiled = CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16"))
-    return [model_cost(compiled, name, text, steps) for name, (text, steps) in PLANS.items()]
 
 
 def work_table(costs: Sequence[GraphCost], title: str) -> Table:

@@ -10,13 +10,12 @@ from itertools import pairwise
 from rich.table import Table
 
 from compiler.choices import no_stage
+from compiler.compiled import CompiledModel
 from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.inspect.analysis import critical_path
 from compiler.ir.graph import Graph
 from compiler.ir.types import Memory
 from compiler.pipeline import Record, Recorder
-from compiler.speecht5.limits import bucket_for
-from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
 from compiler.target.cost import work
 
 FINAL = "final"
@@ -54,10 +53,10 @@ class GraphReport:
     stages: tuple[StageTime, ...]
 
 
-def report(compiled: CompiledSpeechT5, name: str, *, text: int = 1, steps: int = 1) -> GraphReport:
-    """Compile the graph ``name`` for these lengths, and measure it. Raises what ``CompiledSpeechT5.graph`` raises."""
+def report(compiled: CompiledModel, name: str, **lengths: int) -> GraphReport:
+    """Compile the graph ``name`` for these lengths, and measure it. Raises what ``CompiledModel.graph`` raises."""
     begin = time.perf_counter()
-    recorder = compiled.stages(name, text=text, steps=steps)
+    recorder = compiled.stages(name, **lengths)
     total = time.perf_counter() - begin
     named = stages(recorder)
     # A component is traced once for all its graphs and lengths, outside of the stages: the time that they leave over.
@@ -79,9 +78,9 @@ def report(compiled: CompiledSpeechT5, name: str, *, text: int = 1, steps: int =
     )
 
 
-def reports(compiled: CompiledSpeechT5, *, text: int = 1, steps: int = 1) -> list[GraphReport]:
-    """The reports of all graphs, in the order of ``GRAPHS``."""
-    return [report(compiled, name, text=text, steps=steps) for name in GRAPHS]
+def reports(compiled: CompiledModel, **lengths: int) -> list[GraphReport]:
+    """The reports of all graphs, in their order."""
+    return [report(compiled, name, **lengths) for name in compiled.spec.names]
 
 
 def stages(recorder: Recorder) -> dict[str, Record]:
@@ -124,18 +123,9 @@ def peak_bytes(graph: Graph) -> int:
     return peak
 
 
-def lengths(compiled: CompiledSpeechT5, *, text: int = 1, steps: int = 1) -> dict[str, int]:
-    """The longest text and speech that graphs for these lengths hold: shapes come in a few sizes."""
-    return {
-        "text_tokens": bucket_for(text, compiled.limits.text_buckets),
-        "decoder_steps": bucket_for(steps, compiled.limits.step_buckets),
-    }
-
-
 def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Table:
-    """A row for each graph; ``sizes`` are those of :func:`lengths`."""
-    title = f"graphs for up to {sizes['text_tokens']} tokens of text and {sizes['decoder_steps']} decoder steps"
-    table = Table(title=title)
+    """A row for each graph; ``sizes`` are those of ``CompiledModel.sizes``."""
+    table = Table(title=f"graphs for up to {said(sizes)}")
     table.add_column("graph", no_wrap=True)
     for column in ("ATen in", "ATen out", "TTNN", "depth", "parameters", "constants", "activations", "FLOPs"):
         table.add_column(column, justify="right")
@@ -144,6 +134,11 @@ def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Ta
         memory = (short(made.parameters), short(made.constant_bytes, "B"), short(made.activation_bytes, "B"))
         table.add_row(made.graph, *counts, *memory, short(made.flops))
     return table
+
+
+def said(sizes: Mapping[str, int]) -> str:
+    """Sizes by label, as in a title: ``32 text tokens, 64 decoder steps``."""
+    return ", ".join(f"{size} {label.replace('_', ' ')}" for label, size in sizes.items())
 
 
 def time_table(measured: Sequence[GraphReport]) -> Table:

@@ -13,9 +13,9 @@ from compiler.dialects.ttnn.shape import to_device
 from compiler.inspect.checking import BoardCheck, check
 from compiler.ir.graph import Graph
 from compiler.speecht5.decoding import MASKS_AHEAD
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.target.cost import graph_work
-from compiler.target.options import CompileOptions
 
 TEXT, STEPS = 64, 500
 """Tokens and decoder steps for which budgets are stated: 1,000 frames."""

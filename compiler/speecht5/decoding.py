@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from compiler.compiled import bucket_for
 from compiler.errors import SpeechTooLong
 from compiler.ir.graph import Role
 from compiler.runtime import threads
@@ -19,9 +20,8 @@ from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor, Handle
 from compiler.speecht5.components import dropout_row, frame_width
 from compiler.speecht5.dropout import DropoutMasks
-from compiler.speecht5.limits import bucket_for
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import Loop, Request
-from compiler.target.options import CompileOptions
 from compiler.torch_state import computing
 
 if TYPE_CHECKING:

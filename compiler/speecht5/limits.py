@@ -1,31 +1,13 @@
-"""The few lengths that graphs are compiled for. Anything shorter is padded to the next one."""
+"""The longest text and speech, and the few lengths below them. Anything shorter is padded to the next one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from compiler.compiled import Length, buckets
 from compiler.errors import InvalidArgument
-from compiler.ir.types import TILE, round_up
-from compiler.target.options import CompileOptions
-
-
-def buckets(longest: int, smallest: int = TILE) -> tuple[int, ...]:
-    """Powers of two from ``smallest``, up to ``longest`` rounded up to whole tiles. All are multiples of 32."""
-    last = round_up(longest, TILE)
-    sizes = [smallest]
-    while sizes[-1] < last:
-        sizes.append(sizes[-1] * 2)
-    return (*(s for s in sizes if s < last), last)
-
-
-def bucket_for(size: int, available: tuple[int, ...]) -> int:
-    """The smallest bucket that holds ``size``; ``ValueError`` where none does."""
-    for bucket in available:
-        if size <= bucket:
-            return bucket
-    raise ValueError(f"{size} is past the largest bucket, {available[-1]}")
-
+from compiler.speecht5.options import CompileOptions
 
 SMALLEST_CACHE = 64
 """Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
@@ -53,3 +35,12 @@ class Limits:
             sizes.append(table if asked is None else asked)
         text, steps = sizes
         return cls(text, steps, buckets(text), buckets(steps, SMALLEST_CACHE))
+
+    @property
+    def lengths(self) -> dict[str, Length]:
+        """The lengths that graphs are compiled for; ``cache`` is that of one of which a graph reads the front."""
+        return {
+            "text": Length("text_tokens", self.text, self.text_buckets),
+            "steps": Length("decoder_steps", self.steps, self.step_buckets),
+            "cache": Length("cached_steps", self.step_buckets[-1], self.step_buckets),
+        }

@@ -13,15 +13,17 @@ from typing import Any
 
 from rich.table import Table
 
-from compiler.inspect.cost_report import MODELLED, PLANS
+from compiler.inspect.cost_report import MODELLED, GraphCost, model_cost
 from compiler.pipeline import ACCURACY, OPTIONAL
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.target.boards import BOARDS
 from compiler.target.cost import Time, graph_time, graph_work
-from compiler.target.options import CompileOptions
 
 STEP = "decoder_step"
 TITLE = f"plans of the decoder step: programs, microseconds ({MODELLED})"
+PLANS = {"decoder_step": (64, 256), "encoder": (64, 1), "postnet": (1, 500), "utterance": (64, 1)}
+"""Tokens of text and decoder steps for which each graph is reckoned where nobody says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +124,9 @@ def as_dicts(plans: Sequence[PlanCost]) -> list[dict[str, Any]]:
         }
         for plan in plans
     ]
+
+
+def plan_costs(loaded: Any) -> list[GraphCost]:
+    """The modelled cost of a model's graphs in bfloat16, one row each, for ``PLANS``."""
+    compiled = CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16"))
+    return [model_cost(compiled, name, text=text, steps=steps) for name, (text, steps) in PLANS.items()]

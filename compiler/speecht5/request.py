@@ -14,7 +14,7 @@ from compiler.arguments import number, whole
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.speecht5 import speakers
-from compiler.target.options import CompileOptions
+from compiler.speecht5.options import CompileOptions
 
 if TYPE_CHECKING:
     from compiler.speecht5.limits import Limits

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,83 +11,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compiler.choices import GRAPHS, advice
+from compiler.compiled import CompiledModel
 from compiler.errors import InvalidArgument
 from compiler.frontend.snapshot import prepared, snapshot
-from compiler.pipeline import Recorder
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5 import checkpoint, components, decoding, memory
-from compiler.speecht5.graphs import Graphs
+from compiler.speecht5.graphs import model_spec
 from compiler.speecht5.limits import Limits
+from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import Loop, Request
-from compiler.target.options import CompileOptions
 from compiler.torch_state import alone, unaffected
 
 
-class CompiledSpeechT5:
-    """What :func:`compiler.compile_speecht5` returns.
+class CompiledSpeechT5(CompiledModel):
+    """What :func:`compiler.compile_speecht5` returns: a :class:`compiler.compiled.CompiledModel` that speaks.
 
-    Graphs for a bucket of lengths are compiled when first asked for, and kept; past ``graphs.KEPT_GRAPHS`` the
-    one that was used longest ago goes, and with a graph the weights that only it holds, here and on a device. The
-    object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
-    compile at once, and share one object. :meth:`close` lets go of everything, as the end of a ``with`` block does.
+    Its graphs are those of ``GRAPHS``; the lengths of :meth:`graph` and :meth:`stages` are ``text`` in tokens and
+    ``steps`` of the decoder. With ``postnet="exact"`` the post-net is the one for ``steps`` steps and no more, which it
+    reads from the front of a cache for ``cache`` steps, or for ``steps`` where these are more.
+    The object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
+    compile at once, and share one object.
     """
+
+    options: CompileOptions
 
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
-        self.options = options
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
         with alone():
-            self._model = prepared(model) if owned else snapshot(model)
-            code = components.check_code(self._model)
-            components.check_numbers(components.settled(self._model))
-            components.probe(self._model, exact_postnet=options.postnet == "exact")
-        self.config = self._model.config
-        self._graphs = Graphs.of(self._model, options, self.limits, code)
-
-    def __enter__(self) -> CompiledSpeechT5:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def evict(self) -> None:
-        """Let go of all graphs, and of the weights in the forms that they use. They are compiled again when needed."""
-        self._graphs.evict()
-
-    def close(self) -> None:
-        """Let go of graphs, traces and weights, here and on devices; a second time does nothing.
-
-        Whoever asks for a graph or for speech afterwards gets ``InvalidArgument``. Graphs that you hold stay good, and
-        so do other plans of the same model (:meth:`with_plan`), until each is closed itself.
-        """
-        self._graphs.close()
-        self._model = None
-
-    def for_board(self, board: str) -> CompiledSpeechT5:
-        """The same model compiled for another board. What does not depend on the board is shared with this one.
-
-        Raises ``InvalidArgument`` for an unknown board.
-        """
-        return self if board == self.options.board else self.with_plan(board=board)
-
-    def with_plan(self, **changes: Any) -> CompiledSpeechT5:
-        """The same model under other options of its plan: ``board``, ``weights``, ``enable``, ``disable``.
-
-        What passes on ATen graphs made is shared with this one, where they are the same. Raises ``InvalidArgument``
-        for what ``CompileOptions`` refuses.
-        """
-        other = copy.copy(self)
-        other.options = replace(self.options, **changes)
-        other._graphs = self._graphs.under(other.options)
-        return other
-
-    @property
-    def compile_seconds(self) -> float:
-        """Wall time that compiling graphs took so far, those that an utterance asked for included."""
-        return self._graphs.seconds
+            taken = prepared(model) if owned else snapshot(model)
+            code = components.check_code(taken)
+            components.check_numbers(components.settled(taken))
+            components.probe(taken, exact_postnet=options.postnet == "exact")
+        self.config = taken.config
+        super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
 
     @property
     def encoder(self) -> Executable:
@@ -110,19 +68,6 @@ class CompiledSpeechT5:
     def postnet(self) -> Executable:
         """A finished spectrogram to a refined one."""
         return self.graph("postnet")
-
-    def graph(self, name: str, *, text: int = 1, steps: int = 1, cache: int = 1) -> Executable:
-        """The graph ``name``, one of ``GRAPHS``, for the smallest buckets that hold the lengths.
-
-        ``text`` counts tokens, ``steps`` decoder steps. With ``postnet="exact"`` the post-net is the one for ``steps``
-        steps and no more, which it reads from the front of a cache for ``cache`` steps, or for ``steps`` where these
-        are more. Raises ``InvalidArgument`` for an unknown graph and for lengths past what the model was compiled for.
-        """
-        return self._graphs.find(name, text, steps, cache)[0]
-
-    def stages(self, name: str, *, text: int = 1, steps: int = 1) -> Recorder:
-        """The records of all stages that made the same graph, the imported graph first."""
-        return self._graphs.find(name, text, steps, 1)[1]
 
     @unaffected
     def generate_speech(
@@ -165,7 +110,7 @@ class CompiledSpeechT5:
         Nothing that torch keeps beside arguments has an effect: the default dtype and device, autocast, inference mode.
         Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
-        model, _ = self._model, self._graphs.source  # raises where this was closed
+        model = self.source.model  # raises where this was closed
         if vocoder is not None and not callable(vocoder):
             raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
         executor = ReferenceExecutor() if executor is None else executor

@@ -1,4 +1,4 @@
-"""What a user can choose when compiling."""
+"""What a user can choose of a plan, whatever the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.arguments import whole
-from compiler.choices import BOARDS, DEFAULT_PASSES, OPTIONAL_PASSES, POSTNETS, PRECISIONS, WEIGHTS, advice, one_of
+from compiler.choices import BOARDS, DEFAULT_PASSES, OPTIONAL_PASSES, PRECISIONS, WEIGHTS, advice, one_of
 from compiler.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -15,27 +15,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompileOptions:
-    """Options of :func:`compiler.compile_speecht5`.
+class PlanOptions:
+    """What a plan is made for, and how.
 
     ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; it serves boards with more cores and as
     many banks of DRAM, too.
     ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for those of all products and
     convolutions, or ``mixed``, which keeps matrices at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
-    ``batch_size``: rows that are decoded together. ``max_text_tokens`` and ``max_decoder_steps``: the longest text
-    and speech, by default what the model's tables of positions hold. ``postnet``: ``bucket``, or ``exact`` for a graph
-    of the very length that was said, compiled when decoding ends; rows that end at different steps take a run each.
-    ``disable`` names passes to leave out, ``enable`` optional ones to run; see ``compiler/pipeline.py``. Raises
-    ``InvalidArgument`` for anything else.
+    ``batch_size``: rows that are computed together. ``disable`` names passes to leave out, ``enable`` optional ones to
+    run; see ``compiler/pipeline.py``. Raises ``InvalidArgument`` for anything else.
     """
 
     board: str = "n150"
     precision: str = "float32"
     weights: str = "bfloat16"
     batch_size: int = 1
-    max_text_tokens: int | None = None
-    max_decoder_steps: int | None = None
-    postnet: str = "bucket"
     enable: Sequence[str] = ()
     disable: Sequence[str] = ()
 
@@ -43,15 +37,12 @@ class CompileOptions:
         one_of("board", self.board, BOARDS)
         one_of("precision", self.precision, PRECISIONS)
         one_of("weights", self.weights, WEIGHTS)
-        one_of("postnet", self.postnet, POSTNETS)
         if self.weights != "bfloat16" and self.precision != "bfloat16":
             raise InvalidArgument(
                 f"weights={self.weights!r} with precision={self.precision!r}: only a plan in bfloat16 has weights in "
                 "fewer bits, so ask for precision='bfloat16'"
             )
-        for name in ("batch_size", "max_text_tokens", "max_decoder_steps"):
-            if name == "batch_size" or getattr(self, name) is not None:
-                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        object.__setattr__(self, "batch_size", whole("batch_size", self.batch_size))
         for name, known, kind in (
             ("enable", OPTIONAL_PASSES, "optional pass"),
             ("disable", DEFAULT_PASSES, "pass that runs by default"),

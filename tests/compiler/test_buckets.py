@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from compiler.speecht5.limits import bucket_for, buckets
+from compiler.compiled import bucket_for, buckets
 
 
 @pytest.mark.parametrize(

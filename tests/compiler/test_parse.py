@@ -57,7 +57,7 @@ PLANNED = {"precision": "bfloat16", "weights": "mixed", "enable": ("flash-decode
     ("name", "options"), [*((name, {}) for name in GRAPHS), *((name, PLANNED) for name in ("encoder", "decoder_step"))]
 )
 def test_every_graph_at_every_stage(tiny_model: Any, name: str, options: dict[str, Any]) -> None:
-    from compiler.target.options import CompileOptions
+    from compiler.speecht5.options import CompileOptions
 
     compiled = CompiledSpeechT5(tiny_model, CompileOptions(**options))
     graphs = {id(record.graph): record.graph for record in compiled.stages(name, text=20, steps=40).records}

@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from compiler.compiled import KEPT_EXACT
 from compiler.device.session import Session
 from compiler.inspect.agreement import agreement
 from compiler.inspect.checking import PCC_BAR
 from compiler.pipeline import OPTIONAL
-from compiler.speecht5.graphs import KEPT_EXACT
 from tests.device import inside, loops
 from tests.device.loops import Utterance
 

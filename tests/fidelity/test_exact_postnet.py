@@ -9,8 +9,8 @@ import torch
 
 import compiler
 from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument
+from compiler.compiled import KEPT_EXACT
 from compiler.speecht5.components import frame_width
-from compiler.speecht5.graphs import KEPT_EXACT
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
 from tests.models import assert_close, lively, relative_error, speaker, tokens
 
@@ -76,7 +76,7 @@ def test_rows_that_stop_at_different_steps_take_a_run_each() -> None:
     assert got[1] == want[1]
     assert len(set(want[1])) == 3, "rows must stop at different steps"
     assert relative_error(got[0], want[0]) <= BAR
-    assert compiled._graphs.kept["exact"] == 3
+    assert compiled.kept["exact"] == 3
 
 
 def test_steps_past_the_end_are_not_heard() -> None:
@@ -98,7 +98,7 @@ def test_graphs_are_kept_up_to_so_many() -> None:
     assert compiled.graph("postnet", steps=2) != first
     for steps in range(3, KEPT_EXACT + 2):
         compiled.graph("postnet", steps=steps)
-    assert compiled._graphs.kept["exact"] == KEPT_EXACT
+    assert compiled.kept["exact"] == KEPT_EXACT
     again = compiled.graph("postnet", steps=1)
     assert again is not first and again == first
 

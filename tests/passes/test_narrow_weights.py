@@ -15,8 +15,8 @@ from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.ir.verify import verify
+from compiler.speecht5.options import CompileOptions
 from compiler.target.cost import work
-from compiler.target.options import CompileOptions
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses
