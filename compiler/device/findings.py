@@ -119,7 +119,7 @@ class Plan:
             Constant(constant.value, Parameter(_digest(tensor.numpy().tobytes())))
             for constant, tensor in zip(graph.constants, tensors, strict=True)
         ]
-        weights = {str(constant.expression): tensor for constant, tensor in zip(named, tensors, strict=True)}
+        weights = {_name(constant): tensor for constant, tensor in zip(named, tensors, strict=True)}
         return cls(name, replace(graph, constants=tuple(named)), weights, inputs, executable.board)
 
     def rows(self, output: str) -> int:
@@ -130,9 +130,15 @@ class Plan:
         """The graph with its weights."""
         if self.weights is not None:
             return Executable(self.graph, Weights(self.weights, PLANS), self.board)
-        shapes = {str(c.expression): c.value.type.shape for c in self.graph.constants}
+        shapes = {_name(c): c.value.type.shape for c in self.graph.constants}
         zeros = {name: torch.zeros(shape, dtype=torch.float32, device="cpu") for name, shape in shapes.items()}
         return Executable(self.graph, Weights(zeros, PLANS), self.board)
+
+
+def _name(constant: Constant) -> str:
+    """The name of a weight of a plan."""
+    assert isinstance(constant.expression, Parameter)
+    return constant.expression.name
 
 
 def _digest(content: bytes) -> str:
