@@ -29,9 +29,10 @@ quick: setup ## run the tests that are not marked slow
 bench: setup ## measure speed beside Hugging Face and torch.compile, into docs/benchmarks.md
 	$(PYTHON_IN_VENV) -m compiler bench --pages docs
 
-lint: setup ## check style, formatting and types
+lint: setup ## check style, formatting, which way imports go, and types
 	$(PYTHON_IN_VENV) -m ruff check
 	$(PYTHON_IN_VENV) -m ruff format --check
+	$(PYTHON_IN_VENV) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	$(PYTHON_IN_VENV) -m mypy
 
 format: setup ## put imports in order and format every file

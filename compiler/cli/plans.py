@@ -159,7 +159,7 @@ def cost(
             enable=enable,
             disable=disable,
         )
-        from compiler.inspect import cost_report  # noqa: PLC0415
+        from compiler.inspect import cost_report, report  # noqa: PLC0415
         from compiler.speecht5 import plans  # noqa: PLC0415
         from compiler.target.boards import BOARDS as NUMBERS  # noqa: PLC0415
 
