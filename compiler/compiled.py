@@ -209,11 +209,11 @@ class CompiledModel:
         What passes on ATen graphs made is shared with this one, where they are the same. Raises ``InvalidArgument``
         for what the options refuse.
         """
-        other = copy.copy(self)
+        source, other = self.source, copy.copy(self)
         other.options = replace(self.options, **changes)
         other._plan()
         if other._pipeline.aten != self._pipeline.aten:
-            other._source = replace(self.source, optimized=Kept(KEPT_GRAPHS))
+            other._source = replace(source, optimized=Kept(KEPT_GRAPHS))
         return other
 
     def graph(self, name: str, **lengths: int) -> Executable:

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, compile_speecht5
+from compiler import compiled as kept_graphs
+from compiler.compiled import CompiledModel
 from compiler.kept import Kept
 from compiler.runtime.executable import Executable
-from compiler.speecht5 import graphs
-from compiler.speecht5.graphs import Graphs
 from tests.compiler.test_torch_state import IDS, VOICE, model, said
 
 
@@ -66,8 +66,10 @@ def test_two_threads_compile_and_a_third_speaks(spoken: tuple[CompiledSpeechT5, 
 def test_threads_ask_one_object_for_graphs_that_it_has_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """And speak with it: one of them makes a graph, the others wait for it."""
     made: list[tuple[Any, ...]] = []
-    make = Graphs._compile
-    monkeypatch.setattr(Graphs, "_compile", lambda self, source, *key: made.append(key) or make(self, source, *key))
+    make = CompiledModel._compile
+    monkeypatch.setattr(
+        CompiledModel, "_compile", lambda self, source, *key: made.append(key) or make(self, source, *key)
+    )
     compiled = CompiledSpeechT5(model(), CompileOptions())
     one, *others = at_once(*[lambda: said(compiled)] * 3)
     assert all(torch.equal(one, other) for other in others)
@@ -126,7 +128,7 @@ def counted() -> dict[str, int]:
 
 def test_a_thousand_utterances_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all lengths in turn, with fewer graphs kept than there are lengths, so that graphs come and go."""
-    monkeypatch.setattr(graphs, "KEPT_GRAPHS", 4)
+    monkeypatch.setattr(kept_graphs, "KEPT_GRAPHS", 4)
     with compile_speecht5(model()) as compiled:
         generator = torch.Generator().manual_seed(0)
 
@@ -139,14 +141,14 @@ def test_a_thousand_utterances_leave_nothing_behind(monkeypatch: pytest.MonkeyPa
             return counted()
 
         assert utter(200) == utter(1000)
-        assert compiled._graphs.kept == {"buckets": 4, "exact": 0}
+        assert compiled.kept == {"buckets": 4, "exact": 0}
 
 
 def test_a_closed_model_lets_go_of_everything() -> None:
     compiled = compile_speecht5(model())
-    weights = weakref.ref(compiled._graphs.source.weights)
+    weights = weakref.ref(compiled.source.weights)
     step = weakref.ref(compiled.decoder_step)
-    parts = [weakref.ref(compiled._model), weakref.ref(compiled._graphs.source.traced)]
+    parts = [weakref.ref(compiled.source.model), weakref.ref(compiled.source.traced)]
     other = compiled.with_plan(board="p150")
     held = other.postnet
     said(compiled)

@@ -11,10 +11,10 @@ import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions, compile_speecht5
+from compiler.choices import GRAPHS
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.runtime.threads import at_most, for_vocoder
 from compiler.speecht5 import checkpoint, speaking
-from compiler.speecht5.graphs import GRAPHS
 from tests.compiler.test_torch_state import model, said
 
 
