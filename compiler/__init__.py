@@ -18,6 +18,7 @@ from compiler.errors import (
 if TYPE_CHECKING:
     from compiler.device.opening import open_device
     from compiler.inspect.checking import check
+    from compiler.speecht5 import checkpoint, speakers, speaking
     from compiler.speecht5.options import CompileOptions
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
 
@@ -33,8 +34,11 @@ __all__ = [
     "UnsupportedModel",
     "UnsupportedOperation",
     "check",
+    "checkpoint",
     "compile_speecht5",
     "open_device",
+    "speakers",
+    "speaking",
 ]
 
 # torch and transformers take seconds to import: `python -m compiler --help` and the errors do without them.
@@ -42,8 +46,11 @@ _LAZY = {
     "CompileOptions": "compiler.speecht5.options",
     "CompiledSpeechT5": "compiler.speecht5.text_to_speech",
     "check": "compiler.inspect.checking",
+    "checkpoint": "compiler.speecht5",
     "compile_speecht5": "compiler.speecht5.text_to_speech",
     "open_device": "compiler.device.opening",
+    "speakers": "compiler.speecht5",
+    "speaking": "compiler.speecht5",
 }
 
 
@@ -54,7 +61,8 @@ def __getattr__(name: str) -> object:
 
     for package in ("torch", "transformers"):
         require(package)
-    return getattr(import_module(_LAZY[name]), name)
+    room = import_module(_LAZY[name])
+    return getattr(room, name) if hasattr(room, name) else import_module(f"{_LAZY[name]}.{name}")
 
 
 def __dir__() -> list[str]:
