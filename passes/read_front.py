@@ -20,8 +20,8 @@ def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:
     past it no node can see but the slice. It changes what a graph is handed, so it is no ``Pass``. The same graph where
     the input has this size; ``ValueError`` where it has more.
     """
-    (port,) = (port for port in graph.inputs if port.name == name)
-    old = port.value
+    old = graph.input(name)
+    port = next(port for port in graph.inputs if port.value is old)
     wanted = old.type.shape[dim]
     if size == wanted:
         return graph

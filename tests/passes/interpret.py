@@ -191,13 +191,23 @@ def formula(graph: Graph) -> str:
         if value in inputs:
             return inputs[value]
         if value in graph.expressions:
-            return str(graph.expressions[value])
+            return constant(graph.expressions[value])
         node = graph.producers[value]
         part = f"[{node.results.index(value)}]" if len(node.results) > 1 else ""
         arguments = [*map(say, node.operands), *(f"{name}={show(v)}" for name, v in node.attributes)]
         return f"{_short(node)}({', '.join(arguments)}){part}"
 
     return say(graph.outputs[0].value)
+
+
+def constant(expression: Expression) -> str:
+    """A constant as a nested expression, without overloads: shorter than its text, and not read back."""
+    if not isinstance(expression, Computed):
+        return str(expression)
+    operands = (constant(operand) for _, operand in expression.operands)
+    attributes = (f"{name}={show(value).replace(', ', ',')}" for name, value in expression.attributes)
+    call = f"{expression.op.short_name}({', '.join([*operands, *attributes])})"
+    return call if expression.index is None else f"{call}[{expression.index}]"
 
 
 def _short(node: Node) -> str:

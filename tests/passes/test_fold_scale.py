@@ -78,7 +78,7 @@ def test_a_second_factor_waits_for_the_first_to_become_part_of_a_constant() -> N
     s = Sketch()
     case = s.case(s.op(ops.mul.Tensor, s.op(ops.mul.Tensor, linear(s, s.input("x", 2, 4), bias=False), 2.0), 3.0))
     once = FoldConstants().run(changed(FoldScale(), case))
-    assert formula(once) == "mul(linear(x, mul(q.weight, other=2.0)), other=3)"
+    assert formula(once) == "mul(linear(x, mul(q.weight, other=2.0)), other=3.0)"
     twice = FoldConstants().run(fused(FoldScale(), replace(case, graph=once)))
     assert formula(twice) == "linear(x, mul(mul(q.weight, other=2.0), other=3.0))"
 

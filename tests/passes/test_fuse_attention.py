@@ -76,7 +76,7 @@ def test_case(name: str) -> None:
         f"view({role}, size=[{batch}, {heads}, {size}, 32])"
         for role, size in (("query", QUERIES), ("key", KEYS), ("value", KEYS))
     ]
-    arguments = ", ".join([*split, *([mask] if mask else []), "scale=1"])
+    arguments = ", ".join([*split, *([mask] if mask else []), "scale=1.0"])
     assert formula(graph) == f"view(scaled_dot_product_attention({arguments}), size=[6, 4, 32])"
 
 
