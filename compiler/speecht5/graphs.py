@@ -41,9 +41,12 @@ def model_spec(config: Any, options: CompileOptions, limits: Limits, code: compo
     }
     graphs = (*_LOOP, _POSTNETS[options.postnet])
     assert tuple(spec.name for spec in graphs) == GRAPHS
+    lengths = limits.lengths
+    if options.postnet != "exact":
+        del lengths["cache"]  # which no graph reads the front of
     frames = {"frames": ("steps", int(config.reduction_factor))}
     checked = {name: _checked(make, code) for name, make in made.items()}
-    return ModelSpec(graphs, checked, limits.lengths, frames, once="utterance")
+    return ModelSpec(graphs, checked, lengths, frames, once="utterance")
 
 
 def _checked(make: Callable[[Any], Component], code: components.Code) -> Callable[[Any], Component]:

@@ -39,7 +39,7 @@ def doctored(tiny: CompiledSpeechT5, monkeypatch: pytest.MonkeyPatch) -> None:
     *others, last = graph.nodes
     wrong = replace(last, results=(replace(last.results[0], type=last.results[0].type.with_(shape=(1, 8, 20))),))
     outputs = tuple(replace(port, value=wrong.results[0]) for port in graph.outputs)
-    broken = Executable(replace(graph, nodes=(*others, wrong), outputs=outputs), tiny.graph("postnet")._weights)
+    broken = Executable(replace(graph, nodes=(*others, wrong), outputs=outputs), tiny.source.weights)
     monkeypatch.setattr(tiny, "graph", lambda name, **lengths: broken)
 
 
@@ -50,7 +50,9 @@ COLUMNS = ("board", "graph", "ops", "types", "programs", "compiled", "L1", "DRAM
 def test_a_row_for_each_graph(run_tiny: Callable[..., Any]) -> None:
     result = run_tiny("check", "--board", "n150")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "ttnn's mock devices: accepted, not measured; up to 32 tokens, 64 decoder steps, batch 1" in result.stdout
+    assert (
+        "ttnn's mock devices: accepted, not measured; up to 32 text tokens, 64 decoder steps, batch 1" in result.stdout
+    )
     assert all(column in result.stdout for column in COLUMNS)
     assert all(f" {graph} " in result.stdout for graph in GRAPHS)
     assert "n150 8x8" in result.stdout
@@ -67,8 +69,7 @@ def test_json_says_it_all(run_tiny: Callable[..., Any]) -> None:
         "grid",
         "devices",
         "rows",
-        "text_tokens",
-        "decoder_steps",
+        "sizes",
         "graphs",
         "agreement",
         "passed",

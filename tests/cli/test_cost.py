@@ -12,7 +12,7 @@ def test_cost_models_all_graphs_on_all_boards(run):
     assert (result.exit_code, result.stderr) == (0, "")
     shown, reckoned = result.stdout.split("The model reckons with:")
     assert shown.count("modelled, not measured") == 3
-    assert "32 tokens, 128 decoder steps" in shown
+    assert "32 text tokens, 128 decoder steps" in shown
     graphs, plans = shown.split("plans of the decoder step")
     cells = rows(graphs)
     assert [row[0] for row in cells] == GRAPHS * 2

@@ -29,7 +29,7 @@ def test_compile_tells_sizes_and_times(run):
     result = run("compile", "--text", 40)
     assert (result.exit_code, result.stderr) == (0, "")
     first, second = result.stdout.split("milliseconds")
-    assert "graphs for up to 64 tokens of text and 64 decoder steps" in first
+    assert "graphs for up to 64 text tokens, 64 decoder steps" in first
     sizes = rows(first)
     assert [row[0] for row in sizes] == GRAPHS
     assert all(re.fullmatch(r"[\d.]+( [kMG]?B?)?", cell) for row in sizes for cell in row[1:])

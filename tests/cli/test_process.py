@@ -160,7 +160,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
 def test_nothing_but_sound_goes_to_standard_output():
     """What native libraries print goes past Python's streams."""
     done = python(
-        "import os, sys; from compiler import sound\n"
+        "import os, sys; from compiler.speecht5 import sound\n"
         "print('before', flush=True)\n"
         "with sound.standard_output() as stream:\n"
         "    os.write(1, b'native ')\n"

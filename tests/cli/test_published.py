@@ -176,6 +176,6 @@ def test_what_the_page_says_of_errors(
 
 def test_a_vector_of_another_model(voice: checkpoint.Voice, tmp_path: Path) -> None:
     numpy.save(tmp_path / "other.npy", numpy.zeros(192, numpy.float32))
-    with pytest.raises(InvalidArgument, match=r"has a vector of shape \[192\], and the model takes 512 numbers"):
+    with pytest.raises(InvalidArgument, match=r"is float32 \[192\], and the model takes 512 real numbers"):
         speakers.embedding(voice, str(tmp_path / "other.npy"))
     assert "has a vector of shape [192], and the model takes 512 numbers`" in PAGE

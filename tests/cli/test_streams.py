@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.cli import app
-from compiler.cli.terminal import quiet
 from compiler.speecht5 import checkpoint as checkpoints
 from compiler.speecht5 import speaking
+from compiler.speecht5.quiet import quiet
 from scripts.small_voice.corpus import WORDS
 
 

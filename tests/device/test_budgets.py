@@ -26,7 +26,7 @@ def found(**step: Any) -> BoardCheck:
         replace(NONE, graph="postnet", programs=17),
         replace(NONE, graph=budgets.EXACT, programs=14),
     )
-    return BoardCheck("n150", "wormhole_b0", (8, 8), 1, 1, 64, 512, graphs, {})
+    return BoardCheck("n150", "wormhole_b0", (8, 8), 1, 1, {}, graphs, {})
 
 
 def test_programs_of_the_loops_state_are_told_apart() -> None:

@@ -17,12 +17,12 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 
 import compiler
 from compiler import pipeline
+from compiler.choices import POSTNETS, WEIGHTS
 from compiler.dialects.aten import is_op, ops
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
 from compiler.speecht5.components import dropout_row, frame_width
 from compiler.speecht5.dropout import DropoutMasks
-from compiler.target.options import POSTNETS, WEIGHTS
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale
 from passes.rewrite import Match

@@ -252,7 +252,7 @@ def test_weights_are_copied_when_somebody_writes_and_not_before() -> None:
     model = lively(small())
     compiled = compiler.CompiledSpeechT5(model, compiler.CompileOptions())
     name = "speech_decoder_postnet.feat_out.weight"
-    theirs, ours = model.get_parameter(name), compiled._weights[Parameter(name)]
+    theirs, ours = model.get_parameter(name), compiled.source.weights[Parameter(name)]
     before = theirs.clone()
     assert torch._C._data_address(ours) == torch._C._data_address(theirs)
     with torch.no_grad():

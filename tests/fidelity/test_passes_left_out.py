@@ -54,7 +54,7 @@ def speech(model: SpeechT5ForTextToSpeech, speaks: Any) -> torch.Tensor:
 
 def graphs(compiled: compiler.CompiledSpeechT5) -> list[Any]:
     """All graphs, and the post-net of exact length besides."""
-    exact = compiler.CompiledSpeechT5(compiled._model, replace(compiled.options, postnet="exact"))
+    exact = compiler.CompiledSpeechT5(compiled.source.model, replace(compiled.options, postnet="exact"))
     made = [compiled.graph(name).graph for name in ("encoder", "utterance", "decoder_step", "postnet")]
     return [*made, exact.graph("postnet", steps=STEPS).graph]
 

@@ -67,5 +67,5 @@ def test_it_is_part_of_the_weights(norm: Norm) -> None:
     )
     layer = "speech_decoder_postnet.layers.0.conv"
     theirs = {name: tensor for name, tensor in model.get_submodule(layer).named_parameters() if name != "bias"}
-    ours = [compiled._weights[Parameter(f"{layer}.parametrizations.weight.original{i}")] for i in range(2)]
+    ours = [compiled.source.weights[Parameter(f"{layer}.parametrizations.weight.original{i}")] for i in range(2)]
     assert [torch._C._data_address(t) for t in ours] == [torch._C._data_address(t) for t in theirs.values()]

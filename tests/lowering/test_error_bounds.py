@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compiler.dialects.ttnn import convolution, elementwise, linear
 from compiler.dialects.ttnn.accuracy import ROUNDING, Allowance, allowance
 from compiler.dialects.ttnn.error_bound import ErrorBound, error_bound
 from compiler.dialects.ttnn.measured import MEASUREMENTS, Agreement, Measurement, Span
 from compiler.dialects.ttnn.op import OPS, Numerics
 from compiler.inspect import numerics
 from compiler.ir.types import DType
-from lowering import convolution, elementwise, linear
 from tests.lowering.allowances import Step, steps
 from tests.lowering.cases import CASES
 from tests.lowering.outcomes import BY_NAME, all_cases, outcome_of
