@@ -7,30 +7,16 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 
-from compiler.errors import GraphSyntaxError
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Role, Value
 from compiler.ir.operation import Attribute, HostOperation, Operation, Origin
 from compiler.ir.text import FORMAT
+from compiler.ir.tokens import Lines, Token
 from compiler.ir.types import DType, Layout, Memory, TensorType
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<comment>\#.*)
-  | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-  | (?P<number>[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf|nan)(?![\w.]))
-  | (?P<literal>literal:[0-9a-f]+)
-  | (?P<value>%(?:"(?:[^"\\]|\\.)*"|\w(?:[\w.]*\w)?))
-  | (?P<named>(?:None|True|False)(?![\w.]))
-  | (?P<word>[A-Za-z_](?:[\w.]*\w)?)
-  | (?P<mark>[][(){}=,:])
-    )""",
-    re.VERBOSE | re.ASCII,
-)
 _NAMED: Mapping[str, Attribute] = {
     **{"None": None, "True": True, "False": False},
     **{text: float(text) for text in ("inf", "+inf", "-inf", "nan", "+nan", "-nan")},
@@ -58,95 +44,11 @@ def parse(text: str, dialects: Dialects, literals: Mapping[str, Literal] | None 
     return _Reader(text, dialects, literals or {}).graph()
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    column: int
-
-
-class _Lines:
-    """The lines of a text that say something, and the tokens of the current one."""
-
-    def __init__(self, text: str) -> None:
-        self._lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-        self._at = -1
-        self._tokens: list[_Token] = []
-        self.comment = ""
-
-    def advance(self, expected: str) -> None:
-        """Go to the next line. ``expected`` is what the message asks for where there is none."""
-        self._at += 1
-        if self._at == len(self._lines):
-            raise GraphSyntaxError(
-                f"the text ends in line {self._lines[-1][0] if self._lines else 0}: {expected} is missing"
-            )
-        _, line = self._lines[self._at]
-        self._tokens, self.comment, place = [], "", 0
-        while place < len(line.rstrip()):
-            found = _TOKEN.match(line, place)
-            if found is None:
-                self.fail("nothing here can be read", _Token("", "", len(line) - len(line[place:].lstrip()) + 1))
-            kind = str(found.lastgroup)
-            if kind == "comment":
-                self.comment = found[kind].removeprefix("#").strip()
-            else:
-                self._tokens.append(_Token(kind, found[kind], found.start(kind) + 1))
-            place = found.end()
-
-    @property
-    def is_last(self) -> bool:
-        return self._at == len(self._lines) - 1
-
-    def is_just(self, *texts: str) -> bool:
-        """Whether these are the tokens of the line, none taken yet."""
-        return tuple(token.text for token in self._tokens) == texts
-
-    def peek(self) -> _Token:
-        """The next token of the line; one of kind ``end`` past the last."""
-        end = len(self._lines[self._at][1].rstrip()) + 1
-        return self._tokens[0] if self._tokens else _Token("end", "the end of the line", end)
-
-    def take(self, expected: str, *kinds: str) -> _Token:
-        """The next token, which must be of one of the ``kinds``, or be the text ``expected`` where none is given."""
-        token = self.peek()
-        if token.kind not in kinds if kinds else token.text != expected:
-            self.fail(f"{expected} is expected, and {token.text} is there", token)
-        del self._tokens[0]
-        return token
-
-    def accept(self, text: str) -> bool:
-        """Take the next token if it is this text."""
-        if self.peek().text != text:
-            return False
-        del self._tokens[0]
-        return True
-
-    def argument(self) -> str | None:
-        """Take ``NAME =`` where the line goes on with it; the name."""
-        if len(self._tokens) < 2 or self._tokens[0].kind != "word" or self._tokens[1].text != "=":
-            return None
-        name = self._tokens[0].text
-        del self._tokens[:2]
-        return name
-
-    def finish(self) -> None:
-        """Nothing may be left of the line."""
-        if self._tokens:
-            self.fail(f"the line should end before {self.peek().text}")
-
-    def fail(self, message: str, token: _Token | None = None) -> NoReturn:
-        """Raise ``GraphSyntaxError`` at a token, the next one by default."""
-        column = (token or self.peek()).column
-        number, line = self._lines[self._at]
-        raise GraphSyntaxError(f"line {number}, column {column}: {message}\n  {line}\n  {' ' * (column - 1)}^")
-
-
 class _Reader:
     """The grammar: a method for each thing that a text is made of."""
 
     def __init__(self, text: str, dialects: Dialects, literals: Mapping[str, Literal]) -> None:
-        self._lines, self._dialects, self._literals = _Lines(text), dialects, literals
+        self._lines, self._dialects, self._literals = Lines(text), dialects, literals
         self._values: dict[str, Value] = {}
 
     def graph(self) -> Graph:
@@ -243,7 +145,7 @@ class _Reader:
             return self._literal(token)
         return Parameter(_unquoted(token.text))
 
-    def _computed(self, token: _Token) -> Computed:
+    def _computed(self, token: Token) -> Computed:
         """An op on expressions: operands that are not named are its first parameters, several of one in brackets."""
         lines = self._lines
         try:
@@ -272,7 +174,7 @@ class _Reader:
             lines.take("]")
         return Computed(op, tuple(operands), tuple(attributes), index)
 
-    def _literal(self, token: _Token) -> Literal:
+    def _literal(self, token: Token) -> Literal:
         type = self._type(token)
         values = [self._attribute() for _ in self._listed("{", "}")]
         try:
@@ -280,12 +182,12 @@ class _Reader:
         except (RuntimeError, TypeError, ValueError):
             self._lines.fail(f"{len(values)} numbers of {type.dtype.value} do not make {type}", token)
 
-    def _typed(self) -> tuple[_Token, Value]:
+    def _typed(self) -> tuple[Token, Value]:
         token = self._lines.take("a value such as %0", "value")
         self._lines.take(":")
         return token, Value(self._type(self._lines.take("a type", "word")))
 
-    def _type(self, token: _Token) -> TensorType:
+    def _type(self, token: Token) -> TensorType:
         lines = self._lines
         try:
             dtype = DType(token.text)
@@ -305,7 +207,7 @@ class _Reader:
         except ValueError as error:
             lines.fail(str(error), token)
 
-    def _operation(self, token: _Token) -> Operation:
+    def _operation(self, token: Token) -> Operation:
         find = self._dialects.operations.get(token.text.partition(".")[0])
         if find is None:
             self._lines.fail(f"{token.text} is of no dialect: {', '.join(self._dialects.operations)} are known", token)
@@ -347,7 +249,7 @@ class _Reader:
     def _name(self, expected: str) -> str:
         return _unquoted(self._lines.take(expected, "word", "string").text)
 
-    def _define(self, token: _Token, value: Value) -> None:
+    def _define(self, token: Token, value: Value) -> None:
         if token.text in self._values:
             self._lines.fail(f"{token.text} is defined already", token)
         self._values[token.text] = value
