@@ -36,6 +36,10 @@ KEPT_EXACT = 8
 """Graphs of exact length that are kept compiled. On a device each has its weights there in a form of its own."""
 
 
+_OF_A_PLAN = ("board", "precision", "weights", "enable", "disable")
+"""Options under which a model can be planned again: the others shape what is traced."""
+
+
 class Half(IntEnum):
     """Which part of a traced loop body a graph is."""
 
@@ -204,11 +208,14 @@ class CompiledModel:
         return self if board == self.options.board else self.with_plan(board=board)
 
     def with_plan(self, **changes: Any) -> Self:
-        """The same model under other options of its plan: ``board``, ``weights``, ``enable``, ``disable``.
+        """The same model under other options of its plan: board, precision, weights, enable and disable.
 
         What passes on ATen graphs made is shared with this one, where they are the same. Raises ``InvalidArgument``
         for what the options refuse.
         """
+        for name in changes:
+            if name not in _OF_A_PLAN:
+                raise InvalidArgument(f"{name} is no option of a plan: {advice(name, _OF_A_PLAN)}, or compile anew")
         source, other = self.source, copy.copy(self)
         other.options = replace(self.options, **changes)
         other._plan()

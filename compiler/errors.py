@@ -24,7 +24,7 @@ class UnsupportedOperation(CompilerError):
 
 
 class InvalidGraph(CompilerError):
-    """A graph broke a rule of its stage: a fault of the pass that made it, never of the user."""
+    """A graph broke a rule of its stage: a fault of the pass that made it, or of the text that it was read from."""
 
 
 class SpeechTooLong(CompilerError, RuntimeError):

@@ -281,15 +281,18 @@ class Pipeline:
 
 
 def selected(passes: Sequence[Pass], names: Sequence[str] | None, until: str | None) -> tuple[Pass, ...]:
-    """Choose passes by name, in the order of the names; up to ``until``, and by default all.
+    """Choose passes by name, in the order of the names; by default those that run without being asked for.
 
-    Raises ``InvalidArgument`` for the name of none of ``passes``.
+    ``until`` is the last to run, at its first place; it is there, too, where it is optional. Raises ``InvalidArgument``
+    for the name of none of ``passes``.
     """
     by_name = {step.name: step for step in passes}
     for name in (*(names or ()), *([until] if until else ())):
         if name not in by_name:
             raise InvalidArgument(f"there is no pass {name!r} at this stage: {advice(name, by_name)}")
-    chosen = tuple(by_name[name] for name in names) if names else tuple(passes)
+    chosen = tuple(step for step in passes if step.name not in OPTIONAL or step.name == until)
+    if names is not None:
+        chosen = tuple(by_name[name] for name in names)
     if until is None:
         return chosen
     places = [i for i, step in enumerate(chosen) if step.name == until]

@@ -18,14 +18,21 @@ def opt(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The text of a graph; - for standard input.")],
     passes: Annotated[
         str | None,
-        typer.Option(metavar="PASS,...", help="Passes to run, in this order. By default all of the graph's stage."),
+        typer.Option(
+            metavar="PASS,...",
+            help="Passes to run, in this order. By default those of the graph's stage that run by default.",
+        ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="PASS", help="Stop after this pass.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="PASS", help="Stop after the first run of this pass.")] = None,
     board: BoardOption = "n150",
     weights: WeightsOption = "bfloat16",
     literals: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Large literals of the text by digest, as `inspect --literals` writes them."),
+    ] = None,
+    write_literals: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what the result names by digest alone, for another `opt`."),
     ] = None,
     verify_each: Annotated[
         bool, typer.Option(help="Check the graph, and what passes require and ensure, around each pass.")
@@ -36,17 +43,23 @@ def opt(
     with refusals():
         text = _text(file)
         from compiler.dialects import DIALECTS  # noqa: PLC0415
-        from compiler.ir.literals import read_literals  # noqa: PLC0415
+        from compiler.ir import literals as beside  # noqa: PLC0415
         from compiler.ir.parse import parse  # noqa: PLC0415
         from compiler.ir.text import to_text  # noqa: PLC0415
         from compiler.ir.verify import verify  # noqa: PLC0415
         from compiler.pipeline import passes_of, run_passes, selected  # noqa: PLC0415
 
-        graph = parse(text, DIALECTS, read_literals(literals) if literals else {})
+        graph = parse(text, DIALECTS, beside.read_literals(literals) if literals else {})
         stage = graph.stage
-        chosen = selected(passes_of(stage, board, weights), passes and passes.split(","), until)
+        chosen = selected(
+            passes_of(stage, board, weights),
+            None if passes is None else [name.strip() for name in passes.split(",")],
+            until,
+        )
         verify(graph, stage, after="it was read")
         made = run_passes(graph, chosen, stage, verify_each=verify_each)
+        if write_literals is not None:
+            beside.write_literals(made, write_literals)
         typer.echo(to_text(made, origins=origins))
 
 

@@ -75,7 +75,8 @@ def trace(component: Component) -> Traced:
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.CONSTANT_TENSOR:  # found in a closure: not in the snapshot, and its owner may write
             program.constants[spec.target] = program.constants[spec.target].clone()
-    folder = PurePath(sys.modules[type(component.module).__module__].__file__ or "").parent
+    file = getattr(sys.modules[type(component.module).__module__], "__file__", None)  # none in a notebook
+    folder = PurePath(file or "").parent
     symbols = _symbols(program, component)
     return Traced(component.name, program, tuple(component.inputs), component.outputs, symbols, component.roles, folder)
 

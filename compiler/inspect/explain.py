@@ -31,7 +31,7 @@ class NearMiss:
 def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
     """All near misses of a compilation, in the order of its passes and of their graphs.
 
-    ``recorder`` is what ``CompiledSpeechT5.stages`` gives.
+    ``recorder`` is what ``CompiledModel.stages`` gives.
     """
     return tuple(_near_misses(recorder))
 

@@ -96,7 +96,7 @@ class _Reader:
                 role |= Role[word.text.upper()]
                 if self._lines.peek().text != "}":
                     self._lines.take(",")
-        return Port(_unquoted(token.text.removeprefix("%")), value, role)
+        return Port(self._unquoted(token, token.text.removeprefix("%")), value, role)
 
     def _constant(self) -> Constant:
         token, value = self._typed()
@@ -116,6 +116,8 @@ class _Reader:
         for _ in self._listed("(", ")"):
             name = lines.take("the name of an argument", "word").text
             lines.take("=")
+            if name in dict(attributes):
+                lines.fail(f"{name} is given twice")
             if lines.peek().kind == "value":
                 operands.append((name, self._read()))
             else:
@@ -124,7 +126,7 @@ class _Reader:
             self._define(token, value)
         names, read = tuple(name for name, _ in operands), tuple(value for _, value in operands)
         made = tuple(value for _, value in results)
-        return Node(op, read, names, tuple(attributes), made, _origins(lines.comment))
+        return Node(op, read, names, tuple(sorted(attributes, key=lambda each: each[0])), made, _origins(lines.comment))
 
     def _output(self) -> Port:
         name = self._name("the name of an output")
@@ -143,7 +145,7 @@ class _Reader:
             return self._computed(token)
         if token.kind == "word" and lines.peek().text == "[":
             return self._literal(token)
-        return Parameter(_unquoted(token.text))
+        return Parameter(self._unquoted(token, token.text))
 
     def _computed(self, token: Token) -> Computed:
         """An op on expressions: operands that are not named are its first parameters, several of one in brackets."""
@@ -170,7 +172,7 @@ class _Reader:
                 operands.append((name, self._expression()))
         index = None
         if lines.accept("["):
-            index = int(lines.take("the place of a result", "number").text)
+            index = self._integer("the place of a result")
             lines.take("]")
         return Computed(op, tuple(operands), tuple(attributes), index)
 
@@ -178,7 +180,9 @@ class _Reader:
         type = self._type(token)
         values = [self._attribute() for _ in self._listed("{", "}")]
         try:
-            return Literal(torch.tensor(values, dtype=type.dtype.on_host).reshape(type.shape))
+            if not type.dtype.is_float and any(isinstance(value, float) for value in values):
+                raise TypeError
+            return Literal(torch.tensor(values, dtype=type.dtype.on_host, device="cpu").reshape(type.shape))
         except (RuntimeError, TypeError, ValueError):
             self._lines.fail(f"{len(values)} numbers of {type.dtype.value} do not make {type}", token)
 
@@ -213,8 +217,8 @@ class _Reader:
             self._lines.fail(f"{token.text} is of no dialect: {', '.join(self._dialects.operations)} are known", token)
         try:
             return find(token.text)
-        except KeyError as error:
-            self._lines.fail(f"there is no op {error.args[0]}", token)
+        except KeyError:
+            self._lines.fail(f"there is no op {token.text}", token)
 
     def _attribute(self) -> Attribute:
         lines = self._lines
@@ -227,7 +231,10 @@ class _Reader:
             return _NAMED[token.text]
         if token.text[0] == '"':
             lines.fail("a text goes in single quotes", token)
-        value: Attribute = ast.literal_eval(token.text)
+        try:
+            value: Attribute = ast.literal_eval(token.text)
+        except (SyntaxError, ValueError):
+            lines.fail(f"{token.text} is no number and no text", token)
         return value
 
     def _listed(self, opening: str, closing: str) -> Iterator[int]:
@@ -247,7 +254,16 @@ class _Reader:
         return int(token.text)
 
     def _name(self, expected: str) -> str:
-        return _unquoted(self._lines.take(expected, "word", "string").text)
+        token = self._lines.take(expected, "word", "string")
+        return self._unquoted(token, token.text)
+
+    def _unquoted(self, token: Token, name: str) -> str:
+        if name[0] not in "'\"":
+            return name
+        try:
+            return str(json.loads(name))
+        except ValueError:
+            self._lines.fail("a name goes in double quotes, with JSON's escapes", token)
 
     def _define(self, token: Token, value: Value) -> None:
         if token.text in self._values:
@@ -259,10 +275,6 @@ class _Reader:
         if token.text not in self._values:
             self._lines.fail(f"{token.text} is read, and not defined before", token)
         return self._values[token.text]
-
-
-def _unquoted(name: str) -> str:
-    return str(json.loads(name)) if name.startswith('"') else name
 
 
 def _origins(comment: str) -> tuple[Origin, ...]:

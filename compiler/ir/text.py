@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -40,10 +42,15 @@ def literals(graph: Graph) -> dict[str, Literal]:
 
 def value_names(graph: Graph) -> dict[Value, str]:
     """Name the values of a graph as :func:`to_text` does."""
-    names: dict[Value, str] = {port.value: f"%{quoted(port.name)}" for port in graph.inputs}
+    names: dict[Value, str] = {port.value: f"%{_input_name(port.name)}" for port in graph.inputs}
     names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
     results = (result for node in graph.nodes for result in node.results)
     return names | {result: f"%{count}" for count, result in enumerate(results)}
+
+
+def _input_name(name: str) -> str:
+    """In quotes where it is like a name that constants have."""
+    return json.dumps(name) if re.fullmatch(r"c\d+", name) else quoted(name)
 
 
 def _input(port: Port, names: dict[Value, str]) -> str:

@@ -1,4 +1,4 @@
-"""The lines of a text and their tokens, for :mod:`compiler.ir.parse`: what is expected where, and errors that say so."""
+"""The lines of a text and their tokens, for :mod:`compiler.ir.parse`: what is expected, and errors that say where."""
 
 from __future__ import annotations
 

@@ -102,6 +102,16 @@ def test_what_cannot_be_done_is_refused(arguments, text: str, code: int, message
     assert result.stderr.startswith(message)
 
 
+def test_a_ttnn_graph_gets_the_passes_of_its_stage(run, compiled, tmp_path: Path) -> None:
+    """None that is optional unless it is named; and what it names by digest goes beside it."""
+    file = tmp_path / "step.txt"
+    file.write_text(run("inspect", "decoder_step", "--stage", "lower", "--literals", tmp_path / "lowered").stdout)
+    made = run("opt", "--literals", tmp_path / "lowered", "--write-literals", tmp_path / "made", file)
+    assert made.stdout == f"{compiled.decoder_step}\n", made.stderr
+    again = opt("--passes", "place-in-l1", "--literals", tmp_path / "made", "-", text=made.stdout)
+    assert again.exit_code == 0, again.output
+
+
 def test_without_verification_a_requirement_is_not_asked_for() -> None:
     result = opt("--no-verify-each", "--passes", "fold-scale", "-")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -137,6 +137,12 @@ def test_a_board_takes_it(model: Counter) -> None:
     assert found.sizes == {"steps": 64} and [graph.graph for graph in found.graphs] == ["before", "count"]
 
 
+def test_another_plan_is_of_the_same_graphs(compiled: CompiledModel) -> None:
+    assert compiled.with_plan(board="p150").options.board == "p150"
+    with pytest.raises(InvalidArgument, match=r"^batch_size is no option of a plan: "):
+        compiled.with_plan(batch_size=2)
+
+
 def test_a_closed_model_gives_nothing(model: Counter) -> None:
     def ask(from_it: Any) -> None:
         with pytest.raises(InvalidArgument, match=r"^the compiled model was closed"):

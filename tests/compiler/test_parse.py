@@ -78,6 +78,13 @@ def test_all_kinds_of_constants_and_attributes() -> None:
 NUMBERS = st.one_of(st.integers(-(2**63), 2**63), st.floats(allow_nan=False), st.booleans(), st.none(), st.text())
 
 
+def test_an_input_is_told_from_a_constant_of_its_name() -> None:
+    """The hidden states of a recurrent network are called so."""
+    builder, c0 = Builder(), Value(ROW)
+    total = emit(builder, ops.add.Tensor, c0, builder.constant(Parameter("c0"), ROW))
+    same(builder.graph("g", [Port("c0", c0)], [Port("c0", total)]))
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.text(min_size=1),
@@ -138,8 +145,17 @@ def refusals() -> Iterator[tuple[str, str]]:
     yield replaced("{host, mask}", "{host, guest}"), "line 3, column 23: there is no role guest"
     yield replaced("view(a", "vue(a"), "line 5, column 19: torch has no op aten.vue"
     yield replaced("size=[3]", "sizes=[3]"), "line 5, column 27: view has no parameter sizes"
+    yield replaced("size=[3]", "size=[01]"), "line 5, column 33: 01 is no number and no text"
+    yield (
+        replaced("size=[3])", "size=[3])[1.5]"),
+        "line 5, column 37: the place of a result is expected, and 1.5 is there",
+    )
+    yield replaced("graph g", "graph 'g'"), "line 1, column 7: a name goes in double quotes"
+    yield replaced("view(a", r'view("\q"'), "line 5, column 24: a name goes in double quotes"
+    yield replaced("view(a, size=[3])", "i64[1]{1.5}"), "line 5, column 19: 1 numbers of i64 do not make i64[1]"
+    yield replaced("other=%c0)", "other=%c0, alpha=1, alpha=2)"), "line 7, column 69: alpha is given twice"
     yield replaced("size=[3]", "size=[3"), "line 5, column 34: , is expected, and ) is there"
-    yield replaced("aten.add.Tensor", "aten.odd.Tensor"), "line 7, column 18: there is no op torch has no op aten.odd"
+    yield replaced("aten.add.Tensor", "aten.odd.Tensor"), "line 7, column 18: there is no op aten.odd.Tensor"
     yield (
         replaced("aten.add.Tensor", "stable.add"),
         "line 7, column 18: stable.add is of no dialect: aten, ttnn are known",

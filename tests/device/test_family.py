@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from compiler.choices import BOARDS
 from compiler.device.session import Session
 from compiler.speecht5.text_to_speech import GRAPHS
-from compiler.target.options import BOARDS
 from tests.device import family
 
 SAMPLE = {919: "n150", 17: "n300", 202: "p150", 1422: "p100"}
