@@ -21,16 +21,22 @@ class TaskFailed(Exception):
     """A task's process ended with an error; the message is the last line that it printed."""
 
 
-def run(task: str, rounds: int) -> dict[str, Any]:
-    """Run a task in a process of its own, with an empty cache of ``torch.compile``. Raises :class:`TaskFailed`."""
+def run(task: str, rounds: int, tree: Path | None = None) -> dict[str, Any]:
+    """Run a task in a process of its own, with an empty cache of ``torch.compile``. Raises :class:`TaskFailed`.
+
+    ``tree`` is the folder of another revision of this project, whose task it is then.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as cache:
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "OMP_NUM_THREADS": str(THREADS)}
+        if tree is not None:
+            environment["PYTHONPATH"] = str(tree)  # before the one that is installed
         done = subprocess.run(
             [sys.executable, "-m", "compiler.benchmark", task, str(rounds)],
             capture_output=True,
             text=True,
             check=False,
             env=environment,
+            cwd=tree,
         )
     if done.returncode != 0:
         raise TaskFailed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")

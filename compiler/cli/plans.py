@@ -195,8 +195,18 @@ def bench(
     pages: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write benchmarks.md and benchmarks.svg there.")
     ] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="REVISION",
+            help="Compare with a commit of this checkout instead, task by task in turn; fails where this is worse.",
+        ),
+    ] = "",
 ) -> None:
     """Measure speed beside Hugging Face and torch.compile, and reckon the plan's budgets: some ten minutes."""
+    if against:
+        _bench_against(against, only, rounds, as_json, pages)
+        return
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
@@ -205,7 +215,7 @@ def bench(
         from compiler.inspect import cost_report  # noqa: PLC0415
         from compiler.speecht5 import budgets, plans  # noqa: PLC0415
 
-        groups = [name.strip() for name in only.split(",") if name.strip()]
+        groups = _groups(only)
         benchmark.check(groups, rounds)
         about = page.machine()
         with quiet(), progress_bar() as stage:
@@ -224,3 +234,23 @@ def bench(
         if pages is not None:
             (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs, compared))
             page.plot(rows, pages / "benchmarks.svg")
+
+
+def _groups(only: str) -> list[str]:
+    return [name.strip() for name in only.split(",") if name.strip()]
+
+
+def _bench_against(revision: str, only: str, rounds: int | None, as_json: bool, pages: Path | None) -> None:
+    with refusals():
+        if pages is not None:
+            raise InvalidArgument("--pages goes without --against: the page holds the figures of one revision")
+        from compiler.benchmark import against  # noqa: PLC0415
+
+        with quiet(), progress_bar() as stage:
+            rows = against.against(revision, _groups(only), rounds, lambda task: stage(f"measuring: {task}"))
+        if as_json:
+            typer.echo(json.dumps(against.as_dicts(rows), indent=2))
+        else:
+            tables(against.table(revision, rows))
+    if against.worse(rows) or any(row.failed for row in rows):
+        raise typer.Exit(1)

@@ -1,0 +1,216 @@
+"""Two revisions of this project side by side: each task runs in a process of its own, and the two take turns."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from compiler.benchmark import tasks
+from compiler.benchmark.rows import GROUPS, check
+from compiler.errors import InvalidArgument
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The folder that holds this package: a checkout with its history, or nothing to compare with."""
+ROUNDS = 5
+"""Turns by default. With so many, two ranges that lie apart by chance alone are one in 126."""
+
+
+class Verdict(Enum):
+    """How the figures of two revisions lie to each other; smaller is better in all of them."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    OVERLAP = "ranges overlap"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one task says of our side: the key of its JSON, in which unit, and by what it is to be multiplied."""
+
+    task: str
+    key: str
+    name: str
+    unit: str = "s"
+    scale: float = 1.0
+
+
+FIGURES = (
+    Figure("step", "ours", "decoder step", "ms", 1e3),
+    Figure("speech", "ours", "generate_speech"),
+    Figure("compiling", "step", "compiling the decoder step, and a first run"),
+    Figure("compiling", "all", "compiling all graphs of one bucket"),
+    Figure("compiling", "further", "compiling all graphs of a further bucket"),
+    Figure("compiling", "exact", "compiling a post-net of exact length"),
+    Figure("compiling", "another", "compiling one of another length"),
+    Figure("layers", "once", "compiling all graphs, warm"),
+    Figure("layers", "twice", "the same with twice the layers"),
+    Figure("memory", "growth", "growth of peak memory, compiling all graphs", "MB", 1e-6),
+)
+"""The figures that are compared: those of ours alone, in absolute terms, as both revisions run in the same rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of two revisions, a number a round each. ``failed`` says what stood in the way, and of whom."""
+
+    figure: Figure
+    ours: tuple[float, ...] = ()
+    theirs: tuple[float, ...] = ()
+    failed: str = ""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the ranges lie apart; None where there are no figures."""
+        if not self.ours or not self.theirs:
+            return None
+        if min(self.ours) > max(self.theirs):
+            return Verdict.WORSE
+        return Verdict.BETTER if max(self.ours) < min(self.theirs) else Verdict.OVERLAP
+
+    @property
+    def ratio(self) -> float:
+        """Median to median: below one, ours is faster or smaller."""
+        return median(self.ours) / median(self.theirs)
+
+
+Task = Callable[[str], dict[str, Any]]
+"""Runs a task by name for one round, in the tree of one revision."""
+
+
+@contextmanager
+def tree_of(revision: str, checkout: Path = CHECKOUT) -> Iterator[Path]:
+    """Write the files of a revision into a temporary folder, which goes at the end.
+
+    Raises ``InvalidArgument`` where ``checkout`` is no git checkout, or has no such revision, or none with a benchmark.
+    """
+    try:
+        made = subprocess.run(
+            ["git", "-C", str(checkout), "archive", "--format=tar", "--", f"{revision}^{{commit}}"],
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise InvalidArgument(f"--against {revision}: git is needed to look it up, and is not installed") from None
+    if made.returncode != 0:
+        said = (made.stderr.decode(errors="replace").strip().splitlines() or [f"status {made.returncode}"])[-1]
+        raise InvalidArgument(
+            f"--against {revision}: git finds no such commit in {checkout} ({said}): name a commit, a branch or a tag "
+            "of a checkout of this project"
+        )
+    with tempfile.TemporaryDirectory(prefix="against-") as folder:
+        with tarfile.open(fileobj=io.BytesIO(made.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+        if not (Path(folder) / "compiler" / "benchmark" / "__main__.py").is_file():
+            raise InvalidArgument(f"--against {revision}: that revision has no benchmark yet: name a later one")
+        yield Path(folder)
+
+
+def compare(
+    ours: Task,
+    theirs: Task,
+    only: Sequence[str] = (),
+    rounds: int | None = None,
+    progress: Callable[[str], None] = print,
+) -> list[Compared]:
+    """Run the tasks of two revisions in turn, ``rounds`` times each: the figures of the groups ``only`` (all).
+
+    Every round begins with the other revision. ``progress`` is told what runs. A task that fails leaves rows that say
+    so. Raises ``InvalidArgument`` for groups that there are not.
+    """
+    check(only, rounds)
+    found: list[Compared] = []
+    for task in only or GROUPS:
+        made: dict[str, list[Mapping[str, Any]]] = {"this": [], "that": []}
+        sides = [("this", ours), ("that", theirs)]
+        failed = ""
+        for turn in range(rounds or ROUNDS):
+            for side, run in sides if turn % 2 == 0 else sides[::-1]:
+                progress(f"{task}, round {turn + 1}, {side} revision")
+                try:
+                    made[side].append(run(task))
+                except tasks.TaskFailed as error:
+                    failed = f"{side} revision: {error}"
+                    break
+            if failed:
+                break
+        figures = [figure for figure in FIGURES if figure.task == task]
+        found += [Compared(figure, failed=failed) if failed else _compared(figure, made) for figure in figures]
+    return found
+
+
+def _compared(figure: Figure, made: Mapping[str, Sequence[Mapping[str, Any]]]) -> Compared:
+    """A figure from what the rounds printed; one that a revision does not print is said to be missing."""
+    for side, rounds in made.items():
+        if any(figure.key not in each for each in rounds):
+            return Compared(figure, failed=f"{side} revision does not measure it")
+    ours, theirs = (
+        tuple(figure.scale * number for each in made[side] for number in _numbers(each[figure.key]))
+        for side in ("this", "that")
+    )
+    return Compared(figure, ours, theirs)
+
+
+def _numbers(value: Any) -> list[float]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def against(
+    revision: str, only: Sequence[str] = (), rounds: int | None = None, progress: Callable[[str], None] = print
+) -> list[Compared]:
+    """Compare this checkout, as it is, with one of its revisions; see :func:`compare` and :func:`tree_of`."""
+    check(only, rounds)
+    with tree_of(revision) as tree:
+        run = partial(tasks.run, rounds=1)
+        return compare(partial(run, tree=CHECKOUT), partial(run, tree=tree), only, rounds, progress)
+
+
+def worse(rows: Sequence[Compared]) -> list[Compared]:
+    """The rows in which this revision is worse beyond its own spread."""
+    return [row for row in rows if row.verdict is Verdict.WORSE]
+
+
+def table(revision: str, rows: Sequence[Compared]) -> Table:
+    """The comparison for a terminal."""
+    shown = Table(title=f"this checkout against {revision}: lowest to highest of all rounds, taken in turn")
+    for column in ("what", "this", revision, "ratio", "verdict"):
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        if row.verdict is None:
+            shown.add_row(row.figure.name, "", "", "", f"not measured: {row.failed}")
+        else:
+            spans = (_span(numbers, row.figure.unit) for numbers in (row.ours, row.theirs))
+            shown.add_row(row.figure.name, *spans, f"{row.ratio:.2f}", row.verdict.value)
+    return shown
+
+
+def as_dicts(rows: Sequence[Compared]) -> list[dict[str, Any]]:
+    """The comparison for JSON."""
+    return [
+        {
+            "task": row.figure.task,
+            "what": row.figure.name,
+            "unit": row.figure.unit,
+            "this": list(row.ours),
+            "that": list(row.theirs),
+            "ratio": row.ratio if row.verdict is not None else None,
+            "verdict": row.verdict.value if row.verdict is not None else None,
+            "failed": row.failed,
+        }
+        for row in rows
+    ]
+
+
+def _span(numbers: Sequence[float], unit: str) -> str:
+    return f"{min(numbers):.3g} to {max(numbers):.3g} {unit}"
