@@ -61,3 +61,26 @@ def test_a_planted_import_is_found(tmp_path: Path, file: str, line: str, broken:
     run = subprocess.run([sys.executable, "-c", lint], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stderr
     assert re.search(rf"{broken}.* BROKEN", run.stdout), run.stdout
+
+
+@pytest.mark.parametrize("line", ["import torch.fx", "from torch import fx", "from torch.export import export"])
+def test_tracing_elsewhere_than_in_the_frontend_is_found(line: str) -> None:
+    """import-linter sees packages of others as wholes, so this rule is ruff's."""
+
+    def found(file: str) -> str:
+        ruff = [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--no-cache",
+            "--select",
+            "TID251",
+            "--stdin-filename",
+            file,
+            "-",
+        ]
+        return subprocess.run(ruff, cwd=ROOT, input=f"{line}\n", capture_output=True, text=True, check=False).stdout
+
+    assert "TID251" in found("compiler/inspect/report.py")
+    assert "TID251" not in found("compiler/frontend/trace.py")

@@ -109,7 +109,7 @@ def inspect(
             disable=disable,
         )
         from compiler.inspect import report  # noqa: PLC0415
-        from compiler.ir import text as printer  # noqa: PLC0415
+        from compiler.ir import text as listing  # noqa: PLC0415
         from compiler.ir.literals import write_literals  # noqa: PLC0415
 
         with quiet():
@@ -124,7 +124,7 @@ def inspect(
             found = report.at_stage(recorder, stage)
             if literals is not None:
                 write_literals(found, literals)
-            typer.echo(printer.to_text(found, origins))
+            typer.echo(listing.to_text(found, origins))
 
 
 @app.command()

@@ -54,7 +54,7 @@ def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) ->
     import_libraries()
     with quiet(), progress_bar() as stage:
         stage("loading the model")
-        loaded = full_size_model() if full_size else checkpoint.load_model(source)
+        loaded = checkpoint.full_size_model() if full_size else checkpoint.load_model(source)
     return CompiledSpeechT5(loaded, options)
 
 
@@ -67,13 +67,6 @@ def checkpoint_of(model: str | None) -> str:
 
 def import_libraries() -> None:
     """Import what takes seconds now, while Ctrl-C ends the process at once, and not when it is first used."""
-    from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan  # noqa: F401, PLC0415
+    from compiler.speecht5 import checkpoint, speaking  # noqa: F401, PLC0415
 
-    import compiler.speecht5.speaking  # noqa: F401, PLC0415
-
-
-def full_size_model() -> Any:
-    """A model of transformers' default configuration."""
-    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
-
-    return SpeechT5ForTextToSpeech(SpeechT5Config())
+    checkpoint.import_classes()

@@ -24,7 +24,6 @@ from compiler.cli.options import (
     TextOption,
     WeightsOption,
     compiled_model,
-    full_size_model,
 )
 from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.errors import InvalidArgument
@@ -112,11 +111,11 @@ def _one_model(full_size: bool, model: str | None) -> None:
 def _check_budgets(as_json: bool) -> None:
     with refusals():
         from compiler.inspect import checking  # noqa: PLC0415
-        from compiler.speecht5 import budgets  # noqa: PLC0415
+        from compiler.speecht5 import budgets, checkpoint  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
-            found, rows = budgets.reckon(full_size_model(), stage)
+            found, rows = budgets.reckon(checkpoint.full_size_model(), stage)
         if as_json:
             typer.echo(json.dumps({"check": found.as_dict(), "budgets": budgets.as_dicts(rows)}, indent=2))
         else:

@@ -91,12 +91,16 @@ def _to_torch(name: str, value: Attribute) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+_TENSORS = (torch.Tensor, Value)
+"""What stands for a tensor among a call's arguments."""
+
+
 def normalize(
     overload: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[list[tuple[str, Any]], dict[str, Attribute]]:
     """Split a call's arguments into tensors by parameter name, and attributes. Defaults are left out.
 
-    ``args`` may hold anything that :func:`is_tensor_like` knows as a tensor; the rest must be plain Python.
+    ``args`` may hold tensors, values and lists of them; the rest must be plain Python.
     """
     operands: list[tuple[str, Any]] = []
     attributes: dict[str, Attribute] = {}
@@ -104,18 +108,13 @@ def normalize(
         value = args[position] if position < len(args) else kwargs.get(argument.name, argument.default_value)
         if argument.name in _SAME_AS_FLAGS or value is None:
             continue
-        if is_tensor_like(value):
+        if isinstance(value, _TENSORS):
             operands.append((argument.name, value))
-        elif isinstance(value, list | tuple) and value and all(is_tensor_like(v) for v in value):
+        elif isinstance(value, list | tuple) and value and all(isinstance(v, _TENSORS) for v in value):
             operands.extend((argument.name, v) for v in value)
         elif value != argument.default_value or not argument.has_default_value():
             attributes[argument.name] = to_attribute(value)
     return operands, attributes
-
-
-def is_tensor_like(value: object) -> bool:
-    """Whether an argument is a tensor, or stands for one."""
-    return isinstance(value, torch.Tensor | Value | torch.fx.Node)
 
 
 def to_attribute(value: object) -> Attribute:

@@ -2,7 +2,7 @@
 
 A graph is a list of nodes in an order in which they can run. Each node applies one op to values and defines new ones;
 nothing is ever changed in place, a transformation returns another graph. Values are told apart by identity and have no
-names; the printer gives names. Two graphs that say the same compare equal, wherever their nodes came from.
+names; names are given where it is printed. Two graphs that say the same compare equal, wherever their nodes came from.
 """
 
 from __future__ import annotations

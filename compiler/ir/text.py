@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the graph prints itself
 FORMAT = 1
 """Version of the text's format, in its first line. It grows with each change after which older text means another."""
 UNDEFINED = "?"
-"""Printed for what an invalid graph does not define: the printer is what shows such graphs."""
+"""Printed for what an invalid graph does not define: the text is what shows such graphs."""
 
 
 def to_text(graph: Graph, origins: bool = True) -> str:

@@ -71,6 +71,18 @@ def checked(model: Any) -> Any:
     return model
 
 
+def import_classes() -> None:
+    """Import what loading needs: it takes seconds, which may be better spent before they are waited for."""
+    from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan  # noqa: F401, PLC0415
+
+
+def full_size_model() -> Any:
+    """A model of transformers' default configuration, with random weights."""
+    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
+
+    return SpeechT5ForTextToSpeech(SpeechT5Config())
+
+
 def load_model(source: str) -> Any:
     """A ``SpeechT5ForTextToSpeech`` from a folder or a hub name.
 
