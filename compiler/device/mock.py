@@ -46,6 +46,7 @@ SYSTEM_SFPI = Path("/opt/tenstorrent/sfpi")
 
 _BOARDS: Final = Path(__file__).absolute().with_name("boards")
 _COMPILER: Final = "compiler/bin/riscv-tt-elf-g++"
+_STARTER: Final = Path(toolchain.__file__).with_suffix(".sh")
 _OWN: Final = ("TT_", "TTNN_")
 _KEPT: Final = ("TT_LOGGER_", "TT_METAL_LOGGER_")
 _PLAIN: Final = "/._-+,@%=:"
@@ -166,11 +167,12 @@ def _contents() -> dict[str, Path | str]:
     for sfpi in (wheel / "runtime/sfpi", SYSTEM_SFPI):
         if (sfpi / _COMPILER).exists():
             return contents | {"runtime/sfpi": sfpi}
-    # The flags keep Python's variables and what site-packages does at every start out of some hundred short runs. A
-    # first line "#!interpreter" would end at a space in its path, or at 127 characters.
+    # The flags keep Python's variables and what site-packages does at every start out of short runs. A first line
+    # "#!interpreter" would end at a space in its path, or at 127 characters.
     script = f"runtime/sfpi/{_COMPILER}.py"
     interpreter = shlex.join([os.path.realpath(sys.executable), "-ISE"])
-    start = f'#!/bin/sh\nexec {interpreter} "$0.py" {shlex.quote(_compiler_version(wheel))} "$@"\n'
+    start = _STARTER.read_text().replace("@PYTHON@", interpreter)
+    start = start.replace("@VERSION@", shlex.quote(_compiler_version(wheel)))
     return contents | {f"runtime/sfpi/{_COMPILER}": start, script: Path(toolchain.__file__).read_text()}
 
 

@@ -9,7 +9,8 @@ never runs them: it checks that they load, and where. So this script answers the
 - A link without ``--just-symbols`` would be the firmware itself, which is refused; so is a kernel for the active
   Ethernet cores of Wormhole, whose firmware does not say where a kernel goes.
 
-The script runs some hundred times for a model, so it imports only what starts quickly.
+ttnn makes some hundred calls for a model. ``toolchain.sh`` stands before this script and answers those that need no
+thought; the rest comes here, so this imports only what starts quickly.
 """
 
 from __future__ import annotations

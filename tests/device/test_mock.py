@@ -117,9 +117,9 @@ def test_another_interpreter_has_another_folder(no_sfpi: None, monkeypatch: pyte
     monkeypatch.setattr(sys, "executable", str(interpreter))
     other = root_of(mock.environment("n150", tmp_path))
     assert other != usual
-    answer = subprocess.run([other / COMPILER, "-c", "a b"], capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run([other / COMPILER, "-l", "a b"], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.startswith(f"-ISE {other / COMPILER}.py riscv-tt-elf-g++ (tenstorrent/")
-    assert answer.stdout.endswith(" -c a b\n")
+    assert answer.stdout.endswith(" -l a b\n")
 
 
 def _environment(cache: Path, barrier: Any, results: Any) -> None:
