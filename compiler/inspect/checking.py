@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,6 +60,7 @@ def check(
     on_device: bool = False,
     time_limit: float = 600.0,
     progress: Callable[[str], None] | None = None,
+    session: Callable[..., AbstractContextManager[Session]] = Session,
     **lengths: int,
 ) -> list[BoardCheck]:
     """Run graphs of a model on ttnn's mock of each board, or on the device that ttnn finds.
@@ -72,6 +74,8 @@ def check(
             compare what it computes with the reference executor.
         time_limit: Seconds after which a single op is taken for hung.
         progress: Is told what is being done.
+        session: Opens a device by its board, ``None`` for the one that ttnn finds. A caller that checks often can
+            hand out sessions that stay open: opening one takes some seconds.
         lengths: Of what is computed, as ``CompiledModel.graph`` takes them; graphs are those of its buckets.
 
     Raises:
@@ -94,19 +98,19 @@ def check(
             if progress is not None:
                 progress(f"{board}: {what}")
 
-        with Session(None if on_device else board, time_limit=time_limit) as session:
+        with session(None if on_device else board, time_limit=time_limit) as opened:
             say("opening")
-            about = session.call("compiler.device.checks:describe")
+            about = opened.call("compiler.device.checks:describe")
             if on_device:
                 compiled = compiled.for_board(board_of(about) or compiled.options.board)
             checked, agreed = [], {}
             for name in asked:
                 executable = compiled.graph(name, **lengths)
                 plan = Plan.of(executable, name, drawn(executable) if on_device else None)
-                checked.append(session.call("compiler.device.checks:check", plan, progress=say))
+                checked.append(opened.call("compiler.device.checks:check", plan, progress=say))
                 if on_device and not checked[-1].complaints:
                     assert plan.inputs is not None
-                    made = session.call("compiler.device.checks:outputs", plan, progress=say)
+                    made = opened.call("compiler.device.checks:outputs", plan, progress=say)
                     wanted = executable.run(plan.inputs)
                     agreed[plan.name] = {name: agreement(made[name], wanted[name]) for name in wanted}
         found.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from torch import Tensor
@@ -23,9 +24,37 @@ def on_device(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--device"))
 
 
+class Mocks(dict[str, Session]):
+    """A session for each board, opened when it is first asked for, which takes seconds, and kept open."""
+
+    def __missing__(self, board: str) -> Session:
+        self[board] = Session(board, time_limit=180)
+        return self[board]
+
+    def __call__(self, board: str, **_: object) -> AbstractContextManager[Session]:
+        """For ``compiler.check(..., session=mocks)``, which closes what it is given."""
+        return nullcontext(self[board])
+
+
 @pytest.fixture(scope="session")
-def _opened(on_device: bool) -> Iterator[Session | DeviceError]:
-    with Session(None if on_device else "n150", time_limit=120) as session:
+def _mocks() -> Iterator[Mocks]:
+    opened = Mocks()
+    yield opened
+    for session in opened.values():
+        session.__exit__()
+
+
+@pytest.fixture
+def mocks(_mocks: Mocks, on_device: bool) -> Mocks:
+    """ttnn's mocks of all boards, shared by the tests of a run."""
+    if on_device:
+        pytest.skip("for the mocks of all boards")
+    return _mocks
+
+
+@pytest.fixture(scope="session")
+def _opened(on_device: bool, _mocks: Mocks) -> Iterator[Session | DeviceError]:
+    with Session(None, time_limit=120) if on_device else _mocks("n150") as session:
         try:
             session.call("compiler.device.checks:describe")
         except DeviceError as error:

@@ -20,6 +20,7 @@ from compiler.target.boards import BOARDS
 from lowering import rules
 from passes.concat_heads import ConcatHeads
 from tests.device import inside
+from tests.device.conftest import Mocks
 from tests.fidelity.test_generate_speech import small
 from tests.lowering.cases.sketch import Case, Results, Sketch
 from tests.models import lively
@@ -72,17 +73,14 @@ def checked(session: Session, graph: Graph) -> GraphCheck:
 @pytest.mark.parametrize(
     "board", [board if board == "n150" else pytest.param(board, marks=pytest.mark.slow) for board in BOARDS]
 )
-def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, on_device: bool) -> None:
-    if on_device:
-        pytest.skip("for the mocks of all boards")
-    with Session(board) as session:
-        for batch in (1, 4):
-            graph = planned(batch)
-            assert sum(node.op is attention for node in graph.nodes) == 2 * len(TEXTS) + len(STEPS)
-            exact, plain = checked(session, graph), checked(session, left_to_ttnn(graph))
-            assert exact.programs_by_op[attention.name] == 2 * len(TEXTS) + len(STEPS)
-            assert exact.programs_by_op == plain.programs_by_op
-            assert exact.l1_bytes == plain.l1_bytes
+def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, mocks: Mocks) -> None:
+    for batch in (1, 4):
+        graph = planned(batch)
+        assert sum(node.op is attention for node in graph.nodes) == 2 * len(TEXTS) + len(STEPS)
+        exact, plain = checked(mocks[board], graph), checked(mocks[board], left_to_ttnn(graph))
+        assert exact.programs_by_op[attention.name] == 2 * len(TEXTS) + len(STEPS)
+        assert exact.programs_by_op == plain.programs_by_op
+        assert exact.l1_bytes == plain.l1_bytes
 
 
 @pytest.mark.parametrize("graph", ["encoder", "decoder_step"])

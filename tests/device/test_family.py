@@ -7,34 +7,17 @@ all boards, and ``--family-seed 17`` one that a report names.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from compiler.choices import BOARDS
-from compiler.device.session import Session
 from compiler.speecht5.text_to_speech import GRAPHS
 from tests.device import family
+from tests.device.conftest import Mocks
 
 SAMPLE = {919: "n150", 17: "n300", 202: "p150", 1422: "p100"}
 """Seeds that between them have each optional pass, each form of weights, a batch, an odd number of heads, and the width
 that fills the banks of a p150 badly; each on one board."""
-
-
-class Mocks(dict[str, Session]):
-    """A session for each board, opened when it is first asked for."""
-
-    def __missing__(self, board: str) -> Session:
-        self[board] = Session(board, time_limit=180)
-        return self[board]
-
-
-@pytest.fixture(scope="module")
-def mocks() -> Iterator[Mocks]:
-    opened = Mocks()
-    yield opened
-    for session in opened.values():
-        session.__exit__()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

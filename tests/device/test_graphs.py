@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,14 +14,15 @@ from compiler import CompiledSpeechT5, CompileOptions
 from compiler.errors import InvalidArgument
 from compiler.inspect.checking import BoardCheck, complaints
 from compiler.speecht5.text_to_speech import GRAPHS
+from tests.device.conftest import Mocks
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
 
 BOARDS = {"n150": (8, 8), "n300": (8, 7), "p150": (13, 10), "p100": (11, 10)}
 
 
-def passed(compiled: CompiledSpeechT5, *boards: str, **sizes: Any) -> list[BoardCheck]:
-    found = compiler.check(compiled, boards, **sizes)
+def passed(mocks: Mocks, compiled: CompiledSpeechT5, *boards: str, **sizes: Any) -> list[BoardCheck]:
+    found = compiler.check(compiled, boards, session=mocks, **sizes)
     assert complaints(found) == []
     assert all(board.passed for board in found)
     for board in found:
@@ -40,13 +42,14 @@ def tiny(batch: int, options: Mapping[str, Any] | None = None, **changes: Any) -
 
 
 @pytest.fixture(scope="module")
-def default_size() -> SpeechT5ForTextToSpeech:
-    """transformers' default configuration; types alone matter, so nobody trained it."""
-    return SpeechT5ForTextToSpeech(SpeechT5Config())
+def default_size() -> Callable[[int], CompiledSpeechT5]:
+    """transformers' default configuration by batch, traced once for all boards; types alone matter, not numbers."""
+    model = SpeechT5ForTextToSpeech(SpeechT5Config())
+    return cache(lambda batch: CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=batch)))
 
 
-def test_the_graphs_of_a_step(tiny_bfloat16: CompiledSpeechT5) -> None:
-    (board,) = passed(tiny_bfloat16, "n150", graphs=("utterance", "decoder_step"))
+def test_the_graphs_of_a_step(tiny_bfloat16: CompiledSpeechT5, mocks: Mocks) -> None:
+    (board,) = passed(mocks, tiny_bfloat16, "n150", graphs=("utterance", "decoder_step"))
     assert [graph.graph for graph in board.graphs] == ["utterance", "decoder_step"]
     assert (board.rows, board.sizes) == (1, {"text_tokens": 32, "decoder_steps": 64})
 
@@ -58,17 +61,17 @@ def tiny_bfloat16() -> CompiledSpeechT5:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4])
-def test_all_graphs_on_all_boards(batch: int) -> None:
-    found = passed(tiny(batch), *BOARDS)
+def test_all_graphs_on_all_boards(batch: int, mocks: Mocks) -> None:
+    found = passed(mocks, tiny(batch), *BOARDS)
     assert [board.board for board in found] == list(BOARDS)
     assert all([graph.graph for graph in board.graphs] == list(GRAPHS) for board in found)
     assert {board.rows for board in found} == {batch}
 
 
 @pytest.mark.parametrize(("steps", "programs"), [(1, 13), (33, 13), (64, 13)])
-def test_a_post_net_of_exact_length(steps: int, programs: int) -> None:
+def test_a_post_net_of_exact_length(steps: int, programs: int, mocks: Mocks) -> None:
     """Frames, their front in shards, two programs a layer, the residual."""
-    (board,) = passed(tiny(1, {"postnet": "exact"}), "n150", graphs=("postnet",), steps=steps)
+    (board,) = passed(mocks, tiny(1, {"postnet": "exact"}), "n150", graphs=("postnet",), steps=steps)
     assert board.graphs[0].programs == programs
 
 
@@ -83,15 +86,17 @@ def test_a_post_net_of_exact_length(steps: int, programs: int) -> None:
         ({}, 3, 37, 38),  # sequences that fill no tiles are not sharded
     ],
 )
-def test_post_nets_of_exact_length(changes: dict[str, Any], batch: int, steps: int, programs: int) -> None:
-    found = passed(tiny(batch, {"postnet": "exact"}, **changes), *BOARDS, graphs=("postnet",), steps=steps)
+def test_post_nets_of_exact_length(
+    changes: dict[str, Any], batch: int, steps: int, programs: int, mocks: Mocks
+) -> None:
+    found = passed(mocks, tiny(batch, {"postnet": "exact"}, **changes), *BOARDS, graphs=("postnet",), steps=steps)
     assert {board.graphs[0].programs for board in found} == {programs}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("weights", "postnet"), [("bfloat8_b", "exact"), ("mixed", "bucket")])
-def test_weights_in_blocks(weights: str, postnet: str) -> None:
-    passed(tiny(1, {"weights": weights, "postnet": postnet}), *BOARDS, steps=37)
+def test_weights_in_blocks(weights: str, postnet: str, mocks: Mocks) -> None:
+    passed(mocks, tiny(1, {"weights": weights, "postnet": postnet}), *BOARDS, steps=37)
 
 
 @pytest.mark.slow
@@ -104,28 +109,29 @@ def test_weights_in_blocks(weights: str, postnet: str) -> None:
         {"speech_decoder_postnet_kernel": 3, "speech_decoder_prenet_layers": 3},
     ],
 )
-def test_configurations_of_the_family(changes: dict[str, Any]) -> None:
-    passed(tiny(2, **changes), "n150")
+def test_configurations_of_the_family(changes: dict[str, Any], mocks: Mocks) -> None:
+    passed(mocks, tiny(2, **changes), "n150")
 
 
 @pytest.mark.slow
-def test_the_small_voice() -> None:
+def test_the_small_voice(mocks: Mocks) -> None:
     from compiler.speecht5 import checkpoint
 
     model = checkpoint.load_model(str(checkpoint.SMALL_VOICE))
     compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=4))
-    passed(compiled, "n150", "p100", text=compiled.limits.text, steps=500)
+    passed(mocks, compiled, "n150", "p100", text=compiled.limits.text, steps=500)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("board", "batch", "text"),
-    [("n150", 1, 32), ("n150", 4, 450), ("n300", 4, 32), ("p150", 4, 450), ("p100", 1, 450)],
+    [("n150", 1, 32), ("p100", 1, 450), ("n150", 4, 450), ("n300", 4, 32), ("p150", 4, 450)],
 )
-def test_the_default_configuration(default_size: Any, board: str, batch: int, text: int) -> None:
+def test_the_default_configuration(
+    default_size: Callable[[int], CompiledSpeechT5], board: str, batch: int, text: int, mocks: Mocks
+) -> None:
     """Every board, batch and end of the lengths in one combination at least; docs/devices.md has all of them."""
-    compiled = CompiledSpeechT5(default_size, CompileOptions(precision="bfloat16", batch_size=batch))
-    (found,) = passed(compiled, board, text=text, steps=500)
+    (found,) = passed(mocks, default_size(batch), board, text=text, steps=500)
     assert found.sizes == {"text_tokens": 32 if text == 32 else 480, "decoder_steps": 512}
 
 

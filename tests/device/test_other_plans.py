@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from transformers import SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.target.boards import BOARDS
+from tests.device.conftest import Mocks
 from tests.fidelity.test_generate_speech import small
 from tests.models import lively
 
@@ -23,8 +23,8 @@ queries of cross-attention too where its probabilities are asked for."""
 
 
 @pytest.fixture(scope="module")
-def model() -> SpeechT5ForTextToSpeech:
-    return lively(small(decoder_layers=LAYERS))
+def compiled() -> CompiledSpeechT5:
+    return CompiledSpeechT5(lively(small(decoder_layers=LAYERS)), CompileOptions(precision="bfloat16"))
 
 
 def found(session: Session, compiled: CompiledSpeechT5, graph: str, steps: int) -> GraphCheck:
@@ -36,11 +36,9 @@ def found(session: Session, compiled: CompiledSpeechT5, graph: str, steps: int) 
 
 
 @pytest.mark.parametrize("board", [pytest.param(b, marks=() if b == "n150" else pytest.mark.slow) for b in BOARDS])
-def test_programs_that_are_saved(model: SpeechT5ForTextToSpeech, board: str) -> None:
-    with Session(board, time_limit=120) as session:
-        for graph, plans in FEWER.items():
-            plain = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", board=board))
-            before = found(session, plain, graph, 200).programs
-            for plan, fewer in plans:
-                compiled = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", board=board, **plan))
-                assert before - found(session, compiled, graph, 200).programs == fewer, (graph, plan)
+def test_programs_that_are_saved(compiled: CompiledSpeechT5, board: str, mocks: Mocks) -> None:
+    for graph, plans in FEWER.items():
+        before = found(mocks[board], compiled.with_plan(board=board), graph, 200).programs
+        for plan, fewer in plans:
+            planned = compiled.with_plan(board=board, **plan)
+            assert before - found(mocks[board], planned, graph, 200).programs == fewer, (graph, plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
+from transformers import SpeechT5Config
 
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import Plan
@@ -18,13 +18,16 @@ from compiler.runtime.weights import Weights
 from compiler.target.boards import BOARDS
 from passes.shard_weights import Pace, ShardWeights
 from passes.width_shards import Grid
+from tests.device.conftest import Mocks
 from tests.lowering.cases.sketch import Case
 from tests.models import lively
 
 
 @pytest.fixture(scope="module")
-def model() -> SpeechT5ForTextToSpeech:
-    return lively(SpeechT5Config(encoder_layers=1, decoder_layers=1))
+def compiled() -> CompiledSpeechT5:
+    """The default configuration with one layer, traced once for all plans."""
+    model = lively(SpeechT5Config(encoder_layers=1, decoder_layers=1))
+    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))
 
 
 def by_width(memory: Memory, shards: int) -> TensorType:
@@ -51,15 +54,13 @@ def test_a_plan_for_another_board_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["p150", "p100"])
-def test_readers_of_a_bank_have_something_to_write(name: str, on_device: bool) -> None:
+def test_readers_of_a_bank_have_something_to_write(name: str, mocks: Mocks) -> None:
     """Widths that fill the banks badly, with more readers a bank being faster."""
-    if on_device:
-        pytest.skip("for the mocks of boards with several readers a bank")
     board = BOARDS[name]
     pace = Pace(int(board.banks.value), 1.0, ((1, 2.0), (2, 3.0), (3, 4.0)), flops=1e15, gap=0.0)
     step = ShardWeights(Grid(board.columns, board.rows), pace)
     found: dict[int, int] = {}
-    with Session(name, time_limit=120) as session:
+    with mocks(name) as session:
         for tiles in (9, 17, 20, 21, 25):
             case = Case("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
             drawn = case.sketch()
@@ -76,11 +77,9 @@ def test_readers_of_a_bank_have_something_to_write(name: str, on_device: bool) -
 @pytest.mark.parametrize("weights", ["bfloat16", "bfloat8_b"])
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_board_takes_each_optional_pass_and_all(
-    model: SpeechT5ForTextToSpeech, board: str, weights: str, on_device: bool
+    compiled: CompiledSpeechT5, board: str, weights: str, mocks: Mocks
 ) -> None:
-    if on_device:
-        pytest.skip("for the mocks of all boards")
     for enable in ((), *((name,) for name in sorted(OPTIONAL)), tuple(sorted(OPTIONAL))):
-        options = CompileOptions(precision="bfloat16", weights=weights, board=board, enable=enable)
-        (found,) = checking.check(CompiledSpeechT5(model, options), board, text=40, steps=70, graphs=["decoder_step"])
+        planned = compiled.with_plan(weights=weights, board=board, enable=enable)
+        (found,) = checking.check(planned, board, session=mocks, text=40, steps=70, graphs=["decoder_step"])
         assert found.passed, (enable, found.graphs[0].complaints)

@@ -6,6 +6,7 @@ import pytest
 
 from compiler.device.session import Session
 from compiler.target.boards import BOARDS
+from tests.device.conftest import Mocks
 
 
 @pytest.mark.parametrize(("batch", "heads", "head"), [(1, 12, 64), (2, 4, 32), (3, 5, 96)])
@@ -21,8 +22,7 @@ def test_those_of_two_rows_or_of_half_a_tile_are_not(session: Session, shapes: t
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_parts_begin_at_the_first_bank(board: str) -> None:
-    with Session(board, time_limit=120) as session:
-        banks, step = session.call("tests.device.inside:narrowed", 2)
+def test_parts_begin_at_the_first_bank(board: str, mocks: Mocks) -> None:
+    banks, step = mocks[board].call("tests.device.inside:narrowed", 2)
     assert banks == BOARDS[board].banks.value
     assert step == 2 * 2048, "two tiles of bfloat16 in each bank lie before the part"
