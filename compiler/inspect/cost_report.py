@@ -114,7 +114,7 @@ def input_text(boards: Sequence[Board] = tuple(BOARDS.values())) -> str:
     rows = inputs(boards)
     wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(
-        ["The model reckons with:", *(f"  {name:<{wide}}  {value:>{wider}}  {source}" for name, value, source in rows)]
+        ["Inputs of the model:", *(f"  {name:<{wide}}  {value:>{wider}}  {source}" for name, value, source in rows)]
     )
 
 

@@ -85,9 +85,9 @@ feed-forward {encoder_ffn_dim} |
 ## How well it does
 
 A recogniser that was not trained on the voice (pocketsphinx, with a grammar of any sequence of the {word_count} words)
-heard {phrases} phrases, {phrase_words} words in all, that neither speaker said in training. The settings were the same in
-all rows. The voice read each phrase {readings} times, with different random numbers in the pre-net's dropout. The error
-rates of these readings are {by_reading}.
+heard {phrases} phrases, {phrase_words} words in all, that neither speaker said in training. The settings were the same
+in all rows. The voice read each phrase {readings} times, with different random numbers in the pre-net's dropout. The
+error rates of these readings are {by_reading}.
 
 | spoken by | word error rate | {names} |
 | --- | --- | {rules} |
@@ -110,10 +110,10 @@ project's extra `voice`.
 
 ## Limits
 
-The voice knows its {word_count} words and no others (`words.txt` lists them). It mumbles other words. Digits, and letters
-that occur in none of its words, are unknown tokens. Its sound is that of a small vocoder. As in every SpeechT5, the
-pre-net's dropout is always on, so two seeds give two readings of a phrase. It is a toy for trying out compilers and run
-times, not for listening.
+The voice knows its {word_count} words and no others (`words.txt` lists them). It mumbles other words. Digits, and
+letters that occur in none of its words, are unknown tokens. Its sound is that of a small vocoder. As in every SpeechT5,
+the pre-net's dropout is always on, so two seeds give two readings of a phrase. It is a toy for trying out compilers and
+run times, not for listening.
 """
 
 
