@@ -306,7 +306,7 @@ class CompiledModel:
                 return halves[half]
 
             graph = recorder.timed("hoist-invariants", hoisted)
-        # What the step looks rows up in is handed to it row after row.
+        # Tables in which the step looks up rows are row-major.
         tables = looked_up(halves[Half.STEP]) if halves else frozenset()
         lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
         return Executable(lowered, source.weights, self.options.board), recorder
