@@ -1,4 +1,4 @@
-"""Numbers that callers give: Python's, NumPy's, or tensors with one element. Imports nothing heavy."""
+"""Check numeric arguments: Python's or NumPy's numbers, or tensors with one element. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOST_SEED = 2**63 - 1
 
 
 def number(name: str, value: Any, infinite: bool = False) -> Any:
-    """``value`` itself, a number or an array or tensor with one; ``InvalidArgument`` for anything else.
+    """Check that ``value`` is a number, or an array or tensor with one element, and return it.
 
-    It may be infinite only where that means something, and is never not a number. An array comes back as the number in
-    it. A tensor stays one, as its type decides in what precision transformers reckons with it.
+    An array is returned as its number. A tensor stays a tensor, since its dtype decides in which precision transformers
+    computes with it. Raises ``InvalidArgument`` for anything else, for NaN, and for infinity unless ``infinite``.
     """
     kind = "a number is expected" if infinite else "a finite number is expected"
     try:
@@ -31,7 +31,7 @@ def number(name: str, value: Any, infinite: bool = False) -> Any:
 
 
 def whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> int:
-    """``value`` as an ``int``; ``InvalidArgument`` for what is no whole number, and for one out of the range."""
+    """Return ``value`` as an ``int`` from ``least`` to ``most``. Raises ``InvalidArgument`` for anything else."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -45,7 +45,7 @@ def whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> int:
 
 
 def seed(value: Any) -> int:
-    """The seed of a random generator as an ``int``; ``InvalidArgument`` for what is none."""
+    """Return the seed of a random generator as an ``int``. Raises ``InvalidArgument`` for an unusable one."""
     return whole("seed", value, 0, MOST_SEED)
 
 
@@ -54,9 +54,9 @@ def _elements(value: Any) -> int:
 
 
 def _short(value: object) -> str:
-    """A value in one line of a message."""
+    """Format a value in one line, for a message."""
     try:
         shown = " ".join(repr(value).split())
-    except ValueError:  # Python does not write down numbers of thousands of digits
+    except ValueError:  # Python refuses to print numbers of thousands of digits
         return "..."
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,4 +1,4 @@
-"""The names that a caller chooses from. Nothing heavy is imported here, so that a wrong name is refused at once."""
+"""List the names that a caller can choose. Imports nothing heavy, so that a wrong name is refused at once."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 Board = Literal["n150", "n300", "p150", "p100"]
 BOARDS: tuple[str, ...] = get_args(Board)
-"""Tenstorrent boards. A plan is made for the cores and the memory of one, and serves those that have no fewer,
-with as many banks of DRAM."""
+"""Tenstorrent boards. A plan is made for the cores and the memory of one. It also fits boards that have no fewer cores
+and the same number of DRAM banks."""
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-"""Element types of a plan. float32 is the reference executor's: ttnn refuses it in attention, embedding and caches."""
+"""Float types of a plan. float32 runs on the reference executor only: ttnn refuses it in attention and caches."""
 
 Weights = Literal["bfloat16", "bfloat8_b", "mixed"]
 WEIGHTS: tuple[str, ...] = get_args(Weights)
-"""How a bfloat16 plan stores the weights of products and convolutions: in bfloat8_b 17 bytes in place of 32."""
+"""How a bfloat16 plan stores the weights of products and convolutions; bfloat8_b needs 17 bytes instead of 32."""
 
 Postnet = Literal["bucket", "exact"]
 POSTNETS: tuple[str, ...] = get_args(Postnet)
-"""For how many frames the post-net is compiled: those of a bucket, past a row's end masked, or those that were said."""
+"""Length of the post-net: that of a bucket, with masks past each row's end, or the exact length of the speech."""
 
 GraphName = Literal[
     "encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet"
 ]
 GRAPHS: tuple[str, ...] = get_args(GraphName)
-"""The graphs of a compiled model, in the order in which an utterance runs them.
+"""Graphs of a compiled model, in the order in which an utterance runs them.
 
-Those that end in ``attentions`` stand in for the pair before them when cross-attentions are asked for.
+The two that end in ``attentions`` replace the two before them when cross-attentions are requested.
 """
 
 OPTIONAL_PASSES = ("flash-decode", "shard-norms", "shard-weights")
-"""Names of passes that run only where they are enabled."""
+"""Names of passes that run only if they are enabled."""
 DEFAULT_PASSES = (
     "add-to-table",
     "cancel-permutes",
@@ -74,18 +74,18 @@ DEFAULT_PASSES = (
     "stack-heads",
     "widen-parts",
 )
-"""Names of passes that run unless they are disabled. A test compares both with the passes that there are."""
+"""Names of passes that run unless they are disabled. A test compares both tuples with the pipeline's passes."""
 STAGES = ("import", "read-front", "hoist-invariants", "lower", "final", *DEFAULT_PASSES, *OPTIONAL_PASSES)
-"""What a stage of a compilation can be called; where a pass runs again, ``-2`` and so on is added."""
+"""Names of stages of a compilation; a pass that runs again gets ``-2`` and so on after its name."""
 
 FEW = 4
-"""So many names are seen at a glance: nobody needs to be told which one is the nearest."""
+"""Up to so many names are listed in full, without a guess at the nearest one."""
 
 
 def advice(name: object, known: Iterable[str]) -> str:
-    """What to do in place of an unknown ``name``: the nearest known names, or all where there are few or none is near.
+    """Suggest the known names nearest to an unknown ``name``, or all of them if there are few or none is near.
 
-    It ends a message: ``did you mean 'fold-scale'?``, ``choose one of bucket, exact``.
+    The result ends a message: ``did you mean 'fold-scale'?``, ``choose one of bucket, exact``.
     """
     names = list(known)
     near = get_close_matches(str(name), names, n=2) if len(names) > FEW else []
@@ -95,13 +95,13 @@ def advice(name: object, known: Iterable[str]) -> str:
 
 
 def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Raise ``InvalidArgument`` where the argument ``name`` has a ``value`` that is not one of the ``known``."""
+    """Raise ``InvalidArgument`` if the ``value`` of the argument ``name`` is not one of the ``known``."""
     if not isinstance(value, str) or value not in known:
         raise InvalidArgument(f"{name}={value!r} is not known: {advice(value, known)}")
 
 
 def check_precision(precision: str) -> None:
-    """Raise ``InvalidArgument`` for a plan of which ttnn refuses ops."""
+    """Raise ``InvalidArgument`` for the precision of a plan that ttnn refuses to run."""
     if precision == "float32":
         raise InvalidArgument(
             f"precision={precision!r} runs on the reference executor only, as ttnn refuses it in attention, embedding "
@@ -110,11 +110,11 @@ def check_precision(precision: str) -> None:
 
 
 def check_stage(stage: str) -> None:
-    """Raise ``InvalidArgument`` for the name of a stage that no compilation has."""
+    """Raise ``InvalidArgument`` for a name that no stage of any compilation has."""
     if re.sub(r"-\d+$", "", stage) not in STAGES:
         raise no_stage(stage, STAGES)
 
 
 def no_stage(stage: str, known: Iterable[str]) -> InvalidArgument:
-    """The refusal of a stage that is not among the ``known``."""
+    """Return the error for a stage that is not among the ``known``."""
     return InvalidArgument(f"there is no stage {stage!r}: {advice(stage, known)}")

@@ -1,7 +1,7 @@
-"""A compiled model: graphs by name, for a few lengths each, compiled when first asked for and kept up to a bound.
+"""Compile the graphs of a model on first use, for buckets of lengths, and keep them up to a bound.
 
-What a model is made of, it is told as data (:class:`ModelSpec`): the components to trace, the graphs made of each, and
-the lengths that they are compiled for.
+A model is described by data (:class:`ModelSpec`): the components to trace, the graphs of each component, and the
+lengths that they are compiled for.
 """
 
 from __future__ import annotations
@@ -30,41 +30,41 @@ from compiler.runtime.weights import Weights
 from compiler.target.options import PlanOptions
 
 KEPT_GRAPHS = 64
-"""Graphs that are kept compiled, those that were asked for last. The longest speech of the published checkpoint takes
-nine, all its lengths together under fifty."""
+"""Number of compiled graphs to keep, the most recently used ones. The longest speech of the published checkpoint needs
+nine graphs; all its lengths together need fewer than fifty."""
 KEPT_EXACT = 8
-"""Graphs of exact length that are kept compiled. On a device each has its weights there in a form of its own."""
+"""Number of graphs of exact length to keep. On a device each of them has its own prepared weights."""
 
 
 _OF_A_PLAN = ("board", "precision", "weights", "enable", "disable")
-"""Options under which a model can be planned again: the others shape what is traced."""
+"""Options that can change without a new trace; the others shape what is traced."""
 
 
 class Half(IntEnum):
-    """Which part of a traced loop body a graph is."""
+    """Half of a traced loop body."""
 
     ONCE = 0
-    """What depends on invariant inputs alone, and runs once before the loop."""
+    """The nodes that depend only on invariant inputs; they run once, before the loop."""
     STEP = 1
-    """The rest, which runs in every step."""
+    """The other nodes, which run in every step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A size that graphs are compiled for: the longest, and the buckets below it. ``label`` is what it counts."""
+    """A length that graphs are compiled for: its maximum, and its buckets. ``label`` says what it counts."""
 
     label: str
     longest: int
     buckets: tuple[int, ...]
 
     def bucket(self, size: int) -> int:
-        """The smallest bucket that holds ``size``."""
+        """Return the smallest bucket that holds ``size``."""
         return bucket_for(size, self.buckets)
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """An input that is longer than what the graph reads of it: as long as the length ``held``, along ``dim``."""
+    """An input of which the graph reads only a prefix along ``dim``; the input is as long as the length ``held``."""
 
     input: str
     dim: int
@@ -75,9 +75,9 @@ class Prefix:
 class GraphSpec:
     """One graph of a model.
 
-    ``component`` is what it is traced from. ``lengths`` name those that it is compiled for; for others its component
-    takes the smallest bucket. ``half``: it is one half of a component that is a loop's body. ``prefix``: it is compiled
-    for its very lengths and not for buckets, and reads the front of an input of a bucket.
+    ``component`` is the component that it is traced from. ``lengths`` are the lengths that it is compiled for; other
+    lengths of its component take their smallest bucket. ``half``: the graph is this half of a component that is a loop
+    body. ``prefix``: the graph is compiled for exact lengths instead of buckets, and reads a prefix of this input.
     """
 
     name: str
@@ -89,10 +89,10 @@ class GraphSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a compiled model is made of.
+    """The description of a model: its graphs, components and lengths.
 
-    ``components`` make what is traced, from the model; ``derived`` are lengths that are a multiple of another, which
-    components may have besides.
+    ``components`` are functions that make a component from the model, by name. ``derived`` maps further lengths of
+    components to another length and the factor between them.
     """
 
     graphs: tuple[GraphSpec, ...]
@@ -100,16 +100,16 @@ class ModelSpec:
     lengths: Mapping[str, Length]
     derived: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     once: str = "once"
-    """What the half of a loop's body is called that runs once."""
+    """Name of the graph that runs once before a loop."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the graphs, in the order in which they run."""
+        """Names of the graphs, in the order in which they run."""
         return tuple(spec.name for spec in self.graphs)
 
 
 def buckets(longest: int, smallest: int = TILE) -> tuple[int, ...]:
-    """Powers of two from ``smallest``, up to ``longest`` rounded up to whole tiles. All are multiples of 32."""
+    """Return powers of two from ``smallest``, then ``longest`` rounded up to whole tiles; all are multiples of 32."""
     last = round_up(longest, TILE)
     sizes = [smallest]
     while sizes[-1] < last:
@@ -118,7 +118,7 @@ def buckets(longest: int, smallest: int = TILE) -> tuple[int, ...]:
 
 
 def bucket_for(size: int, available: tuple[int, ...]) -> int:
-    """The smallest bucket that holds ``size``; ``ValueError`` where none does."""
+    """Return the smallest bucket that holds ``size``. Raises ``ValueError`` if none does."""
     for bucket in available:
         if size <= bucket:
             return bucket
@@ -126,15 +126,15 @@ def bucket_for(size: int, available: tuple[int, ...]) -> int:
 
 
 _Sizes = tuple[tuple[str, int], ...]
-"""Names and sizes of the lengths that a graph is compiled for."""
+"""Names and sizes of the lengths of a graph."""
 _Key = tuple[str, _Sizes, int]
-"""Graph or component, sizes, and the size of the input of which it reads the front (0 for none)."""
+"""Graph or component, sizes, and the size of the input of which it reads a prefix (0 for none)."""
 _Compiled = tuple[Executable, Recorder]
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What graphs are made of. Plans of one model share it, but for ``optimized`` where their passes differ."""
+    """The inputs of compilation. Plans of one model share it, except ``optimized`` if their ATen passes differ."""
 
     model: Any
     weights: Weights
@@ -143,14 +143,14 @@ class _Source:
 
 
 class CompiledModel:
-    """The graphs of a model. Threads may ask at once: what several ask for is compiled once.
+    """The compiled graphs of a model. Several threads may use it; a graph that several ask for is compiled once.
 
-    Past ``KEPT_GRAPHS`` the one that was used longest ago goes, and with it the weights that only it holds, here and on
-    a device. :meth:`close` lets go of everything, as the end of a ``with`` block does.
+    Beyond ``KEPT_GRAPHS`` the least recently used graph is dropped, with the weights that only it holds, here and on a
+    device. :meth:`close`, or the end of a ``with`` block, drops everything.
     """
 
     def __init__(self, model: Any, spec: ModelSpec, options: PlanOptions) -> None:
-        """``model`` is a module that nobody else has, in evaluation mode and float32 on the CPU."""
+        """Take over ``model``, a module that nobody else uses, in evaluation mode and float32 on the CPU."""
         self.spec = spec
         self.options = options
         tensors = dict(model.named_parameters(remove_duplicate=False))
@@ -160,23 +160,23 @@ class CompiledModel:
         self._plan()
 
     def _plan(self) -> None:
-        """Take up the options: nothing is compiled under them yet."""
+        """Apply the options; no graph is compiled under them yet."""
         self._pipeline = Pipeline.of(self.options)
         self._compiled: Kept[_Key, _Compiled] = Kept(KEPT_GRAPHS)
         self._exact: Kept[_Key, _Compiled] = Kept(KEPT_EXACT)
         self.compile_seconds = 0.0
-        """Wall time that compiling graphs took so far, those that a run asked for included."""
+        """Wall seconds spent compiling graphs so far, including graphs that a run needed."""
 
     @property
     def source(self) -> _Source:
-        """What graphs are made of. Raises ``InvalidArgument`` where :meth:`close` was called."""
+        """The inputs of compilation. Raises ``InvalidArgument`` after :meth:`close`."""
         if self._source is None:
             raise InvalidArgument("the compiled model was closed, which let go of its graphs: compile it again")
         return self._source
 
     @property
     def kept(self) -> dict[str, int]:
-        """How many are compiled and kept: graphs of buckets, and graphs of exact length."""
+        """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
         return {"buckets": len(self._compiled), "exact": len(self._exact)}
 
     def __enter__(self) -> Self:
@@ -186,32 +186,32 @@ class CompiledModel:
         self.close()
 
     def evict(self) -> None:
-        """Let go of all graphs, and of the weights in the forms that they use. They are compiled again when needed."""
+        """Drop all graphs and their prepared weights. They are compiled again when needed."""
         for kept in (self.source.optimized, self._compiled, self._exact):
             kept.clear()
 
     def close(self) -> None:
-        """Let go of graphs, traces and weights, here and on devices; a second time does nothing.
+        """Drop graphs, traces and weights, here and on devices. A second call does nothing.
 
-        Whoever asks for a graph afterwards gets ``InvalidArgument``. Graphs that you hold stay good, and so do other
-        plans of the same model (:meth:`with_plan`), until each is closed itself.
+        Later requests for a graph raise ``InvalidArgument``. Graphs that a caller holds stay usable. Other plans of the
+        same model (:meth:`with_plan`) stay open until they are closed themselves.
         """
         self._source = None
         for kept in (self._compiled, self._exact):
             kept.close()
 
     def for_board(self, board: str) -> Self:
-        """The same model compiled for another board. What does not depend on the board is shared with this one.
+        """Return the same model planned for another board. Results that do not depend on the board are shared.
 
         Raises ``InvalidArgument`` for an unknown board.
         """
         return self if board == self.options.board else self.with_plan(board=board)
 
     def with_plan(self, **changes: Any) -> Self:
-        """The same model under other options of its plan: board, precision, weights, enable and disable.
+        """Return the same model under other plan options: board, precision, weights, enable and disable.
 
-        What passes on ATen graphs made is shared with this one, where they are the same. Raises ``InvalidArgument``
-        for what the options refuse.
+        If the ATen passes are the same, their results are shared. Raises ``InvalidArgument`` for other options and for
+        refused values.
         """
         for name in changes:
             if name not in _OF_A_PLAN:
@@ -224,18 +224,18 @@ class CompiledModel:
         return other
 
     def graph(self, name: str, **lengths: int) -> Executable:
-        """The graph ``name`` for the smallest buckets that hold the ``lengths``, which are 1 where they are not given.
+        """Return the graph ``name`` for the smallest buckets that hold the ``lengths`` (1 by default).
 
-        Raises ``InvalidArgument`` for an unknown graph or length, and for lengths past what the model was compiled for.
+        Raises ``InvalidArgument`` for an unknown graph or length, and for lengths beyond the model's.
         """
         return self._find(name, lengths)[0]
 
     def stages(self, name: str, **lengths: int) -> Recorder:
-        """The records of all stages that made the same graph, the imported graph first."""
+        """Return the records of all stages of a graph, the imported graph first. Raises as :meth:`graph` does."""
         return self._find(name, lengths)[1]
 
     def sizes(self, **lengths: int) -> dict[str, int]:
-        """The longest of each length, by label, that graphs for these lengths hold: shapes come in a few sizes."""
+        """Return the buckets that hold these lengths, by label."""
         given = self._checked(lengths)
         held = {spec.prefix.held for spec in self.spec.graphs if spec.prefix is not None}
         return {
@@ -287,14 +287,14 @@ class CompiledModel:
         return self._pipeline.optimize(graph, recorder), recorder
 
     def _compile(self, source: _Source, spec: GraphSpec, sizes: _Sizes, held: int) -> _Compiled:
-        # A half that reads fewer lengths than its component shares what is made for the smallest buckets of the others.
+        # A half with fewer lengths than its component takes the smallest buckets of the others, and shares the result.
         smallest = {name: length.buckets[0] for name, length in self.spec.lengths.items()}
         all_sizes = tuple((smallest | dict(sizes)).items())
 
         def optimize() -> tuple[Graph, Recorder]:
             return self._optimize(source, spec, all_sizes, held)
 
-        # Two halves are made of one graph; graphs of exact length are many, and each is made of its own.
+        # Two halves share one optimized graph. Graphs of exact length are many, so theirs are not cached.
         exact, key = spec.prefix is not None, (spec.component, all_sizes, held)
         graph, shared = optimize() if exact else source.optimized.get(key, optimize)
         recorder = Recorder(list(shared.records))
@@ -306,7 +306,7 @@ class CompiledModel:
                 return halves[half]
 
             graph = recorder.timed("hoist-invariants", hoisted)
-        # What the step looks rows up in is handed to it row after row.
+        # Tables in which the step looks up rows are row-major.
         tables = looked_up(halves[Half.STEP]) if halves else frozenset()
         lowered = self._pipeline.lower(graph, self.options.dtype, recorder, tables)
         return Executable(lowered, source.weights, self.options.board), recorder

@@ -1,22 +1,22 @@
-"""The project's errors. Each message says where, what was expected, what came and what to do next."""
+"""Define the project's errors. Each message says where, what was expected, what came and what to do next."""
 
 from __future__ import annotations
 
 
 class CompilerError(Exception):
-    """Any refusal by this project that its user can act on; the command line prints it without a traceback."""
+    """Any error that the user can act on; the command line prints it without a traceback."""
 
 
 class InvalidArgument(CompilerError, ValueError):
-    """An argument of the API or the command line that cannot be used."""
+    """An unusable argument of the API or the command line."""
 
 
 class GraphSyntaxError(InvalidArgument):
-    """A text that is no graph; the message shows line and column, and what was expected there."""
+    """A text that is not a graph; the message shows line and column, and what was expected there."""
 
 
 class UnsupportedModel(CompilerError, TypeError):
-    """A model that is no SpeechT5 text-to-speech model, or that cannot be traced."""
+    """A model that is not a SpeechT5 text-to-speech model, or that cannot be traced."""
 
 
 class UnsupportedOperation(CompilerError):
@@ -24,7 +24,7 @@ class UnsupportedOperation(CompilerError):
 
 
 class InvalidGraph(CompilerError):
-    """A graph broke a rule of its stage: a fault of the pass that made it, or of the text that it was read from."""
+    """A graph that breaks a rule of its stage, by a fault of the pass that made it or of the text it was read from."""
 
 
 class SpeechTooLong(CompilerError, RuntimeError):
@@ -32,4 +32,4 @@ class SpeechTooLong(CompilerError, RuntimeError):
 
 
 class DeviceError(CompilerError, RuntimeError):
-    """A device, real or mock, that cannot be opened or made ready, refuses an op, crashed or hung."""
+    """A device, real or mock, that cannot be opened or prepared, refuses an op, crashed or hung."""

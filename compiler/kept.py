@@ -1,4 +1,4 @@
-"""Results that are made once for each key, and kept up to a bound: a cache for several threads."""
+"""Cache results by key, up to a bound, for several threads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from compiler import torch_state
 
 
 class Kept[Key: Hashable, Result]:
-    """Results by key. Past ``most`` of them, the one that was asked for longest ago goes.
+    """A cache of at most ``most`` results. It drops the least recently used one first.
 
-    A result that several threads ask for is made by the first, and the others wait; those of other keys are made side
-    by side. Where making one fails, it raises there, and the next thread tries for itself.
+    If several threads ask for one key, the first makes the result and the others wait. Results of different keys are
+    made concurrently. If making a result raises, the exception goes to the thread that made it, and the next waiting
+    thread tries again.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,7 +27,7 @@ class Kept[Key: Hashable, Result]:
         return len(self._results)
 
     def get(self, key: Key, make: Callable[[], Result]) -> Result:
-        """The result for ``key``: the one that is kept, or what ``make`` returns."""
+        """Return the cached result for ``key``, or cache and return what ``make`` returns."""
         with self._lock:
             if key in self._results:
                 self._results.move_to_end(key)
@@ -34,7 +35,7 @@ class Kept[Key: Hashable, Result]:
             making, waiting = self._making.setdefault(key, (threading.Lock(), []))
             waiting.append(None)
         try:
-            # Who makes it may have to wait until nobody computes, so nobody may wait here who does.
+            # The maker may wait until no thread computes, so a thread that waits here must not count as computing.
             with torch_state.aside(), making:
                 with self._lock:
                     if key in self._results:
@@ -52,12 +53,12 @@ class Kept[Key: Hashable, Result]:
                     self._making.pop(key, None)
 
     def close(self) -> None:
-        """Let go of all results, and keep none from now on."""
+        """Drop all results, and cache none from now on."""
         with self._lock:
             self.most = 0
             self._results.clear()
 
     def clear(self) -> None:
-        """Let go of all results. What is being made meanwhile is kept when it is done."""
+        """Drop all results. A result that is being made meanwhile is cached when it is done."""
         with self._lock:
             self._results.clear()

@@ -1,4 +1,4 @@
-"""The order of the passes, read top to bottom, and the walk of one graph through it."""
+"""Define the order of the passes, from top to bottom, and run a graph through them."""
 
 from __future__ import annotations
 
@@ -58,31 +58,31 @@ from passes.widen_parts import WidenParts
 from passes.width_shards import Grid
 
 ATEN_PASSES: tuple[Pass, ...] = (
-    EliminateDeadCode(),  # what the trace brought in for nobody
-    Canonicalize(),  # one spelling for each op, so that patterns need to know only one
+    EliminateDeadCode(),  # nodes of the trace that nobody reads
+    Canonicalize(),  # one spelling per op, so that patterns need to know only one
     FoldConstants(),  # tables and their indices become constants
     EliminateCommonSubexpressions(),  # layers share masks and relative positions
-    FoldScale(),  # the query's scale goes into its projection, dropout's into the next layer
-    ConcatenateLinears(),  # frames and stops are one product
-    FoldConstants(),  # its weights
-    FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
-    SplitConcat(),  # the speaker's half of the prenet leaves the loop
-    FoldBatchNorm(),  # the post-net's norms go into its convolutions
-    SliceAfterView(),  # what stands behind speech in a cache is cut off on the way to them
+    FoldScale(),  # the query's scale into its projection, dropout's scale into the next layer
+    ConcatenateLinears(),  # frames and stop logits from one product
+    FoldConstants(),  # its weights become constants
+    FoldPadding(),  # padding and dropped columns go into weights
+    SplitConcat(),  # the speaker's half of the prenet becomes invariant
+    FoldBatchNorm(),  # the post-net's norms into its convolutions
+    SliceAfterView(),  # rows past the end of speech are sliced off before the convolutions
     FoldConstants(),  # what folds wrote down over weights
-    GatherRelativePositions(),  # a distance is multiplied once, not in each pair of positions
-    FuseAttention(),  # scores are not written to memory
-    Canonicalize(),  # views that fusions left between ops
+    GatherRelativePositions(),  # one product per distance instead of one per pair of positions
+    FuseAttention(),  # attention as one op, without scores in memory
+    Canonicalize(),  # views that fusions left
     FoldConstants(),  # what folds wrote down over weights
-    DropKeyBias(),  # softmax does
-    FoldValueBias(),  # out of attention, into what follows
-    FoldConstants(),  # what they wrote down
-    CarryRow(),  # what dropout drops in two layers is looked up and added once
-    ComposeLinears(),  # the end of the prenet is one product
-    FoldQueryBias(),  # so that cross-attention's query is one product a head
-    FoldConstants(),  # what the folds since then wrote down
-    AddToTable(),  # the speaker joins the positions' table, outside the loop
-    EliminateCommonSubexpressions(),  # masks that fusions wrote once a layer
+    DropKeyBias(),  # softmax ignores it
+    FoldValueBias(),  # moved behind attention, into the next linear
+    FoldConstants(),  # their weights become constants
+    CarryRow(),  # the dropout rows of two layers are added once
+    ComposeLinears(),  # the end of the prenet becomes one product
+    FoldQueryBias(),  # so that cross-attention's query is one product per head
+    FoldConstants(),  # their weights become constants
+    AddToTable(),  # the speaker is added to the table of positions, outside the loop
+    EliminateCommonSubexpressions(),  # masks that fusions wrote once per layer
 )
 
 
@@ -91,52 +91,52 @@ WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
     "bfloat8_b": (NarrowWeights(edges=True),),
     "mixed": (NarrowWeights(),),
 }
-"""What stores the matrices of products in fewer bits, by the option ``weights``."""
+"""Passes that store weights in fewer bits, by the option ``weights``."""
 
 
 def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
-    """The passes on TTNN graphs, with the cores and the memory of a board. ``weights`` is one of ``WEIGHT_PASSES``."""
+    """Return the passes on TTNN graphs for a board's cores and memory; ``weights`` is a key of ``WEIGHT_PASSES``."""
     room = {"cores": int(board.cores.value), "l1_bytes": int(board.l1.value)}
     grid, banks = Grid(board.columns, board.rows), int(board.banks.value)
     return (
-        CancelPermutes(),  # convolutions hand on channels as the device wants them
-        FuseBias(),  # a position's row comes in as a bias
-        FuseActivation(),  # one device program instead of two
-        FuseResidual(),  # a norm adds its residual itself
-        StackHeads(banks, board.moved_per_program),  # keys and values of all layers from one product
+        CancelPermutes(),  # between convolutions, channels stay last
+        FuseBias(),  # the row of the position becomes a bias
+        FuseActivation(),  # one program instead of two
+        FuseResidual(),  # a norm adds its residual
+        StackHeads(banks, board.moved_per_program),  # cross-attention's keys and values of all layers from one product
         SplitHeads(),  # queries, keys and values from one product
-        HeadsAsViews(banks),  # and, of one row, read where they are
-        ConcatHeads(),  # attention lays its heads side by side itself
-        MaskByIndex(),  # padding is masked once for all of the encoder's layers
-        FlashDecode(int(board.cores.value)),  # optional: keys of a cache are dealt out to several cores
-        EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
-        WidenParts(banks),  # and what is done to the keys of each
-        *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
-        ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
-        ShardNorms(grid),  # optional: a row is normalized on many cores
-        ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it
-        PlaceInL1(**room),  # and what passes between other ops stays on the chip where it fits
-        ChooseBlocks(),  # once linears name their cores
-        MakeOnHost(board.bytes_per_program),  # what depends on nothing but the host's inputs is made there
+        HeadsAsViews(banks),  # for one row, as views of that product
+        ConcatHeads(),  # attention concatenates its heads
+        MaskByIndex(),  # one mask of padding for all of the encoder's layers
+        FlashDecode(int(board.cores.value)),  # optional: a cache's keys are spread over several cores
+        EliminateCommonSubexpressions(),  # layers share masks, and the position converted for their caches
+        WidenParts(banks),  # operations on the keys of each layer become one on all
+        *WEIGHT_PASSES[weights],  # after all products are formed, before their bytes count
+        ShardConvolutions(**room),  # values between convolutions stay in the cores' L1
+        ShardNorms(grid),  # optional: norms of one row on many cores
+        ShardWeights(grid, _pace(board)),  # optional: cores beside each DRAM bank read it
+        PlaceInL1(**room),  # other intermediate results in L1, if they fit
+        ChooseBlocks(),  # after linears have got their cores
+        MakeOnHost(board.bytes_per_program),  # nodes that depend only on the host's inputs run there
     )
 
 
 def _pace(board: Board) -> Pace:
-    """What a board does in a second, its products being those of the plan's compute configuration."""
+    """Return a board's rates, with products in the plan's compute configuration (HiFi4)."""
     by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
     flops = MATRIX.value / PASSES["hifi4"] * board.clock.value
     return Pace(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
 
 
 OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, ShardNorms.name, ShardWeights.name})
-"""Names of passes that run only where ``PlanOptions.enable`` has them."""
+"""Names of passes that run only if ``PlanOptions.enable`` names them."""
 ACCURACY: dict[str, str] = {FlashDecode.name: FlashDecode.accuracy}
-"""What optional passes cost in accuracy; the others change no number, or none but in its last digits."""
+"""Loss of accuracy of optional passes, by name. Other passes change no number, or only last digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one stage made: for tables and for inspection. ``step`` is the pass, where the stage is one."""
+    """The result of one stage, for tables and inspection. ``step`` is the pass, if the stage is one."""
 
     stage: str
     graph: Graph
@@ -145,43 +145,43 @@ class Record:
 
 
 def looks_for_patterns(record: Record) -> bool:
-    """Whether a stage is a pass that looks for patterns, and can say what it nearly matched."""
+    """Return whether a stage is a fusion, which can report near misses."""
     return isinstance(record.step, Matcher)
 
 
 def near_misses(record: Record) -> list[tuple[Node, str]]:
-    """The nodes at which a stage's pattern began to match in the graph that it left, and why it did not."""
+    """Return a stage's near misses in the graph that it left: nodes with reasons."""
     return rewrite.near_misses(record.step, record.graph) if isinstance(record.step, Matcher) else []
 
 
 def accuracy_of(record: Record) -> str | None:
-    """What a stage costs in accuracy where it matches, for a pass that makes the plan less accurate."""
+    """Return what a pass costs in accuracy if it matches; ``None`` for a stage that costs none."""
     return None if record.step is None else base.accuracy_of(record.step)
 
 
 def split_loop(graph: Graph, once: str) -> tuple[Graph, Graph]:
-    """Split a loop's body into the graph called ``once``, of what never changes in it, and the rest."""
+    """Split a loop's body into the graph ``once``, with the loop-invariant nodes, and the rest."""
     return hoist_invariants(graph, once)
 
 
 def read_prefix(graph: Graph, name: str, dim: int, size: int) -> Graph:
-    """Let an input have ``size`` elements along ``dim``, of which the graph reads the first as before."""
+    """Lengthen an input to ``size`` elements along ``dim``, of which the graph reads a prefix of the former size."""
     return read_front(graph, name, dim, size)
 
 
 def looked_up(graph: Graph) -> frozenset[str]:
-    """The names of an ATen graph's inputs in which it looks up rows, and with which it does nothing else."""
+    """Return the names of an ATen graph's inputs that it uses only to look up rows."""
     return lowering.rules.table_inputs(graph)
 
 
 def lowered_ops() -> list[str]:
-    """The names of the ATen overloads that have a lowering."""
+    """Return the names of the ATen overloads that have a lowering."""
     return [str(overload) for overload in lowering.rules.RULES]
 
 
 @dataclass
 class Recorder:
-    """Collects a record a stage. A callback between passes, and nothing that they know of."""
+    """Collect one record per stage, without the passes knowing."""
 
     records: list[Record] = field(default_factory=list)
 
@@ -195,10 +195,10 @@ class Recorder:
 def run_passes(
     graph: Graph, passes: Sequence[Pass], stage: Stage, recorder: Recorder | None = None, verify_each: bool = True
 ) -> Graph:
-    """Run passes in order, checking what each requires before it, and the graph and what it ensures after it.
+    """Run passes in order. Before each, check what it requires; after each, verify the graph and what it ensures.
 
-    Raises ``InvalidGraph`` naming the pass, the rule or the property that is broken, and the passes that ran before;
-    with ``verify_each`` off nothing is checked.
+    Raises ``InvalidGraph``, which names the pass, the broken rule or property, and the passes that ran. Without
+    ``verify_each`` nothing is checked.
     """
     recorder = recorder or Recorder()
     ran: list[str] = []
@@ -216,18 +216,18 @@ def run_passes(
 
 
 def passes_of(stage: Stage, board: str = "n150", weights: str = "bfloat16") -> tuple[Pass, ...]:
-    """All passes of a stage in their order, the optional ones with them. Raises ``InvalidArgument``."""
+    """Return all passes of a stage in order, optional ones included. Raises ``InvalidArgument`` for unknown names."""
     one_of("board", board, tuple(BOARDS))
     one_of("weights", weights, tuple(WEIGHT_PASSES))
     return ATEN_PASSES if stage is Stage.ATEN else ttnn_passes(BOARDS[board], weights)
 
 
 LOWERABLE = (CANONICAL, FOLDED)
-"""What lowering asks of a graph."""
+"""Properties that lowering requires of a graph."""
 
 
 def check_order(passes: Sequence[Pass], wanted: Sequence[Property] = ()) -> None:
-    """Raise ``InvalidGraph`` where a pass requires what no pass before it ensures, or none ensures what is wanted."""
+    """Raise ``InvalidGraph`` if no earlier pass ensures what a pass requires, or if no pass ensures what is wanted."""
     ensured: set[Property] = set()
     for step in passes:
         missing = [p.name for p in step.requires if p not in ensured]
@@ -240,16 +240,16 @@ def check_order(passes: Sequence[Pass], wanted: Sequence[Property] = ()) -> None
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The passes of one plan: on ATen graphs, and on the TTNN graphs that these are lowered to."""
+    """The passes of one plan: on ATen graphs, and on the lowered TTNN graphs."""
 
     aten: tuple[Pass, ...] = ATEN_PASSES
     ttnn: tuple[Pass, ...] = tuple(step for step in ttnn_passes(BOARDS["n150"]) if step.name not in OPTIONAL)
 
     @classmethod
     def of(cls, options: PlanOptions) -> Pipeline:
-        """What runs under these options.
+        """Return the pipeline for these options.
 
-        Raises ``InvalidArgument`` for a pass left out that others cannot do without.
+        Raises ``InvalidArgument`` if a pass is disabled that others require.
         """
         board = BOARDS[options.board]
         left_out = {*options.disable, *(OPTIONAL - set(options.enable))}
@@ -263,15 +263,16 @@ class Pipeline:
         return cls(aten, ttnn)
 
     def optimize(self, graph: Graph, recorder: Recorder | None = None) -> Graph:
-        """An imported graph after the ATen passes."""
+        """Run the ATen passes on an imported graph."""
         return run_passes(graph, self.aten, Stage.ATEN, recorder)
 
     def lower(
         self, graph: Graph, dtype: DType, recorder: Recorder | None = None, tables: Collection[str] = frozenset()
     ) -> Graph:
-        """From an ATen graph with its passes run to a TTNN graph with its passes run.
+        """Lower an optimized ATen graph to a TTNN graph, and run the TTNN passes.
 
-        ``tables`` names the outputs that another graph looks rows up in. Raises ``UnsupportedOperation``.
+        ``tables`` names the outputs in which another graph looks up rows. Raises ``UnsupportedOperation`` for ops
+        without a lowering.
         """
         recorder = recorder or Recorder()
         _check(graph, LOWERABLE, "lowering requires it", [step.name for step in self.aten])
@@ -281,10 +282,10 @@ class Pipeline:
 
 
 def selected(passes: Sequence[Pass], names: Sequence[str] | None, until: str | None) -> tuple[Pass, ...]:
-    """Choose passes by name, in the order of the names; by default those that run without being asked for.
+    """Select passes by name, in the order of the names; by default all that are not optional.
 
-    ``until`` is the last to run, at its first place; it is there, too, where it is optional. Raises ``InvalidArgument``
-    for the name of none of ``passes``.
+    ``until`` is the last pass to run, at its first occurrence, even if it is optional. Raises ``InvalidArgument`` for a
+    name that is not among ``passes``.
     """
     by_name = {step.name: step for step in passes}
     for name in (*(names or ()), *([until] if until else ())):

@@ -1,8 +1,8 @@
-"""The process of a command: its standard streams, Ctrl-C, and how it ends. Imports nothing heavy.
+"""Manage the process of a command: its standard streams, Ctrl-C, and its exit status. Imports nothing heavy.
 
-A KeyboardInterrupt that Python raises inside a native library's import can get lost there: the library clears it, or
-makes another error of it. So Ctrl-C ends the process at once while libraries are imported, when there is nothing to
-put in order yet. After that it is noted as well as raised, and raised again at the next step if it got lost.
+A native library can lose a KeyboardInterrupt that Python raises during its import: it clears the exception, or turns it
+into another one. So Ctrl-C ends the process at once while libraries are imported, when there is nothing to clean up
+yet. Later it is both raised and noted, and raised again at the next step if a library lost it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from dataclasses import dataclass
 from types import FrameType
 
 INTERRUPTED = 130
-"""The exit status of a shell's command that Ctrl-C ended."""
+"""Exit status of a command that Ctrl-C ended, as shells report it."""
 
 
 @dataclass
 class Interruption:
-    """What becomes of Ctrl-C in this process: ``at_once`` while libraries are imported; ``noted`` once it came."""
+    """State of Ctrl-C in this process: ``at_once`` while libraries are imported, ``noted`` once it was pressed."""
 
     at_once: bool = False
     noted: bool = False
 
     def watch(self) -> None:
-        """From now on end the process at once. Where Ctrl-C is ignored, as in a shell's background, it stays so."""
+        """End the process at once on Ctrl-C from now on, unless Ctrl-C is ignored, as in a shell's background."""
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self.at_once = True
             signal.signal(signal.SIGINT, self._come)
 
     def begin_work(self) -> None:
-        """From now on raise KeyboardInterrupt: there may be a terminal, a file or a worker to put in order."""
+        """Raise KeyboardInterrupt on Ctrl-C from now on: there may be a terminal, a file or a worker to clean up."""
         self.at_once = False
 
     def raise_noted(self) -> None:
-        """Raise KeyboardInterrupt where one came, and somebody lost it."""
+        """Raise KeyboardInterrupt if Ctrl-C was pressed and the exception got lost."""
         if self.noted:
             raise KeyboardInterrupt
 
@@ -50,30 +50,30 @@ class Interruption:
 
 
 interruption = Interruption()
-"""That of this process."""
+"""State of Ctrl-C in this process."""
 
 
 def prepare_streams() -> None:
-    """See to it that whatever is printed can be printed, and that nothing else gets the number of a closed stream.
+    """Make the standard streams safe to print to.
 
-    A file that is opened would get the number of a standard stream that is closed, and what libraries print would land
-    in it.
+    A closed standard stream is opened on the null device. Otherwise the next opened file would get its descriptor, and
+    libraries would print into that file. Characters that a stream cannot encode are printed as escapes.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # a terminal that knows only ASCII is shown what it lacks as \u...
+        if stream is not None:  # an ASCII terminal shows other characters as \u...
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def run(app: Callable[[], object]) -> int:
-    """The exit status of a command, with all of its output written.
+    """Run a command, write all of its output, and return its exit status.
 
-    Output that cannot be written is said on stderr and ends with 1; a pipe whose reader has seen enough ends with 1 in
-    silence.
+    Output that cannot be written is reported on stderr, with status 1. A pipe that its reader closed gives status 1
+    without a message.
     """
     status = 0
     try:
@@ -87,7 +87,7 @@ def run(app: Callable[[], object]) -> int:
             sys.stdout.flush()
     except OSError as error:
         status = status or _unwritten(error)
-        # Python flushes once more when it ends: that goes nowhere.
+        # Python flushes once more at exit: send that to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return status
 

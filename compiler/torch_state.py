@@ -1,18 +1,18 @@
-"""What torch keeps beside its arguments, and how none of it reaches a trace, a type or a number of ours.
+"""Isolate the compiler from torch's global state, so that it affects no trace, type or number.
 
-State of a thread (autocast, gradients, inference mode, the default device) is pinned while we work, by
-:func:`pinned`: nobody else sees it. **The default dtype is the process's.** To set it and put it back would race with
-other threads that do the same, as transformers does while it loads: they would build their models in our type, and the
-one that puts back last would leave the wrong one for good. So nothing here sets it. Our own code names the type of
-each tensor that it makes; a trace runs under a mode of its thread that names it for modules that do not; and where an
-op makes floats of no floats, :func:`in_float32` asks for float32 in the op's arguments.
+Per-thread state (autocast, gradients, inference mode, the default device) is pinned by :func:`pinned`; other threads do
+not see this. **The default dtype belongs to the process.** Setting and restoring it would race with other threads that
+do the same, as transformers does while it loads: they would build their models in our dtype, and the last one to
+restore could leave the wrong dtype for good. So nothing here sets it. Our own code names the dtype of each tensor that
+it creates. A trace runs under a per-thread mode that names the dtype for modules that do not. If an op computes floats
+from operands that are none, :func:`in_float32` names float32 in the op's arguments.
 
-``torch.export`` itself changes the process while it traces: it switches oneDNN off, which moves convolutions in their
-last bits, and patches ``nn.Module``. So a trace runs :func:`alone`: what of ours computes meanwhile in other threads
-waits for it, between two graphs, and several compute side by side (:func:`computing`).
+``torch.export`` changes the process while it traces: it switches oneDNN off, which changes the last bits of
+convolutions, and patches ``nn.Module``. So a trace runs :func:`alone`: other threads of ours stop between two graphs
+and wait for it. Without a trace, several threads compute concurrently (:func:`computing`).
 
-Deterministic algorithms need no pin: they fill memory that nothing of ours reads, and choose between kernels that
-agree on the CPU.
+Deterministic algorithms need no pin: they fill memory that our code never reads, and choose between kernels that agree
+on the CPU.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from torch.utils import _pytree as pytree
 
 _OF_DEFAULT_DTYPE = {torch.zeros, torch.ones, torch.empty, torch.empty_strided, torch.eye, torch.rand, torch.randn}
 _OF_DEFAULT_DTYPE |= {torch.linspace, torch.logspace, torch.hann_window, torch.hamming_window, torch.blackman_window}
-"""Functions that make tensors of torch's default dtype where none is named."""
+"""Functions whose results have torch's default dtype unless they are given one."""
 _CASTS = ("to", "half", "bfloat16", "double", "type", "type_as", "view", "view_as", "_to_copy", "empty", "set_data")
-"""Functions whose result is of another type because the caller asked for it."""
+"""Functions whose result has another dtype because the caller asked for it."""
 
 
 def pinned() -> AbstractContextManager[Any]:
-    """A context in which this thread's torch is as in a new thread, and keeps no gradients."""
+    """Return a context in which torch's per-thread state is that of a new thread, without gradients."""
     device = torch.get_default_device().type
     if device == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.is_inference_mode_enabled():
-        return torch.no_grad()  # by far the most frequent, and a step of the loop is short
+        return torch.no_grad()  # the common case; a step of the loop is short, so it must be cheap
     stack = ExitStack()
-    stack.enter_context(torch.inference_mode(False))  # what is kept for later must be a tensor like any other
+    stack.enter_context(torch.inference_mode(False))  # tensors that are kept must not be inference tensors
     stack.enter_context(torch.no_grad())
     stack.enter_context(torch.autocast("cpu", enabled=False))
     if device != "cpu":
@@ -50,17 +50,17 @@ def pinned() -> AbstractContextManager[Any]:
 
 
 def in_float32(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """``function(*args, **kwargs)`` as it is while torch's default dtype is float32, whatever that is now.
+    """Call ``function(*args, **kwargs)`` as if torch's default dtype were float32.
 
-    Only an op that makes floats of no floats asks for the default: of integers and Python's numbers. Where its result
-    is not float32 it is made again, of arguments that say so.
+    The default matters only for an op that computes floats from integers and Python's numbers. If such a result is not
+    float32, the function is called again with arguments that name float32.
     """
     made = function(*args, **kwargs)
     return _again(function, args, kwargs) if _is_of_another_default(made, function, args, kwargs) else made
 
 
 def _is_of_another_default(made: Any, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a result is of torch's default dtype, and that is not float32."""
+    """Return whether a result has torch's default dtype, and that is not float32."""
     if not isinstance(made, Tensor) or made.dtype is torch.float32 or not made.is_floating_point():
         return False
     asked_for = _name(function) in _CASTS or kwargs.get("dtype") is not None
@@ -80,7 +80,7 @@ def _again(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any
 
 
 def _name(function: Any) -> str:
-    """Without the overload that an ATen op has besides."""
+    """Return the name of a function, without the overload of an ATen op."""
     return str(getattr(function, "__name__", "")).split(".")[0]
 
 
@@ -89,9 +89,9 @@ def _tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
 
 
 class Float32(TorchFunctionMode):
-    """Names float32 wherever a traced module leaves the type to torch's default, in this thread.
+    """A per-thread mode that names float32 where a traced module leaves the dtype to torch's default.
 
-    ``remade``: something was made twice, and the first is in the trace, too.
+    ``remade``: a result was computed twice, so the trace contains a dead first one.
     """
 
     remade = False
@@ -110,9 +110,10 @@ class Float32(TorchFunctionMode):
 
 
 class _Turns:
-    """Many threads compute, or one is alone. One that waits to be alone goes first, or it might wait for ever.
+    """A lock under which either many threads compute, or one thread is alone.
 
-    Threads are kept by their numbers, in sets: what an interrupt leaves half done is undone on the way out.
+    A thread that waits to be alone goes first, so that it cannot starve. Threads are stored by their identifiers in
+    sets, so that the ``finally`` clauses are correct wherever an interrupt strikes.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ class _Turns:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """May be nested, in itself and in :meth:`alone`."""
+        """Compute beside other threads. May be nested in itself and in :meth:`alone`."""
         me = threading.get_ident()
         if self._alone == me or me in self._computing:
             yield
@@ -140,7 +141,7 @@ class _Turns:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Inside :meth:`computing`, stand aside for those who want to be alone."""
+        """Inside :meth:`computing`, do not count as computing, so that another thread can be alone."""
         me = threading.get_ident()
         if self._alone == me or me not in self._computing:
             yield
@@ -157,7 +158,7 @@ class _Turns:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """May be nested in itself, and in :meth:`computing`: this thread's computing then waits here as it is."""
+        """Be alone. May be nested in itself, and in :meth:`computing`, which is suspended meanwhile."""
         me = threading.get_ident()
         if self._alone == me:
             yield
@@ -182,32 +183,32 @@ _TURNS = _Turns()
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """Compute with torch, :func:`pinned`, while nobody in this process traces: waits for one who does."""
+    """Compute with torch, :func:`pinned`, after waiting for any trace in this process to end."""
     with _TURNS.computing(), pinned():
         yield
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Make a model or a copy of one, :func:`pinned`: others of ours who trace or compute wait. May be nested."""
+    """Make or copy a model, :func:`pinned`, while our other threads wait to trace or compute. May be nested."""
     with _TURNS.alone(), pinned():
         yield
 
 
 @contextmanager
 def tracing() -> Iterator[Float32]:
-    """Trace a model: :func:`alone`, and what the model leaves to torch's defaults is float32 on the CPU."""
+    """Trace a model, :func:`alone`, with float32 and the CPU for what the model leaves to torch's defaults."""
     with alone(), torch.device("cpu"), Float32() as mode:
         yield mode
 
 
 def aside() -> AbstractContextManager[None]:
-    """Wait for another thread: while this one does, it is not :func:`computing`."""
+    """Return a context for waiting on another thread, in which this thread does not count as :func:`computing`."""
     return _TURNS.aside()
 
 
 def unaffected[**P, Result](function: Callable[P, Result]) -> Callable[P, Result]:
-    """``function``, run :func:`pinned`."""
+    """Decorate ``function`` to run :func:`pinned`."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> Result:

@@ -1,8 +1,8 @@
-"""Which versions of the heavy dependencies this project supports, and the check that they are installed.
+"""State the supported versions of the heavy dependencies, and check that they are installed.
 
-The graphs name these libraries' operations, and are captured from their source, so another version fails far from
-its cause or, worse, computes something else. The package's lazy exports, and modules that can be imported by
-themselves, call ``require`` before they import one of them.
+The graphs name operations of these libraries and are traced from their source. So with another version the compiler
+would fail far from the cause or, worse, compute something else. The package's lazy exports, and modules that can be
+imported directly, call ``require`` before they import one of these libraries.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ SUPPORTED: Final[Mapping[str, str]] = MappingProxyType(
         "ttnn": "==0.81.1",
     }
 )
-"""The supported range of each checked package; pyproject.toml states the same ranges."""
+"""Supported range of each checked package; pyproject.toml states the same ranges."""
 
 
 class UnsupportedVersion(ImportError):
-    """A package that this project needs is missing, or its version is outside the supported range."""
+    """A required package that is missing, or whose version is outside the supported range."""
 
 
 def require(package: str) -> None:
     """Check that a supported version of ``package``, one of ``SUPPORTED``, is installed, without importing it.
 
-    ``UnsupportedVersion`` where it is missing or its version is outside the range.
+    Raises ``UnsupportedVersion`` if it is missing or its version is outside the range.
     """
     supported = SUPPORTED[package]
     try:
@@ -40,7 +40,7 @@ def require(package: str) -> None:
     except metadata.PackageNotFoundError:
         raise _unsupported(package, f"{package} is not installed") from None
     try:
-        # A release candidate is judged by its number: the default would refuse it even within the range.
+        # Accept release candidates within the range, which SpecifierSet excludes by default.
         fits = SpecifierSet(supported).contains(Version(found), prereleases=True)
     except InvalidVersion:
         fits = False

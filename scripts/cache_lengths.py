@@ -1,6 +1,6 @@
-"""Print the table of docs/decoder_step.md: the modelled time of a decoder step by cache, under each plan of attention.
+"""Print the table of docs/decoder_step.md: the modelled time of a decoder step by length of the cache and plan.
 
-Default configuration, batch 1, 64 tokens. The cache counts as full: the last step in its bucket.
+Default configuration, batch 1, 64 tokens. The cache is full: the step is the last one in its bucket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLANS: dict[str, dict[str, tuple[str, ...]]] = {
     "without heads-as-views": {"disable": ("heads-as-views",)},
     "flash-decode without": {"enable": ("flash-decode",), "disable": ("heads-as-views",)},
 }
-"""What the columns are called, and the options of :class:`compiler.CompileOptions` that make them."""
+"""Titles of the columns, with the options of :class:`compiler.CompileOptions` of their plans."""
 BOARDS_SHOWN = ("n150", "p150")
 TEXT, STEPS = 64, (64, 128, 256, 512, 1024, 2048)
 

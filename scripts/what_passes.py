@@ -1,4 +1,4 @@
-"""Print the table of docs/devices.md: every graph on ttnn's mock of every board, full size and small voice. Minutes."""
+"""Print the table of docs/devices.md: all graphs on the mocks of all boards, full size and small voice, in minutes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Speed that can be measured on this machine: the reference executor beside Hugging Face and ``torch.compile``.
+"""Measure the speed of the reference executor against Hugging Face and ``torch.compile``, on this machine.
 
-Every figure is a ratio of two things timed in turn in one process, or in processes of one run: a ratio survives a busy
-machine, seconds do not.
+Every figure is a ratio of two things that take turns in one process, or in processes of one run. A busy machine changes
+the seconds, but hardly the ratio.
 """

@@ -1,4 +1,4 @@
-"""``python -m compiler.benchmark TASK ROUNDS``: one task, for :func:`compiler.benchmark.tasks.run`."""
+"""Run one task for :func:`compiler.benchmark.tasks.run`: ``python -m compiler.benchmark TASK ROUNDS``."""
 
 from __future__ import annotations
 

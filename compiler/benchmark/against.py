@@ -1,4 +1,4 @@
-"""Two revisions of this project side by side: each task runs in a process of its own, and the two take turns."""
+"""Compare two revisions of this project: each task runs in its own process, and the revisions take turns."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from compiler.benchmark.rows import GROUPS, check
 from compiler.errors import InvalidArgument
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder that holds this package: a checkout with its history, or nothing to compare with."""
+"""The folder that contains this package; comparing needs it to be a checkout with its history."""
 ROUNDS = 5
-"""Turns by default. With so many, two ranges that lie apart by chance alone are one in 126."""
+"""Rounds by default. With so many, two ranges lie apart by chance in one comparison of 126."""
 
 
 class Verdict(Enum):
-    """How the figures of two revisions lie to each other; smaller is better in all of them."""
+    """The relation of the figures of two revisions; smaller is better for all of them."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -37,7 +37,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one task says of our side: the key of its JSON, in which unit, and by what it is to be multiplied."""
+    """A figure of our side from a task: the key in its JSON, the unit, and the factor to that unit."""
 
     task: str
     key: str
@@ -58,12 +58,12 @@ FIGURES = (
     Figure("layers", "twice", "the same with twice the layers"),
     Figure("memory", "growth", "growth of peak memory, compiling all graphs", "MB", 1e-6),
 )
-"""The figures that are compared: those of ours alone, in absolute terms, as both revisions run in the same rounds."""
+"""The figures to compare: our side's absolute figures, since both revisions run in the same rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One figure of two revisions, a number a round each. ``failed`` says what stood in the way, and of whom."""
+    """One figure of two revisions, with a number per round each. ``failed`` says which revision failed, and why."""
 
     figure: Figure
     ours: tuple[float, ...] = ()
@@ -72,7 +72,7 @@ class Compared:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the ranges lie apart; None where there are no figures."""
+        """Whether the ranges lie apart; ``None`` if a revision has no figures."""
         if not self.ours or not self.theirs:
             return None
         if min(self.ours) > max(self.theirs):
@@ -81,7 +81,7 @@ class Compared:
 
     @property
     def ratio(self) -> float:
-        """Median to median: below one, ours is faster or smaller."""
+        """Ratio of the medians; below one, this revision is faster or smaller."""
         return median(self.ours) / median(self.theirs)
 
 
@@ -91,9 +91,10 @@ Task = Callable[[str], dict[str, Any]]
 
 @contextmanager
 def tree_of(revision: str, checkout: Path = CHECKOUT) -> Iterator[Path]:
-    """Write the files of a revision into a temporary folder, which goes at the end.
+    """Write the files of a revision into a temporary folder, and delete it at the end.
 
-    Raises ``InvalidArgument`` where ``checkout`` is no git checkout, or has no such revision, or none with a benchmark.
+    Raises ``InvalidArgument`` if ``checkout`` is not a git checkout, or if the revision does not exist or has no
+    benchmark.
     """
     try:
         made = subprocess.run(
@@ -124,10 +125,11 @@ def compare(
     rounds: int | None = None,
     progress: Callable[[str], None] = print,
 ) -> list[Compared]:
-    """Run the tasks of two revisions in turn, ``rounds`` times each: the figures of the groups ``only`` (all).
+    """Run the tasks of two revisions in turn, ``rounds`` times each, and return their figures.
 
-    Every round begins with the other revision. ``progress`` is told what runs. A task that fails leaves rows that say
-    so. Raises ``InvalidArgument`` for groups that there are not.
+    ``only`` selects groups; by default all run. The revision that goes first alternates. ``progress`` is called with a
+    description of each run. A task that fails gives rows with the reason. Raises ``InvalidArgument`` for unknown
+    groups.
     """
     check(only, rounds)
     found: list[Compared] = []
@@ -151,7 +153,7 @@ def compare(
 
 
 def _compared(figure: Figure, made: Mapping[str, Sequence[Mapping[str, Any]]]) -> Compared:
-    """A figure from what the rounds printed; one that a revision does not print is said to be missing."""
+    """Extract a figure from the tasks' output; if a revision does not print it, the result says so."""
     for side, rounds in made.items():
         if any(figure.key not in each for each in rounds):
             return Compared(figure, failed=f"{side} revision does not measure it")
@@ -169,7 +171,7 @@ def _numbers(value: Any) -> list[float]:
 def against(
     revision: str, only: Sequence[str] = (), rounds: int | None = None, progress: Callable[[str], None] = print
 ) -> list[Compared]:
-    """Compare this checkout, as it is, with one of its revisions; see :func:`compare` and :func:`tree_of`."""
+    """Compare this checkout's working tree with a revision; see :func:`compare` and :func:`tree_of`."""
     check(only, rounds)
     with tree_of(revision) as tree:
         run = partial(tasks.run, rounds=1)
@@ -177,12 +179,12 @@ def against(
 
 
 def worse(rows: Sequence[Compared]) -> list[Compared]:
-    """The rows in which this revision is worse beyond its own spread."""
+    """Return the rows in which all figures of this revision are worse than all of the other."""
     return [row for row in rows if row.verdict is Verdict.WORSE]
 
 
 def table(revision: str, rows: Sequence[Compared]) -> Table:
-    """The comparison for a terminal."""
+    """Return the comparison as a table for a terminal."""
     shown = Table(title=f"this checkout against {revision}: lowest to highest of all rounds, taken in turn")
     for column in ("what", "this", revision, "ratio", "verdict"):
         shown.add_column(column, overflow="fold")
@@ -196,7 +198,7 @@ def table(revision: str, rows: Sequence[Compared]) -> Table:
 
 
 def as_dicts(rows: Sequence[Compared]) -> list[dict[str, Any]]:
-    """The comparison for JSON."""
+    """Return the comparison as dictionaries for JSON."""
     return [
         {
             "task": row.figure.task,

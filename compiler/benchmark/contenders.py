@@ -1,4 +1,4 @@
-"""What is timed: a decoder step and a whole utterance, of ours and of Hugging Face's, at one model and length."""
+"""Build what is timed: a decoder step and an utterance, ours and Hugging Face's, for one model and length."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
 TOKENS = 50
 STEPS = 200
 CACHE = 256
-"""Length of the cache in a timed step: one bucket of ours."""
+"""Length of the cache in a timed step, which is one of our buckets."""
 
 
 def model(layers: int = 1) -> Any:
-    """The default configuration, which is the published checkpoint's size, with random weights.
+    """Make a model of the default configuration, the published checkpoint's size, with random weights.
 
-    ``layers`` multiplies the layers of encoder and decoder.
+    ``layers`` is a factor on the layers of encoder and decoder.
     """
     config = SpeechT5Config()
     config.encoder_layers *= layers
@@ -34,14 +34,15 @@ def model(layers: int = 1) -> Any:
 
 
 def compiled(loaded: Any, **options: Any) -> CompiledSpeechT5:
-    """``loaded`` for the reference executor in float32; no graph is compiled yet."""
+    """Wrap ``loaded`` for the reference executor in float32; no graph is compiled yet."""
     return CompiledSpeechT5(loaded, CompileOptions(**options))
 
 
 class HuggingFaceStep(nn.Module):
-    """One step as in transformers' ``_generate_speech``, from the prenet to the head, on its own modules.
+    """One step of transformers' ``_generate_speech``, from the pre-net to the head, on transformers' modules.
 
-    The prenet is given the last frame only, though transformers runs it on all frames: what is timed is the same work.
+    The pre-net gets only the last frame, though transformers runs it on all frames, so that both sides do the same
+    work.
     """
 
     def __init__(self, loaded: Any) -> None:
@@ -51,7 +52,7 @@ class HuggingFaceStep(nn.Module):
     def forward(
         self, frame: Tensor, speaker: Tensor, encoded: Tensor, mask: Tensor, caches: tuple[tuple[Tensor, ...], ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """``caches``: of each layer keys and values of self-attention, then of cross-attention."""
+        """Run the step; ``caches`` has per layer keys and values of self-attention, then of cross-attention."""
         decoder, head, config = self.model.speecht5.decoder, self.model.speech_decoder_postnet, self.model.config
         own, cross = DynamicCache(config=config), DynamicCache(config=config)
         for layer, (keys, values, cross_keys, cross_values) in enumerate(caches):
@@ -72,7 +73,7 @@ class HuggingFaceStep(nn.Module):
 
 
 def step_inputs(loaded: Any) -> tuple[Any, ...]:
-    """Random inputs of :class:`HuggingFaceStep`, such that this step's row is the last of ``CACHE``."""
+    """Draw inputs of :class:`HuggingFaceStep`, such that this step's row is the last of ``CACHE``."""
     config = loaded.config
     heads, head = config.decoder_attention_heads, config.hidden_size // config.decoder_attention_heads
     lengths = (CACHE - 1, CACHE - 1, TOKENS, TOKENS)
@@ -85,14 +86,14 @@ def step_inputs(loaded: Any) -> tuple[Any, ...]:
 
 
 def our_step(graphs: CompiledSpeechT5) -> Callable[[], object]:
-    """Our step on random state, donated and taken over from step to step as the decoding loop does it."""
+    """Return our step on random state, which it donates and takes over from step to step as the decoding loop does."""
     return runner(graphs.graph("decoder_step", text=TOKENS, steps=CACHE), index=CACHE - 1)
 
 
 def runner(executable: Executable, index: int = 0) -> Callable[[], object]:
-    """Runs a graph on random inputs, all indices being ``index``.
+    """Return a function that runs a graph on random inputs, with ``index`` for all indices.
 
-    What it returns under a float input's name is that input's next value.
+    An output with a float input's name becomes that input's next value.
     """
     inputs = {port.name: _random(port.value.type, index) for port in executable.graph.inputs}
     kept = {port.name for port in executable.graph.outputs} & {n for n, t in inputs.items() if t.is_floating_point()}
@@ -116,7 +117,7 @@ def _random(type: TensorType, index: int) -> Tensor:
 
 
 def sweep(loaded: Any) -> Callable[[], object]:
-    """``F.linear`` on a row, once with every matrix that a step of Hugging Face's uses."""
+    """Return a function that runs ``F.linear`` on one row with every matrix that Hugging Face's step uses."""
     step, used = HuggingFaceStep(loaded), []
     hooks = [
         module.register_forward_hook(lambda module, *_: used.append((module.weight, module.bias)))
@@ -137,7 +138,7 @@ def sweep(loaded: Any) -> Callable[[], object]:
 
 
 def speech(speaker: Any) -> Tensor:
-    """``STEPS`` steps of a text of ``TOKENS``, by a compiled model or by Hugging Face's, under one seed."""
+    """Speak ``STEPS`` steps of a text of ``TOKENS`` with a compiled model or Hugging Face's, under a fixed seed."""
     ids = torch.randint(4, speaker.config.vocab_size, (1, TOKENS), generator=torch.Generator().manual_seed(1))
     voice = torch.randn(1, speaker.config.speaker_embedding_dim, generator=torch.Generator().manual_seed(2))
     ratio = STEPS * speaker.config.reduction_factor / TOKENS

@@ -1,4 +1,4 @@
-"""The benchmark as tables for a terminal, as JSON, as the page ``docs/benchmarks.md`` and as a plot."""
+"""Render the benchmark as tables for a terminal, as JSON, as the page ``docs/benchmarks.md`` and as a plot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = ("what", "against", "ours", "theirs", "ratio (lowest to highest)", "ta
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on: processor, cores, load, versions."""
+    """Describe what the figures depend on: processor, cores, threads, load and versions."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -44,18 +44,18 @@ def machine() -> dict[str, str]:
 
 
 def warning(about: Mapping[str, str]) -> str:
-    """What to think of figures taken on a busy machine; nothing where it was quiet."""
+    """Return a warning about figures from a busy machine; an empty string if the load was at most half its cores."""
     if float(about["load"].split(",")[0]) <= 0.5 * int(about["cores"]):
         return ""
     load = f"load {about['load']} on {about['cores']} cores"
     return (
         f"The machine was busy when it began ({load}). Threads that wait for each other then take many times as long, "
-        "and ratios of steps can be far off: measure again on a quiet one."
+        "and the ratios of steps can be far off: measure again on a quiet machine."
     )
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text, in the order of ``COLUMNS``."""
+    """Format a row as text, in the order of ``COLUMNS``."""
     target = f"≤ {row.target:.2f}" if row.target else ""
     if row.ratio is None:
         return row.name, row.against, "", "", f"not measured: {row.failed}", target, "no"
@@ -68,7 +68,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The measured rows for a terminal."""
+    """Return the measured rows as a table for a terminal."""
     shown = Table(title="measured: medians over rounds, reference executor in float32", show_lines=True)
     for column in COLUMNS:
         shown.add_column(column, overflow="fold")
@@ -84,7 +84,7 @@ def as_json(
     costs: Sequence[GraphCost],
     compared: Sequence[PlanCost],
 ) -> dict[str, Any]:
-    """All figures, for JSON."""
+    """Return all figures as a dictionary for JSON."""
     return {
         "machine": dict(about),
         "measured": [{**asdict(row), "met": row.met} for row in rows],
@@ -101,11 +101,11 @@ def markdown(
     costs: Sequence[GraphCost],
     compared: Sequence[PlanCost],
 ) -> str:
-    """The page ``docs/benchmarks.md``."""
+    """Return the page ``docs/benchmarks.md``."""
     lengths = ", ".join(f"{name} {text} tokens and {steps} steps" for name, (text, steps) in plans.PLANS.items())
     parts = [
         "# Benchmarks",
-        "Made by `make bench`; `python -m compiler bench` prints the same figures, and `--only` chooses rows.",
+        "`make bench` writes this page; `python -m compiler bench` prints the same figures, and `--only` selects rows.",
         "Machine: {processor}, {cores} cores, {threads} threads, load when it began {load} (1, 5 and 15 minutes); "
         "Python {python}, torch {torch}, transformers {transformers}.".format(**about),
         *filter(None, [warning(about)]),
@@ -114,36 +114,43 @@ def markdown(
         "![ratios and targets](benchmarks.svg)",
         _CONDITIONS,
         "## The plan for a device",
-        "Programs are those that ttnn dispatched on its mock device, which accepts and counts and computes nothing; "
-        "`python -m compiler check --budgets` prints them by themselves. The hand-written port's were counted so too.",
+        "Programs are counted on ttnn's mock device, which accepts and dispatches programs and computes nothing. "
+        "`python -m compiler check --budgets` prints this table alone. The programs of the hand-written port were "
+        "counted in the same way.",
         _table(BUDGET_COLUMNS, [budget.cells for budget in budgets]),
-        f"Microseconds of one run and what bounds it ({MODELLED}; "
+        f"Microseconds of one run, and what bounds it ({MODELLED}; "
         f"[architecture](architecture.md#what-a-device-would-need) describes the model), for {lengths}:",
         _table(("graph", *costs[0].times), [_times(cost) for cost in costs]),
-        "Plans of the decoder step side by side, by the optional passes that they run (`--enable`): programs, and "
-        "microseconds of the same model. `python -m compiler cost decoder_step --full-size --text 64 --steps 256` "
-        "prints them by themselves.",
+        "Programs and modelled microseconds of the decoder step's plans, by the optional passes that they run "
+        "(`--enable`). `python -m compiler cost decoder_step --full-size --text 64 --steps 256` prints this table "
+        "alone.",
         _table(plans.columns(compared), [plan.cells for plan in compared]),
         *filter(None, [plans.accuracy(compared)]),
-        _table(("the model reckons with", "value", "source"), inputs()),
+        _table(("input of the model", "value", "source"), inputs()),
     ]
-    return "\n\n".join(part if part[0] in "|#!" else textwrap.fill(part, 120) for part in parts) + "\n"
+    return "\n\n".join(part if part[0] in "|#!" else _filled(part) for part in parts) + "\n"
 
 
 _MEASURED = """
-Both sides run the default `SpeechT5Config` in float32 with random weights; ours runs on the reference executor, which
-is torch on the CPU. **Only ratios count:** both sides take turns in one process, or processes of one run take turns, so
-what else the machine does meets both. Shown are medians over rounds, and the lowest and the highest ratio of a round;
-in a round, a step counts with its fastest of 15 calls.
+Both sides run the default `SpeechT5Config` in float32 with random weights. Ours runs on the reference executor, which
+is torch on the CPU. **Only ratios count:** the two sides take turns, within one process or as processes of one run, so
+other load on the machine affects both. The table shows medians over rounds, and the lowest and the highest ratio of a
+round. In a round, the time of a step is the fastest of 15 calls.
 """.strip()
 _CONDITIONS = """
-A step goes from the pre-net to the head. Hugging Face's is given the last frame alone, which favours it: its own loop
-runs the pre-net on all frames in every step. Compiling begins with the model's weights in memory and ends when those of
-the graphs are bound, for the step after a first run; `torch.compile` begins with an empty cache. All graphs are six:
-those of an utterance with and without cross-attentions. Peak memory is Linux's `VmHWM`, with weights in memory that
-torch allocated, which is shared with the model. Weights that a model has mapped from a checkpoint's file are copied,
-another time their size, unless `compile_speecht5` is given the checkpoint and loads the model itself.
+A step goes from the pre-net to the head. Hugging Face's step is given only the last frame, which favours it: its own
+loop runs the pre-net on all frames in every step. Compiling starts with the model's weights in memory. It ends when the
+graphs' weights are bound; for the step, after a first run. `torch.compile` starts with an empty cache. "All graphs" are
+six: those of an utterance, with and without cross-attentions. Peak memory is Linux's `VmHWM`. It is measured with
+weights in memory that torch allocated, which the compiled model shares. Weights that a model maps from a checkpoint's
+file are copied, which takes their size once more, unless `compile_speecht5` is given the checkpoint and loads the model
+itself.
 """.strip()
+
+
+def _filled(paragraph: str) -> str:
+    """Wrap a paragraph to 120 columns, without breaking the hyphens of links."""
+    return textwrap.fill(paragraph, 120, break_on_hyphens=False)
 
 
 def _times(cost: GraphCost) -> tuple[str, ...]:
@@ -155,14 +162,14 @@ def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:
-    """A bar for each measured ratio, with its spread and its target, as an SVG file."""
+    """Write an SVG file with a bar for each measured ratio, its spread and its target."""
     import matplotlib  # noqa: PLC0415, takes a second
 
     matplotlib.use("svg")
     from matplotlib import pyplot  # noqa: PLC0415
 
     shown = [row for row in rows if row.ratio is not None][::-1]
-    # The same rows give the same file: no date, and ids that do not change.
+    # The same rows must give the same file, so it holds no date, and its ids do not change.
     with pyplot.rc_context({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size": 9}):
         figure, axes = pyplot.subplots(figsize=(9, 0.8 + 0.45 * len(shown)), layout="constrained")
         for place, row in enumerate(shown):

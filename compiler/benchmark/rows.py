@@ -1,4 +1,4 @@
-"""The rows of the benchmark: what is compared with what, the ratio to reach, and how far it is."""
+"""Define the rows of the benchmark: what is compared with what, the target ratio, and the measured one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from compiler.errors import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. ``target`` is the largest ratio that is good enough; ``unit`` that of ``ours`` and ``theirs``.
+    """One comparison. ``target`` is the largest acceptable ratio; ``unit`` is that of ``ours`` and ``theirs``.
 
-    ``ratio`` is ``None`` where ``failed`` says what stood in the way.
+    If the measurement failed, ``ratio`` is ``None`` and ``failed`` says why.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Row:
 
 STEP = f"decoder step, cache of {CACHE}"
 Task = Callable[[str, int], dict[str, Any]]
-"""Runs a task by name for a number of rounds: :func:`compiler.benchmark.tasks.run`, or a stand-in in a test."""
+"""Runs a task by name for a number of rounds: :func:`compiler.benchmark.tasks.run`, or a fake in a test."""
 
 
 def _step(run: Task, rounds: int) -> list[Row]:
@@ -94,7 +94,7 @@ def _milliseconds(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that are measured together, and in how many rounds by default."""
+    """Rows that are measured together, and their default number of rounds."""
 
     rounds: int
     measure: Callable[[Task, int], list[Row]]
@@ -107,11 +107,11 @@ GROUPS = {
     "layers": Group(2, _layers),
     "memory": Group(1, _memory),
 }
-"""The groups of rows by name, in the order of the table."""
+"""Groups of rows by name, in the order of the table."""
 
 
 def check(only: Sequence[str], rounds: int | None) -> None:
-    """Raise ``InvalidArgument`` for groups that there are not, and for less than one round."""
+    """Raise ``InvalidArgument`` for unknown groups, and for less than one round."""
     unknown = [name for name in only if name not in GROUPS]
     if unknown:
         raise InvalidArgument(f"there is no group {unknown[0]!r}: {advice(unknown[0], GROUPS)}")
@@ -122,9 +122,10 @@ def check(only: Sequence[str], rounds: int | None) -> None:
 def measure(
     only: Sequence[str] = (), rounds: int | None = None, progress: Callable[[str], None] = print, run: Task = tasks.run
 ) -> list[Row]:
-    """Measure the groups ``only`` (all by default), each for ``rounds`` (by default its own number).
+    """Measure the groups ``only`` (by default all), each for ``rounds`` (by default the group's own number).
 
-    ``progress`` is told which group begins. A group whose task fails gives one row that says why.
+    ``progress`` is called with the name of each group as it begins. A group whose task fails gives one row with the
+    reason. Raises ``InvalidArgument`` as :func:`check` does.
     """
     check(only, rounds)
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""What runs in a process of its own, so that nothing is warm that should be cold: one task, JSON on stdout."""
+"""Define the tasks, each of which runs in its own process, with cold caches, and prints JSON on stdout."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 2
-"""Threads of torch in every task."""
+"""Number of torch's threads in every task."""
 
 
 class TaskFailed(Exception):
-    """A task's process ended with an error; the message is the last line that it printed."""
+    """A task whose process ended with an error; the message is the last line that it printed."""
 
 
 def run(task: str, rounds: int, tree: Path | None = None) -> dict[str, Any]:
-    """Run a task in a process of its own, with an empty cache of ``torch.compile``. Raises :class:`TaskFailed`.
+    """Run a task in its own process, with an empty cache of ``torch.compile``. Raises :class:`TaskFailed`.
 
-    ``tree`` is the folder of another revision of this project, whose task it is then.
+    ``tree`` is the folder of another revision of this project, whose task then runs.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as cache:
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "OMP_NUM_THREADS": str(THREADS)}
         if tree is not None:
-            environment["PYTHONPATH"] = str(tree)  # before the one that is installed
+            environment["PYTHONPATH"] = str(tree)  # before the installed package
         done = subprocess.run(
             [sys.executable, "-m", "compiler.benchmark", task, str(rounds)],
             capture_output=True,
@@ -45,7 +45,7 @@ def run(task: str, rounds: int, tree: Path | None = None) -> dict[str, Any]:
 
 
 def step(rounds: int) -> dict[str, Any]:
-    """Seconds of a decoder step: ours, Hugging Face's, that under ``torch.compile``, and one sweep of the matrices."""
+    """Time a decoder step in seconds: ours, Hugging Face's, its compiled form, and a sweep of the matrices."""
     import torch  # noqa: PLC0415
 
     from compiler.benchmark import contenders  # noqa: PLC0415
@@ -63,14 +63,14 @@ def step(rounds: int) -> dict[str, Any]:
     failed = {}
     try:
         timed["compiled"]()
-    except Exception as error:  # no C++ compiler, mostly: the other rows can do without
+    except Exception as error:  # usually a missing C++ compiler, which the other rows do not need
         failed["compiled"] = str(error).strip().splitlines()[0]
         del timed["compiled"]
     return {**interleaved(timed, rounds, calls=15), "failed": failed}
 
 
 def speech(rounds: int) -> dict[str, Any]:
-    """Seconds of an utterance, ours and Hugging Face's, and the relative difference of the two spectrograms."""
+    """Time an utterance in seconds, ours and Hugging Face's, and compare the two spectrograms."""
     from compiler.benchmark import contenders  # noqa: PLC0415
     from compiler.benchmark.timing import interleaved  # noqa: PLC0415
 
@@ -83,9 +83,10 @@ def speech(rounds: int) -> dict[str, Any]:
 
 
 def compiling(_: int) -> dict[str, Any]:
-    """Seconds until our step has run once, until all graphs of that bucket are compiled, and for those of another.
+    """Time compiling in seconds.
 
-    Then for a post-net of exact length, and for one of another length.
+    ``step``: until our step has run once. ``all``: until all graphs of its bucket are compiled. ``further``: for all
+    graphs of another bucket. ``exact`` and ``another``: for a post-net of exact length, and for one of another length.
     """
     from compiler.benchmark import contenders  # noqa: PLC0415
 
@@ -112,7 +113,7 @@ def compiling(_: int) -> dict[str, Any]:
 
 
 def inductor(_: int) -> dict[str, Any]:
-    """Seconds of the first call of ``torch.compile`` on Hugging Face's step."""
+    """Time the first call of ``torch.compile`` on Hugging Face's step, in seconds."""
     import torch  # noqa: PLC0415
 
     from compiler.benchmark import contenders  # noqa: PLC0415
@@ -126,7 +127,7 @@ def inductor(_: int) -> dict[str, Any]:
 
 
 def layers(rounds: int) -> dict[str, Any]:
-    """Seconds to compile all graphs, with once and with twice the layers, in a process that has compiled before."""
+    """Time compiling all graphs with the default and with twice the layers, in seconds, in a warm process."""
     from compiler.benchmark import contenders  # noqa: PLC0415
 
     models = {"once": contenders.model(), "twice": contenders.model(layers=2)}
@@ -141,19 +142,19 @@ def layers(rounds: int) -> dict[str, Any]:
 
 
 def memory(_: int) -> dict[str, Any]:
-    """Bytes by which the peak of memory grows while all graphs of a bucket are compiled, and the weights'."""
+    """Measure by how many bytes compiling all graphs of a bucket raises peak memory, and the size of the weights."""
     from compiler.benchmark import contenders  # noqa: PLC0415
 
     loaded = contenders.model()
     weights = sum(t.numel() * t.element_size() for t in [*loaded.parameters(), *loaded.buffers()])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _status("VmRSS")
     contenders.compile_all(contenders.compiled(loaded))
     return {"growth": _status("VmHWM") - before, "weights": weights}
 
 
 def _status(field: str) -> int:
-    """A figure of this process in bytes, from Linux's ``/proc``."""
+    """Read a figure of this process in bytes from Linux's ``/proc``."""
     found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
@@ -162,4 +163,4 @@ def _status(field: str) -> int:
 TASKS: dict[str, Callable[[int], dict[str, Any]]] = {
     task.__name__: task for task in (step, speech, compiling, inductor, layers, memory)
 }
-"""The tasks by name. Each takes the number of rounds."""
+"""Tasks by name. Each takes the number of rounds."""

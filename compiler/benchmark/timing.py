@@ -1,4 +1,4 @@
-"""Timing in turn: what a busy machine does to one contender, it does to the others too."""
+"""Time contenders in turn, so that a busy machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Two things timed in the same rounds: seconds a call of each, and the ratio of every round."""
+    """Two things timed in the same rounds: the median of each, and median, lowest and highest ratio of a round."""
 
     ours: float
     theirs: float
@@ -20,7 +20,7 @@ class Ratio:
 
     @classmethod
     def of(cls, ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-        """From the seconds of each round. Raises ``ValueError`` where one was timed more often than the other."""
+        """Compute the ratio from the figures of each round. Raises ``ValueError`` if the numbers of rounds differ."""
         ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
         middle = statistics.median
         return cls(middle(ours), middle(theirs), middle(ratios), min(ratios), max(ratios))
@@ -32,9 +32,9 @@ def interleaved(
     calls: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds a call of each contender, a figure a round: the fastest of ``calls``, which was held up least.
+    """Return seconds per call for each contender and round: the fastest of ``calls``, which was disturbed least.
 
-    All contenders run in every round, each round beginning with another one. A first round is not counted.
+    All contenders run in every round, and each round begins with the next one. A first round does not count.
     """
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}

@@ -1,9 +1,9 @@
-"""The command line: ``speak``, ``compile``, ``inspect``, ``opt``, ``check``, ``cost``, ``bench`` and ``ops``.
+"""Define the command line: ``speak``, ``compile``, ``inspect``, ``opt``, ``check``, ``cost``, ``bench`` and ``ops``.
 
-Nothing heavy is imported before a command runs, so that ``--help`` and wrong usage answer at once.
+A command imports heavy libraries only when it runs, so that ``--help`` and wrong usage are answered at once.
 """
 
-from compiler.cli import speak, graphs, opt, plans  # noqa: F401, I001, commands are listed in the order of their entry
+from compiler.cli import speak, graphs, opt, plans  # noqa: F401, I001, --help lists commands in import order
 from compiler.cli.app import app
 
 __all__ = ["app"]

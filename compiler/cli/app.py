@@ -1,4 +1,4 @@
-"""The application that commands register with."""
+"""Create the application that commands register with."""
 
 from __future__ import annotations
 

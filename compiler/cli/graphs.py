@@ -1,4 +1,4 @@
-"""The commands that show what is compiled: ``compile``, ``inspect`` and ``ops``."""
+"""Define the commands that show compiled graphs: ``compile``, ``inspect`` and ``ops``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def compile_(
     steps: StepsOption = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compile all graphs; show their sizes and what the time went into."""
+    """Compile all graphs; show their sizes and the time of each stage."""
     with refusals():
         compiled = compiled_model(
             model,
@@ -75,14 +75,17 @@ def inspect(
             help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions.",
         ),
     ],
-    stage: Annotated[str, typer.Option(metavar="STAGE", help="After which stage; see --list.")] = "final",
+    stage: Annotated[
+        str, typer.Option(metavar="STAGE", help="Print the graph after this stage; see --list.")
+    ] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="List what each pass nearly matched instead, and why it did not.")
+        bool, typer.Option("--explain", help="List the near misses of each pass instead, with their reasons.")
     ] = False,
-    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
+    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node comes from.")] = True,
     literals: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what the text names by digest alone, too: for `opt`.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the literals that the text names by digest, for `opt`."),
     ] = None,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
@@ -129,10 +132,12 @@ def inspect(
 
 @app.command()
 def ops(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, of which docs/ are made.")] = False,
-    measured: Annotated[bool, typer.Option("--measured", help="What ttnn's kernels were measured to compute.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the Markdown that docs/ contain.")] = False,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="List the measured errors of ttnn's kernels instead.")
+    ] = False,
 ) -> None:
-    """List the TTNN ops that the compiler emits, with what each rounds where and how far a device may be off."""
+    """List the TTNN ops that the compiler emits, where each rounds, and how far a device may be off."""
     from compiler.inspect import numerics  # noqa: PLC0415
 
     if markdown:

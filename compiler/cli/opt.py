@@ -1,4 +1,4 @@
-"""The command ``opt``: passes over the text of a graph."""
+"""Define the command ``opt``, which runs passes over the text of a graph."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from compiler.errors import InvalidArgument
 
 @app.command()
 def opt(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The text of a graph; - for standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File with the text of a graph; - reads standard input.")],
     passes: Annotated[
         str | None,
         typer.Option(
             metavar="PASS,...",
-            help="Passes to run, in this order. By default those of the graph's stage that run by default.",
+            help="Passes to run, in this order. By default all of the graph's stage that are not optional.",
         ),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="PASS", help="Stop after the first run of this pass.")] = None,
@@ -28,18 +28,18 @@ def opt(
     weights: WeightsOption = "bfloat16",
     literals: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Large literals of the text by digest, as `inspect --literals` writes them."),
+        typer.Option(metavar="FILE", help="Large literals of the text, as `inspect --literals` writes them."),
     ] = None,
     write_literals: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write what the result names by digest alone, for another `opt`."),
+        typer.Option(metavar="FILE", help="Write the literals that the result names by digest, for another `opt`."),
     ] = None,
     verify_each: Annotated[
-        bool, typer.Option(help="Check the graph, and what passes require and ensure, around each pass.")
+        bool, typer.Option(help="Around each pass, verify the graph and check what the pass requires and ensures.")
     ] = True,
-    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node stands for.")] = True,
+    origins: Annotated[bool, typer.Option(help="Show the places in the model that each node comes from.")] = True,
 ) -> None:
-    """Run passes over the text of a graph, and print the graph that they make."""
+    """Run passes over the text of a graph, and print the resulting graph."""
     with refusals():
         text = _text(file)
         from compiler.dialects import DIALECTS  # noqa: PLC0415

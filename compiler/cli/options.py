@@ -1,4 +1,4 @@
-"""Options that several commands take, and the models that they speak of."""
+"""Define options that several commands share, and load the models that they name."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ ModelOption = Annotated[
 ]
 FullSizeOption = Annotated[
     bool,
-    typer.Option("--full-size", help="Take transformers' default SpeechT5Config with random weights as the model."),
+    typer.Option("--full-size", help="Use transformers' default SpeechT5Config with random weights as the model."),
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option(help="Element type of the plan; float32 is the reference executor's alone.")
+    Precision, typer.Option(help="Float type of the plan; float32 runs on the reference executor only.")
 ]
 WeightsOption = Annotated[Weights, typer.Option(help="How a bfloat16 plan stores weights.")]
 PostnetOption = Annotated[
-    Postnet, typer.Option(help="Post-net for a bucket of lengths, or for the very length that was said.")
+    Postnet, typer.Option(help="Post-net for a bucket of lengths, or for the exact length of the speech.")
 ]
-BoardOption = Annotated[Board, typer.Option(help="Whose cores and memory to plan for.")]
+BoardOption = Annotated[Board, typer.Option(help="Board whose cores and memory to plan for.")]
 BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
 TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
 StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]
 EnableOption = Annotated[
-    list[str] | None, typer.Option(metavar="PASS", help="Run this optional pass, too; may be repeated.")
+    list[str] | None, typer.Option(metavar="PASS", help="Also run this optional pass; may be repeated.")
 ]
 DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
 
 
 def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) -> CompiledSpeechT5:
-    """A model of which no graph is compiled yet; of full size, one whose weights nobody trained.
+    """Load a model, of which no graph is compiled yet; with ``full_size``, the default one with random weights.
 
-    ``chosen`` are fields of ``CompileOptions``, ``None`` where nothing was asked for.
+    ``chosen`` are fields of ``CompileOptions``; ``None`` means the default.
     """
     options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
     source = checkpoint_of(model)
@@ -59,14 +59,14 @@ def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) ->
 
 
 def checkpoint_of(model: str | None) -> str:
-    """The checkpoint that ``--model`` names, the small voice where it names none."""
+    """Return the checkpoint that ``--model`` names, by default the small voice."""
     from compiler.speecht5 import checkpoint  # noqa: PLC0415
 
     return str(checkpoint.SMALL_VOICE) if model is None else model
 
 
 def import_libraries() -> None:
-    """Import what takes seconds now, while Ctrl-C ends the process at once, and not when it is first used."""
+    """Import heavy libraries now, while Ctrl-C ends the process at once, and not at first use."""
     from compiler.speecht5 import checkpoint, speaking  # noqa: F401, PLC0415
 
     checkpoint.import_classes()

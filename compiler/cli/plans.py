@@ -1,4 +1,4 @@
-"""The commands that weigh a plan: ``check``, ``cost`` and ``bench``."""
+"""Define the commands that evaluate a plan: ``check``, ``cost`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -46,15 +46,17 @@ def check(
     text: TextOption = 1,
     steps: StepsOption = 1,
     device: Annotated[
-        bool, typer.Option("--device", help="Take the card or simulator that ttnn finds, and compare its numbers.")
+        bool, typer.Option("--device", help="Use the card or simulator that ttnn finds, and compare its numbers.")
     ] = False,
-    time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for one op.")] = 600.0,
+    time_limit: Annotated[
+        float, typer.Option(metavar="S", min=1, help="Seconds after which one op counts as hung.")
+    ] = 600.0,
     budgets: Annotated[
         bool, typer.Option("--budgets", help="Compare the plan of --full-size on the n150 with its budgets instead.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Run every graph through real ttnn on its mock of a board: what it accepts, and what it takes."""
+    """Run every graph through real ttnn on its mock of a board: accepted ops, types, programs and memory."""
     with refusals():
         _one_model(full_size, model)
         check_precision(precision)
@@ -129,7 +131,8 @@ def _check_budgets(as_json: bool) -> None:
 @app.command()
 def cost(
     graph: Annotated[
-        GraphName | None, typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all, one a row.")
+        GraphName | None,
+        typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all graphs, one per row."),
     ] = None,
     model: ModelOption = None,
     full_size: FullSizeOption = False,
@@ -144,7 +147,7 @@ def cost(
     steps: StepsOption = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing here is measured."""
+    """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing is measured."""
     with refusals():
         _one_model(full_size, model)
         compiled = compiled_model(
@@ -187,9 +190,10 @@ def cost(
 @app.command()
 def bench(
     only: Annotated[
-        str, typer.Option(metavar="GROUP,...", help="Of step, speech, compiling, layers, memory. By default all.")
+        str,
+        typer.Option(metavar="GROUP,...", help="Groups of step, speech, compiling, layers, memory. By default all."),
     ] = "",
-    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds of each group; few are quick.")] = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds of each group; fewer are quicker.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     pages: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write benchmarks.md and benchmarks.svg there.")
@@ -198,11 +202,11 @@ def bench(
         str,
         typer.Option(
             metavar="REVISION",
-            help="Compare with a commit of this checkout instead, task by task in turn; fails where this is worse.",
+            help="Compare with a commit of this checkout instead, task by task in turn; fail if the checkout is worse.",
         ),
     ] = "",
 ) -> None:
-    """Measure speed beside Hugging Face and torch.compile, and reckon the plan's budgets: some ten minutes."""
+    """Measure speed against Hugging Face and torch.compile, and the plan against its budgets: some ten minutes."""
     if against:
         _bench_against(against, only, rounds, as_json, pages)
         return

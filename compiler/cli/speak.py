@@ -1,4 +1,4 @@
-"""The command ``speak``."""
+"""Define the command ``speak``."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
 
 READ_EVERY = 8
-"""Steps between two looks at a device's probabilities to stop: a quarter of a second of the published checkpoint's."""
+"""Steps between two reads of a device's stop probabilities: a quarter of a second with the published checkpoint."""
 
 
 @app.command()
 def speak(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say; - reads it from standard input.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text to say; - reads it from standard input.")],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The WAV file; - writes it to standard output.")
     ] = "speech.wav",
     model: ModelOption = None,
     vocoder: Annotated[
-        str | None, typer.Option(metavar="FOLDER|OWNER/NAME", help="Another vocoder than the checkpoint's own.")
+        str | None, typer.Option(metavar="FOLDER|OWNER/NAME", help="Vocoder to use instead of the checkpoint's own.")
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER|OWNER/NAME", help="Another tokenizer, for a checkpoint that has none of its own."),
+        typer.Option(metavar="FOLDER|OWNER/NAME", help="Tokenizer, for a checkpoint without one."),
     ] = None,
     normalize: Annotated[
         bool | None,
@@ -68,12 +68,12 @@ def speak(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the pre-net's dropout.")] = 0,
     precision: Annotated[
-        Precision | None, typer.Option(help="Element type of the plan. By default bfloat16 on a device, else float32.")
+        Precision | None, typer.Option(help="Float type of the plan. By default bfloat16 on a device, else float32.")
     ] = None,
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
     board: Annotated[
-        Board | None, typer.Option(help="Whose cores and memory to plan for. By default the device's, else n150.")
+        Board | None, typer.Option(help="Board whose cores and memory to plan for. By default the device's, else n150.")
     ] = None,
     enable: EnableOption = None,
     disable: DisableOption = None,
@@ -81,10 +81,10 @@ def speak(
         bool, typer.Option("--device", help="Run on the card or simulator that ttnn finds, not on the CPU.")
     ] = False,
     threshold: Annotated[
-        float, typer.Option(metavar="P", help="Probability to stop at which speech ends; inf: at the most frames.")
+        float, typer.Option(metavar="P", help="Stop probability at which speech ends; inf: only at the most frames.")
     ] = 0.5,
-    min_len_ratio: Annotated[float, typer.Option(metavar="R", help="Least frames a token.")] = 0.0,
-    max_len_ratio: Annotated[float, typer.Option(metavar="R", help="Most frames a token.")] = 20.0,
+    min_len_ratio: Annotated[float, typer.Option(metavar="R", help="Least frames per token.")] = 0.0,
+    max_len_ratio: Annotated[float, typer.Option(metavar="R", help="Most frames per token.")] = 20.0,
 ) -> None:
     """Speak TEXT into a WAV file."""
     with refusals():
@@ -108,7 +108,7 @@ def speak(
         sound.check_standard_output() if to_stdout else sound.check_target(Path(output))
         said = _given(text)
         source = checkpoint_of(model)
-        # What decides whether the text can be said is there long before torch is.
+        # The text can be checked long before torch is imported.
         with quiet():
             most = checkpoint.longest_text(source)
             chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
@@ -124,7 +124,7 @@ def speak(
             with quiet(), progress_bar() as stage:
                 stage("loading the voice")
                 voice = checkpoint.load_voice(source, vocoder, chosen)
-                speaking.prepare(voice, said, speaker)  # a speaker is refused before the seconds of compiling
+                speaking.prepare(voice, said, speaker)  # refuse a speaker before the seconds of compiling
                 if device:
                     stage("looking for a device")
                     found = session.probe()
@@ -160,7 +160,7 @@ def speak(
 
 
 def _given(text: str) -> str:
-    """The text itself, or standard input where it is ``-``. Raises ``InvalidArgument`` for what is no text."""
+    """Return the text, or standard input for ``-``. Raises ``InvalidArgument`` for unusable text."""
     if text == "-":
         if sys.stdin is None:
             raise InvalidArgument("- reads the text from standard input, which is closed: name the text")
@@ -172,7 +172,7 @@ def _given(text: str) -> str:
 
 
 def _device() -> AbstractContextManager[TtnnExecutor]:
-    """The device that ttnn finds, open in this process, without ttnn's logs."""
+    """Open the device that ttnn finds in this process, without ttnn's logs."""
     from compiler.device import mock, opening  # noqa: PLC0415
 
     os.environ.update(mock.QUIET | os.environ)

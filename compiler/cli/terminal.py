@@ -1,4 +1,4 @@
-"""How the commands talk: results and tables go to stdout, refusals and progress to stderr."""
+"""Print to the terminal: results and tables go to stdout, errors and progress to stderr."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from compiler.process import INTERRUPTED, interruption
 from compiler.versions import UnsupportedVersion
 
 PIPE_WIDTH = 120
-"""Columns of a table that does not go to a terminal."""
+"""Columns of a table that is not printed to a terminal."""
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Say in one line what the user can act on, and leave: with 2 for bad arguments, 130 for Ctrl-C, 1 for the rest."""
+    """Turn errors that the user can act on into one line and an exit: 2 for bad arguments, 130 for Ctrl-C, else 1."""
     try:
         yield
     except KeyboardInterrupt:
@@ -28,10 +28,10 @@ def refusals() -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
-        if interruption.noted:  # a native library made something else of it
+        if interruption.noted:  # a native library turned Ctrl-C into another exception
             raise _interrupted() from None
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            raise  # the reader of a pipe has seen enough: typer leaves in silence
+            raise  # the reader closed the pipe: typer exits silently
         if not isinstance(error, CompilerError | UnsupportedVersion | OSError):
             raise
         typer.echo(f"error: {error}", err=True)
@@ -45,9 +45,9 @@ def _interrupted() -> typer.Exit:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[..., None]]:
-    """A bar that is gone when the work is done; nothing where stderr is no terminal.
+    """Show a progress bar on stderr until the work is done; nothing if stderr is not a terminal.
 
-    Gives a function of what is being done, and optionally of the steps done and the most that can come.
+    Yields a function that takes a description, and optionally the steps done and the most steps that can come.
     """
     console = Console(stderr=True)
     columns = (

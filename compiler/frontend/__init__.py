@@ -1,1 +1,1 @@
-"""From a module to the compiler's graph: snapshot, trace, import."""
+"""Take a module to the compiler's graph: snapshot, trace, import."""

@@ -1,4 +1,4 @@
-"""What a part of a model is to the tracer."""
+"""Describe a part of a model to the tracer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from compiler.ir.graph import Role
 class Component:
     """A module to trace: example inputs by name, dimensions that stay symbolic, and names of the outputs.
 
-    ``lengths`` maps an input's name to its symbolic dimensions: index of the dimension and name of the length.
-    ``limits`` bounds a length by a table in the model: traced up to there, continued by padding. ``multiples`` are
-    lengths that are a whole number of times another: name of the other, and how many. ``roles`` say what an input is to
-    whoever runs the graph. Inputs that grow come last, and to ``forward`` in one tuple.
+    ``lengths`` maps an input's name to its symbolic dimensions: index of the dimension to name of the length.
+    ``limits`` bounds a length by a table in the model: the trace goes up to the limit, and the importer pads the table
+    for longer graphs. ``multiples`` maps a length to another length and the factor between them. ``roles`` are the
+    inputs' :class:`Role` flags. Inputs that grow come last; ``forward`` takes them in one tuple.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Component:
 
 
 def share[Model: nn.Module](model: Model) -> Model:
-    """A copy of the model's modules in evaluation mode that refers to the same parameters, floats in float32.
+    """Copy a model's modules, in evaluation mode, without copying their parameters; floats are in float32.
 
-    The model itself is only read: replacing a submodule of the copy, or its mode, leaves it as it was.
+    The model itself is not changed: replacing a submodule of the copy, or switching its mode, does not affect it.
     """
     tensors = [*model.parameters(), *model.buffers()]
     copied = copy.deepcopy(model, {id(t): t for t in tensors}).eval()

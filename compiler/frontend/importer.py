@@ -1,8 +1,8 @@
-"""From a traced ``torch.fx`` program to the compiler's graph, at given lengths.
+"""Import a traced ``torch.fx`` program as a graph of the compiler, at given lengths.
 
-The program's shapes are symbolic; the importer puts numbers in. It makes the graph functional on the way: an op that
-writes in place becomes the op that does not, and later readers of the written tensor read its result. Random ops, and
-writes for which this is not possible, are refused, all of them in one message.
+The importer substitutes numbers for the program's symbolic shapes. It also makes the graph functional: an op that
+writes in place becomes its functional form, and later readers of the written tensor read the result. It refuses random
+ops, and writes for which this is impossible, all in one message.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _CHECKS = {
 
 
 def import_program(traced: Traced, lengths: Mapping[str, int]) -> Graph:
-    """The graph of a traced component at ``lengths`` (name of a length to its size).
+    """Import the graph of a traced component at ``lengths``, which maps the name of a length to its size.
 
-    A length may exceed a table of positions in the model; the table is then continued with zero rows, which only
-    padding reads. Raises ``UnsupportedOperation`` for random and mutating ops.
+    A length may exceed a table of positions in the model. Zero rows are then appended to the table, which only padding
+    reads. Raises ``UnsupportedOperation`` for random and mutating ops.
     """
     sizes = {traced.symbols[name]: size for name, size in lengths.items() if name in traced.symbols}
     with traced.lock:
@@ -83,11 +83,11 @@ class _Importer:
         return self.builder.graph(self.traced.name, inputs, outputs)
 
     def builder_constants(self) -> set[Value]:
-        """The values of parameters and buffers."""
+        """Return the values of parameters, buffers and literals."""
         return {c.value for by_type in self.builder.constants.values() for c in by_type.values()}
 
     def constant(self, spec: Any, type: TensorType) -> Value:
-        if spec.kind is InputKind.CONSTANT_TENSOR:  # what the trace made, or found outside parameters and buffers
+        if spec.kind is InputKind.CONSTANT_TENSOR:  # made by the trace, or found outside parameters and buffers
             return self.builder.constant(Literal(self.traced.program.constants[spec.target]), type)
         return self.builder.constant(Parameter(spec.target.removeprefix(MODEL)), type)
 
@@ -102,7 +102,7 @@ class _Importer:
         overload: Any = node.target
         mutable = isinstance(overload, torch._ops.OpOverload) and overload._schema.is_mutable
         if node.target in _CHECKS or not (mutable or isinstance(node.meta.get("val"), torch.Tensor | list | tuple)):
-            return  # sizes are read off the node where they are used
+            return  # readers take sizes from the node itself
         origin = origin_of(node, self.traced.folder)
         if mutable:
             self.mutate(node, overload, origin)
@@ -119,7 +119,7 @@ class _Importer:
             self.views[node] = self.views.get(node.args[0], node.args[0])
 
     def refuse(self, node: torch.fx.Node, reason: str) -> None:
-        """Note a refusal, and let something stand for the results, so that the rest of the program is looked at too."""
+        """Note a refusal, and give its results placeholder values, so that the rest of the program is checked too."""
         self.refused.append(reason)
         held = node.meta.get("val")
         if isinstance(held, torch.Tensor):
@@ -128,7 +128,7 @@ class _Importer:
             self.values[node] = tuple(map(Value, self.types_of(node)))
 
     def mutate(self, node: torch.fx.Node, overload: Any, origin: Origin) -> None:
-        """Import the op that returns what this one writes, and let its result stand for the written tensor."""
+        """Import the functional form of an in-place op, and replace the written tensor by its result."""
         written = node.args[0]
         packet = getattr(aten.ops, str(overload.overloadpacket).removeprefix("aten.").removesuffix("_"), None)
         functional = getattr(packet, overload._overloadname, None)
@@ -159,7 +159,7 @@ class _Importer:
         return results if isinstance(node.meta["val"], list | tuple) else results[0]
 
     def lengthened(self, table: Value, attributes: Mapping[str, Any], wanted: TensorType, origin: Origin) -> Value:
-        """``table``, with zero rows appended where a slice of it asks for more rows than it has."""
+        """Return ``table``, with zero rows appended if a slice of it asks for more rows than it has."""
         dim = int(attributes.get("dim", 0))
         missing = wanted.shape[dim] - table.type.shape[dim]
         if missing <= 0:
@@ -169,7 +169,7 @@ class _Importer:
         return aten.emit(self.builder, ops.constant_pad_nd.default, table, pad, origins=[origin])
 
     def argument(self, argument: Any) -> Any:
-        """An fx argument with nodes replaced by values, and symbolic sizes by numbers."""
+        """Return an fx argument with nodes replaced by values, and symbolic sizes by numbers."""
         if isinstance(argument, torch.fx.Node):
             held = argument.meta.get("val")
             return self.size(held) if isinstance(held, int | torch.SymInt) else self.values[argument]
@@ -191,7 +191,7 @@ class _Importer:
 
 
 def _drops_nothing(node: torch.fx.Node) -> bool:
-    """Whether an op that torch tags as random for its dropout is none here."""
+    """Return whether an op that torch tags as random drops nothing here, so that it is not random."""
     overload: Any = node.target
     given = dict(zip((a.name for a in overload._schema.arguments), node.args, strict=False)) | dict(node.kwargs)
     if overload is ops.dropout.default:
@@ -200,7 +200,7 @@ def _drops_nothing(node: torch.fx.Node) -> bool:
 
 
 def origin_of(node: torch.fx.Node, stand_ins: PurePath) -> Origin:
-    """Module path and source line of a traced call; a file in the folder ``stand_ins`` is shown with that folder."""
+    """Return module path and source line of a traced call; files in the folder ``stand_ins`` include its name."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()))[0] if stack else ""
     frames = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.lstrip().startswith("File ")]

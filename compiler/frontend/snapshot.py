@@ -1,4 +1,4 @@
-"""A model as it was when it was compiled, whatever happens to it afterwards."""
+"""Take a snapshot of a model, so that later changes of the model have no effect."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from compiler.frontend import weight_hooks
 
 
 def snapshot(model: Any) -> Any:
-    """A copy of a model in evaluation mode, floats in float32, on the CPU.
+    """Copy a model, in evaluation mode, floats in float32, on the CPU.
 
-    A tensor is copied when either side writes to it, so memory holds each weight once as long as nobody does. The copy
-    goes to the writer, in new memory; what is written past torch, through a NumPy view from before, nobody notices.
-    Weights that are not in torch's own memory, but for example mapped from a file, are copied now. Raises
-    ``UnsupportedModel`` for a model that holds what Python cannot copy.
+    Tensors are copied on write, so memory holds each weight once until one side writes to it. The writer gets the
+    copy. A write that bypasses torch, through an older NumPy view, goes unnoticed. Weights that are not in torch's own
+    memory, such as those mapped from a file, are copied at once. Raises ``UnsupportedModel``
+    for a model that holds something that Python cannot copy.
     """
     tensors = {id(t): _copied_on_write(t.detach()) for t in [*model.parameters(), *model.buffers(), *_kept(model)]}
     parameters = {id(p): nn.Parameter(tensors[id(p)], requires_grad=False) for p in model.parameters()}
@@ -34,7 +34,7 @@ def snapshot(model: Any) -> Any:
 
 
 def _kept(model: nn.Module) -> Iterator[Tensor]:
-    """Tensors that modules keep as plain attributes: of those that were computed under autograd, torch copies none."""
+    """Yield tensors that modules hold as plain attributes; torch refuses to deep-copy those computed under autograd."""
 
     def tensors(value: object) -> Iterator[Tensor]:
         if isinstance(value, Tensor):
@@ -55,12 +55,12 @@ def _kept(model: nn.Module) -> Iterator[Tensor]:
 def _copied_on_write(tensor: Tensor) -> Tensor:
     try:
         return torch._lazy_clone(tensor)
-    except RuntimeError:  # torch did not allocate its memory
+    except RuntimeError:  # not in memory that torch allocated
         return tensor.clone()
 
 
 def prepared(model: Any) -> Any:
-    """The model itself, brought to evaluation mode, float32 and the CPU: for one that nobody else has."""
+    """Bring a model to evaluation mode, float32 and the CPU, in place; only for a model that nobody else uses."""
     model = model.eval().requires_grad_(False).to("cpu", torch.float32)
     weight_hooks.removed(model)
     return model

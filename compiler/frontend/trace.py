@@ -1,4 +1,4 @@
-"""``torch.export`` of a component, once, with its lengths left symbolic."""
+"""Trace a component with ``torch.export``, once, with symbolic lengths."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from compiler.frontend.component import Component
 from compiler.ir.graph import Role
 
 MODEL = "model."
-"""Where a component keeps the model: cut off the names of parameters and modules."""
+"""Prefix of a component's model attribute, which is cut off the names of parameters and modules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A traced component: ``symbols`` maps the names of its lengths to the symbols in the program's shapes."""
+    """A traced component. ``symbols`` maps the names of its lengths to the symbols in the program's shapes."""
 
     name: str
     program: ExportedProgram
@@ -32,21 +32,21 @@ class Traced:
     outputs: tuple[str, ...]
     symbols: Mapping[str, Any]
     roles: Mapping[str, Role]
-    """What inputs are, by name; none where it is not said."""
+    """Roles of inputs, by name; an input without an entry has none."""
     folder: PurePath
-    """Where the traced module's own code is, which stands in for parts of the model's."""
+    """Folder of the traced module's own code, which replaces parts of the model's code."""
     lock: Lock = field(default_factory=Lock, compare=False, repr=False)
-    """Held while the program is read: its symbols remember what was asked of them."""
+    """Held while the program is read, since its symbols cache the results of queries."""
 
     @property
     def parameters(self) -> dict[str, torch.Tensor]:
-        """The parameters and buffers that the trace refers to, by their names in the model."""
+        """Parameters and buffers that the trace refers to, by their names in the model."""
         tensors = {**self.program.state_dict, **self.program.constants}
         return {n.removeprefix(MODEL): t.detach() for n, t in tensors.items() if isinstance(t, torch.Tensor)}
 
 
 def trace(component: Component) -> Traced:
-    """Trace a component. ``UnsupportedModel`` where ``torch.export`` cannot."""
+    """Trace a component. Raises ``UnsupportedModel`` if ``torch.export`` fails."""
     dims = {
         n: Dim(n, min=2, max=component.limits.get(n))
         for by_index in component.lengths.values()
@@ -73,16 +73,16 @@ def trace(component: Component) -> Traced:
             "change or report the model's class and configuration."
         ) from error
     for spec in program.graph_signature.input_specs:
-        if spec.kind is InputKind.CONSTANT_TENSOR:  # found in a closure: not in the snapshot, and its owner may write
+        if spec.kind is InputKind.CONSTANT_TENSOR:  # from a closure: not in the snapshot, so its owner may write to it
             program.constants[spec.target] = program.constants[spec.target].clone()
-    file = getattr(sys.modules[type(component.module).__module__], "__file__", None)  # none in a notebook
+    file = getattr(sys.modules[type(component.module).__module__], "__file__", None)  # None in a notebook
     folder = PurePath(file or "").parent
     symbols = _symbols(program, component)
     return Traced(component.name, program, tuple(component.inputs), component.outputs, symbols, component.roles, folder)
 
 
 def _pack(component: Component, by_name: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as the component's ``forward`` takes them: all that grow in one tuple."""
+    """Arrange arguments as the component's ``forward`` takes them: those that grow in one tuple."""
     grow = [name for name in by_name if Role.GROWS in component.roles.get(name, Role.NONE)]
     packed = {name: value for name, value in by_name.items() if name not in grow}
     return packed | ({"state": tuple(by_name[name] for name in grow)} if grow else {})

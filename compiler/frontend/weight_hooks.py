@@ -1,4 +1,4 @@
-"""Weights that torch's older hooks compute before each call, in forms that a trace can see."""
+"""Rewrite weights that torch's older hooks compute before each call into forms that can be traced."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 
 def removed(model: nn.Module) -> None:
-    """Take the hooks off a model's modules that compute a weight and keep it there, which a traced call must not do.
+    """Remove the hooks that compute a weight and store it in the module, since a traced call must not store anything.
 
     Weight norm becomes ``torch.nn.utils.parametrizations.weight_norm``, so that the weight stays an expression over its
-    gain and direction. The weight under a mask of ``torch.nn.utils.prune``, or under ``torch.nn.utils.spectral_norm``,
-    is computed now, as torch's own hook would in evaluation mode, and is a parameter afterwards.
+    gain and direction. A weight under a mask of ``torch.nn.utils.prune``, or under ``torch.nn.utils.spectral_norm``, is
+    computed now, as torch's own hook would in evaluation mode, and becomes a parameter.
     """
     for module in model.modules():
         for key, hook in list(module._forward_pre_hooks.items()):
@@ -30,7 +30,7 @@ def removed(model: nn.Module) -> None:
 
 
 def _as_parametrization(module: nn.Module, hook: WeightNorm) -> None:
-    """The gain and the direction stay the tensors that they were; as parameters they get the newer form's names."""
+    """Turn a hook into a parametrization; gain and direction stay the same tensors and get the newer names."""
     gain, direction = (module._parameters.pop(f"{hook.name}_{part}") for part in "gv")
     assert gain is not None and direction is not None
     module.__dict__.pop(hook.name, None)
@@ -41,7 +41,7 @@ def _as_parametrization(module: nn.Module, hook: WeightNorm) -> None:
 
 
 def _as_parameter(module: nn.Module, hook: Any) -> None:
-    """As ``prune.remove``, but in memory of its own: another module may have the same weight under another mask."""
+    """Do as ``prune.remove`` does, but copy: another module may have the same weight under another mask."""
     name = hook._tensor_name
     masked = hook.apply_mask(module).detach()
     module.__dict__.pop(name, None)

@@ -1,1 +1,1 @@
-"""What people look at: tables, checks and numbers of compiled graphs."""
+"""Show compiled graphs: tables, checks and numbers."""

@@ -1,4 +1,4 @@
-"""How far two tensors agree: their correlation, and how large their difference is."""
+"""Compare two tensors by correlation and by the size of their difference."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Pearson's correlation coefficient ``pcc`` of two tensors, and the relative error ``error`` of one.
+    """Pearson's correlation coefficient ``pcc`` of two tensors, and the relative error ``error`` of the first.
 
-    A correlation says nothing of scale and offset: it is 1 between x and 2x + 1. The relative error is the norm of
-    the difference over the norm of what is wanted, which no error of these kinds leaves small.
+    A correlation ignores scale and offset: it is 1 between x and 2x + 1. The relative error is the norm of the
+    difference over the norm of the wanted tensor. It is large for a wrong scale or offset.
     """
 
     pcc: float
     error: float
 
     def meets(self, bar: float) -> bool:
-        """Whether the correlation reaches ``bar``, and the error stays within :func:`error_bar` of it."""
+        """Return whether the correlation reaches ``bar`` and the error is at most ``error_bar(bar)``."""
         return self.pcc >= bar and self.error <= error_bar(bar)
 
     def __str__(self) -> str:
@@ -28,20 +28,20 @@ class Agreement:
 
 
 def error_bar(bar: float) -> float:
-    """The relative error that goes with a bar on the correlation: sqrt(1 / bar^2 - 1).
+    """Return the largest relative error that belongs to a bar on the correlation: sqrt(1 / bar^2 - 1).
 
-    Noise of relative size e, which has nothing to do with the values that it is added to, leaves a correlation of
-    1 / sqrt(1 + e^2). So an error past this, at a correlation that reaches the bar, is no noise: it is one of scale or
-    of offset. 0.99 goes with 0.142, 0.999 with 0.0447.
+    Noise of relative size e that is independent of the values leaves a correlation of 1 / sqrt(1 + e^2). So if the
+    correlation reaches the bar but the error exceeds this value, the error is not noise: it is a wrong scale or
+    offset. A bar of 0.99 gives 0.142, and 0.999 gives 0.0447.
     """
     return math.sqrt(1 / bar**2 - 1)
 
 
 def agreement(got: torch.Tensor, wanted: torch.Tensor) -> Agreement:
-    """How far ``got`` agrees with ``wanted``.
+    """Compare ``got`` with ``wanted``, in float64.
 
-    Equal tensors agree wholly, constants and zeros too; where only one is constant, there is no correlation, and where
-    ``got`` is not finite there is no agreement. Raises ``ValueError`` for tensors of different shapes.
+    Equal tensors agree fully (PCC 1, error 0), even if they are constant. If only one is constant the PCC is 0. If one
+    is not finite the PCC is 0 and the error infinite. Raises ``ValueError`` for tensors of different shapes.
     """
     if got.shape != wanted.shape:
         raise ValueError(f"tensors of shapes {list(got.shape)} and {list(wanted.shape)} cannot be compared")

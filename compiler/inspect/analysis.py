@@ -1,4 +1,4 @@
-"""Graphs as networkx graphs, for analysis and export. The compiler's own graph stays the truth."""
+"""Convert graphs to networkx graphs, for analysis and export; nothing converts them back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from compiler.ir.graph import Graph, Node
 
 
 def to_networkx(graph: Graph) -> Any:
-    """A ``networkx.MultiDiGraph``: nodes are the graph's nodes, with their op's name as ``op``.
+    """Return a ``networkx.MultiDiGraph`` whose nodes are the graph's nodes, with the op's name as ``op``.
 
-    An edge leads from the node that computes a value to each that reads it, with the value's type as ``type``, in text.
-    Inputs and constants are not shown.
+    An edge leads from the producer of a value to each of its readers. It has the operand's name as ``operand`` and the
+    value's type, as text, as ``type``. Inputs and constants are left out.
     """
     drawn = networkx.MultiDiGraph(name=graph.name)
     for node in graph.nodes:
@@ -25,5 +25,5 @@ def to_networkx(graph: Graph) -> Any:
 
 
 def critical_path(graph: Graph) -> tuple[Node, ...]:
-    """A longest chain of nodes that wait for each other: no device runs the graph in fewer ops one after another."""
+    """Return a longest chain of dependent nodes: no device can run the graph in fewer sequential ops."""
     return tuple(networkx.dag_longest_path(networkx.DiGraph(to_networkx(graph))))

@@ -1,4 +1,4 @@
-"""Whether a device takes the graphs of a compiled model: asked of real ttnn, in a process of its own."""
+"""Check whether a device accepts the graphs of a compiled model, by running them in real ttnn, in its own process."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from compiler.inspect.report import said, short
 from compiler.ir.graph import Port, Role
 
 PCC_BAR = 0.99
-"""The least correlation with the reference executor at which a graph on a device counts as right; its relative error
-may be that of noise with this correlation, ``error_bar(PCC_BAR)``."""
+"""Least correlation with the reference executor for a graph on a device to count as right. Its relative error may be at
+most ``error_bar(PCC_BAR)``, the size of noise with this correlation."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoardCheck:
-    """What one board made of the graphs.
+    """The result of running graphs on one board.
 
-    ``board`` is a mock's, or ``device`` for what ttnn found on this machine. ``rows`` are rows of a batch on each of
-    ``devices``; ``agreement`` is that with the reference executor, by graph and output, where numbers are computed.
+    ``board`` is the mock's board, or ``device`` for the device that ttnn found on this machine. ``rows`` is the batch
+    on each of ``devices``. ``agreement`` compares a device that computes with the reference executor, by graph and
+    output; on a mock it is empty.
     """
 
     board: str
@@ -43,12 +44,12 @@ class BoardCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether every graph passed, and every output on a device is right."""
+        """Whether every graph passed, and every computed output agrees with the reference executor."""
         right = all(found.meets(PCC_BAR) for outputs in self.agreement.values() for found in outputs.values())
         return right and all(graph.passed for graph in self.graphs)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields and ``passed`` as a dictionary for JSON."""
         return {**asdict(self), "passed": self.passed}
 
 
@@ -67,20 +68,21 @@ def check(
 
     Args:
         compiled: A model compiled with ``precision="bfloat16"``.
-        boards: One board or several of ``compiler.choices.BOARDS``, each with a plan of its own. On a mock only types
-            matter, no number is computed.
-        graphs: Names of graphs, by default all.
-        on_device: Take the card or simulator that ttnn finds in place of mocks, with the plan of its board, and
-            compare what it computes with the reference executor.
-        time_limit: Seconds after which a single op is taken for hung.
-        progress: Is told what is being done.
-        session: Opens a device by its board, ``None`` for the one that ttnn finds. A caller that checks often can
-            hand out sessions that stay open: opening one takes some seconds.
-        lengths: Of what is computed, as ``CompiledModel.graph`` takes them; graphs are those of its buckets.
+        boards: One or several of ``compiler.choices.BOARDS``; each gets its own plan. Mocks check types and compute
+            no numbers.
+        graphs: Names of graphs; by default all.
+        on_device: Use the card or simulator that ttnn finds instead of mocks, with the plan of its board, and compare
+            its outputs with the reference executor.
+        time_limit: Seconds after which a single op counts as hung.
+        progress: Called with a description of each step.
+        session: Opens a device by its board; ``None`` is the one that ttnn finds. Opening takes some seconds, so a
+            caller that checks often can hand out sessions that stay open.
+        lengths: Lengths as ``CompiledModel.graph`` takes them; the graphs of their buckets are run.
 
     Raises:
-        InvalidArgument: A float32 model, an unknown board or graph, or lengths past the model's.
-        DeviceError: No device, one that cannot be opened, or ttnn crashed or hung; the message says at which op.
+        InvalidArgument: For a float32 model, an unknown board or graph, or lengths beyond the model's.
+        DeviceError: If there is no device, if it cannot be opened, or if ttnn crashed or hung; the message names the
+            op.
     """
     names = (boards,) if isinstance(boards, str) else tuple(boards)
     unknown = [name for name in names if name not in BOARDS]
@@ -92,7 +94,7 @@ def check(
     for board in ("device",) if on_device else names:
         compiled = compiled if on_device else compiled.for_board(board)
         for name in asked:
-            compiled.graph(name, **lengths)  # so that what cannot be compiled needs no device
+            compiled.graph(name, **lengths)  # fail before a device is opened
 
         def say(what: str, board: str = board) -> None:
             if progress is not None:
@@ -129,7 +131,7 @@ def check(
 
 
 def drawn(executable: Any) -> dict[str, torch.Tensor]:
-    """Inputs to compare executors on: normal numbers, masks of ones, small indices, the same each time."""
+    """Draw an executable's inputs for comparing executors: normal floats, masks of ones, indices of 5; seeded."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(port: Port) -> torch.Tensor:
@@ -144,7 +146,7 @@ def drawn(executable: Any) -> dict[str, torch.Tensor]:
 
 
 def table(found: Sequence[BoardCheck]) -> Table:
-    """A row for each graph of each board."""
+    """Return a table with one row per graph and board."""
     shown = Table(title=_title(found))
     shown.add_column("board", no_wrap=True)
     shown.add_column("graph", no_wrap=True)
@@ -174,18 +176,18 @@ def table(found: Sequence[BoardCheck]) -> Table:
 
 
 COMPARED = ("least PCC", "largest error")
-"""Columns for a device that computes: over a graph's outputs, against the reference executor."""
+"""Columns for a device that computes: the worst of a graph's outputs, compared with the reference executor."""
 
 
 def _worst(outputs: Mapping[str, Agreement]) -> tuple[str, ...]:
-    """In the order of ``COMPARED``."""
+    """Return the worst agreement of a graph's outputs, in the order of ``COMPARED``."""
     if not outputs:
         return ("",) * len(COMPARED)
     return f"{min(each.pcc for each in outputs.values()):.5f}", f"{max(each.error for each in outputs.values()):.1e}"
 
 
 def complaints(found: Sequence[BoardCheck]) -> list[str]:
-    """What is wrong, a line each."""
+    """Return one line per fault."""
     lines = []
     for board in found:
         for graph in board.graphs:

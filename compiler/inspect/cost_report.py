@@ -1,4 +1,4 @@
-"""The cost model's figures as tables and as JSON, with the numbers that they are reckoned from beside them."""
+"""Report the cost model's figures as tables and as JSON, with the numbers that they are computed from."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from compiler.target.boards import BOARDS, DISPATCH, LINK, MATRIX, VECTOR, Board
 from compiler.target.cost import GraphWork, Time, Work, graph_time, graph_work, time_of, total, work
 
 MODELLED = "modelled, not measured"
-"""In every title: no figure here comes from a device."""
+"""Part of every title: no figure here comes from a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphCost:
-    """One graph: what a run asks of a device, and the modelled times by board."""
+    """The work of one run of a graph, and its modelled times by board."""
 
     graph: str
     work: GraphWork
@@ -27,19 +27,19 @@ class GraphCost:
 
 
 def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.values())) -> GraphCost:
-    """The modelled cost of one run of a TTNN graph."""
+    """Model the cost of one run of a TTNN graph on each board."""
     return GraphCost(name, graph_work(graph), {board.name: graph_time(graph, board) for board in boards})
 
 
 def model_cost(compiled: CompiledModel, name: str, **lengths: int) -> GraphCost:
-    """The modelled cost of a model's graph: its work as compiled, the times of each board's own plan."""
+    """Model the cost of a graph of a compiled model: the work of its own plan, the times of each board's plan."""
     graphs = {board: compiled.for_board(board).graph(name, **lengths).graph for board in BOARDS}
     times = {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()}
     return GraphCost(name, graph_work(graphs[compiled.options.board]), times)
 
 
 def work_table(costs: Sequence[GraphCost], title: str) -> Table:
-    """A row for each graph: what a run asks of a device."""
+    """Return a table with one row per graph: the work of one run."""
     table = Table(title=f"{title}: one run ({MODELLED})")
     table.add_column("graph", no_wrap=True)
     for column in ("programs", "FLOPs", "DRAM read", "DRAM written", "from the host", "read / must be read"):
@@ -53,7 +53,7 @@ def work_table(costs: Sequence[GraphCost], title: str) -> Table:
 
 
 def time_table(costs: Sequence[GraphCost]) -> Table:
-    """A row for each graph: on each board the microseconds of a run, and what they mostly go into."""
+    """Return a table with one row per graph: the microseconds of a run on each board, and what bounds it."""
     table = Table(title=f"microseconds of one run, and what bounds it ({MODELLED})")
     table.add_column("graph", no_wrap=True)
     for board in costs[0].times:
@@ -64,7 +64,7 @@ def time_table(costs: Sequence[GraphCost]) -> Table:
 
 
 def op_table(graph: Graph, board: Board) -> Table:
-    """A row for each op of a graph, all its nodes together, the one that takes longest first."""
+    """Return a table with one row per op of a graph, over all its nodes, longest time first."""
     by_op: dict[str, list[tuple[Work, Time]]] = {}
     for node in graph.nodes:
         asked = work(node)
@@ -89,7 +89,7 @@ def _cells(nodes: Sequence[tuple[Work, Time]]) -> tuple[str, ...]:
 
 
 def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, str, str]]:
-    """The numbers that the model reckons with: what it is, the value, the source."""
+    """Return the inputs of the cost model: name, value with unit, source."""
     shared = (
         ("gap before a program", DISPATCH),
         ("matrix engine, a core", MATRIX),
@@ -99,7 +99,7 @@ def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, 
     rows = [(name, _value(number), number.source) for name, number in shared]
     for board in boards:
         chips = f", each of {board.chips} chips" if board.chips > 1 else ""
-        by_readers: dict[Number, str] = {}  # where as many more read no faster, the fewest
+        by_readers: dict[Number, str] = {}  # of reader counts with one rate, the smallest
         for readers, rate in board.dram_sharded.items():
             by_readers.setdefault(rate, f"DRAM in shards, {readers} reader{'s' * (readers > 1)} a bank")
         named = {board.cores: "cores", board.clock: "clock", board.dram: "DRAM", **by_readers}
@@ -110,11 +110,11 @@ def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, 
 
 
 def input_text(boards: Sequence[Board] = tuple(BOARDS.values())) -> str:
-    """The numbers as lines of text: a table would break the addresses."""
+    """Return the inputs of the cost model as lines of text; a table would break the addresses."""
     rows = inputs(boards)
     wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(
-        ["The model reckons with:", *(f"  {name:<{wide}}  {value:>{wider}}  {source}" for name, value, source in rows)]
+        ["Inputs of the model:", *(f"  {name:<{wide}}  {value:>{wider}}  {source}" for name, value, source in rows)]
     )
 
 
@@ -125,7 +125,7 @@ def _value(number: Number) -> str:
 
 
 def as_dict(cost: GraphCost) -> dict[str, object]:
-    """For JSON: work and times in seconds, marked as modelled."""
+    """Return a graph's cost as a dictionary for JSON: work, and times in seconds, marked as modelled."""
     times = {board: {**asdict(time), "bound": time.bound} for board, time in cost.times.items()}
     return {
         "graph": cost.graph,

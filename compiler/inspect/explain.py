@@ -1,4 +1,4 @@
-"""Why passes did not fire: what each pass of a compilation nearly matched, and what spoke against it."""
+"""Explain why passes did not fire: the near misses of each pass of a compilation, with their reasons."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from compiler.pipeline import Recorder, accuracy_of, looks_for_patterns, near_mi
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """A node at which a pass's pattern began and did not match.
+    """A node at which a pass's pattern began but did not match.
 
-    ``stage`` is the pass, as ``inspect --list`` names it, and ``graph`` what it left: running a pass twice is running
-    it once, so what it rejects there is what it rejected when it looked last.
+    ``stage`` is the pass, as ``inspect --list`` names it. ``graph`` is the graph after the pass. Running a pass twice
+    equals running it once, so the nodes that it rejects in this graph are those that it rejected last when it ran.
     """
 
     stage: str
@@ -29,9 +29,9 @@ class NearMiss:
 
 
 def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
-    """All near misses of a compilation, in the order of its passes and of their graphs.
+    """Return all near misses of a compilation, in the order of its passes and of their graphs' nodes.
 
-    ``recorder`` is what ``CompiledModel.stages`` gives.
+    ``recorder`` comes from ``CompiledModel.stages``.
     """
     return tuple(_near_misses(recorder))
 
@@ -43,9 +43,9 @@ def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
 
 
 def to_text(recorder: Recorder) -> str:
-    """As text: a section for each pass that looks for patterns, and in it each reason above its nodes.
+    """Format the near misses as text: a section per fusion, and in it the nodes of each reason.
 
-    Of a pass that makes the plan less accurate it says how much that costs.
+    For a pass that makes the plan less accurate, the section says what it costs.
     """
     found = explain(recorder)
     passes = {stage: record for stage, record in stages(recorder).items() if looks_for_patterns(record)}

@@ -1,4 +1,4 @@
-"""What a compilation made and how long it took, as numbers and as tables; and the stages of a graph by name."""
+"""Report the sizes and times of a compilation, and name the stages of a graph."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from compiler.pipeline import Record, Recorder
 from compiler.target.cost import work
 
 FINAL = "final"
-"""Another name of the last stage."""
+"""An alias of the last stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """Wall seconds of one stage, and the nodes after it (``None`` for tracing, which makes no graph)."""
+    """Wall seconds of one stage, and the number of nodes after it (``None`` for tracing, which makes no graph)."""
 
     stage: str
     seconds: float
@@ -35,10 +35,10 @@ class StageTime:
 class GraphReport:
     """One compiled graph in numbers.
 
-    Ops are counted as imported, after the last ATen pass, and in the end; ``depth`` is the longest chain of the latter,
-    each waiting for the one before. ``parameters`` are elements of constants;
-    ``constant_bytes`` and ``activation_bytes`` (what is alive at once, at most) are as the device stores them, padding
-    included; ``flops`` are those of one run.
+    ``aten_imported``, ``aten_optimised`` and ``ttnn`` count ops as imported, after the last ATen pass, and at the end.
+    ``depth`` is the longest chain of dependent TTNN ops. ``parameters`` counts elements of constants.
+    ``constant_bytes``, and ``activation_bytes`` (the peak of live values), are as the device stores them, with padding.
+    ``flops`` are those of one run.
     """
 
     graph: str
@@ -54,12 +54,12 @@ class GraphReport:
 
 
 def report(compiled: CompiledModel, name: str, **lengths: int) -> GraphReport:
-    """Compile the graph ``name`` for these lengths, and measure it. Raises what ``CompiledModel.graph`` raises."""
+    """Compile the graph ``name`` for these lengths, and report on it. Raises what ``CompiledModel.graph`` raises."""
     begin = time.perf_counter()
     recorder = compiled.stages(name, **lengths)
     total = time.perf_counter() - begin
     named = stages(recorder)
-    # A component is traced once for all its graphs and lengths, outside of the stages: the time that they leave over.
+    # A component is traced once for all its graphs and lengths, outside of the stages: tracing took the remaining time.
     tracing = StageTime("trace", max(0.0, total - sum(r.seconds for r in recorder.records)), None)
     final = recorder.records[-1].graph
     for_host = {value for node in final.nodes if runs_on_host(node) for value in node.operands}
@@ -79,12 +79,12 @@ def report(compiled: CompiledModel, name: str, **lengths: int) -> GraphReport:
 
 
 def reports(compiled: CompiledModel, **lengths: int) -> list[GraphReport]:
-    """The reports of all graphs, in their order."""
+    """Report on all graphs of a model, in their order."""
     return [report(compiled, name, **lengths) for name in compiled.spec.names]
 
 
 def stages(recorder: Recorder) -> dict[str, Record]:
-    """Records by stage, in order; where a pass runs again, ``-2`` and so on is added to its name."""
+    """Return the records by stage, in order; a pass that runs again gets ``-2`` and so on after its name."""
     named: dict[str, Record] = {}
     for record in recorder.records:
         runs = sum(earlier.stage == record.stage for earlier in named.values())
@@ -93,7 +93,7 @@ def stages(recorder: Recorder) -> dict[str, Record]:
 
 
 def at_stage(recorder: Recorder, stage: str = FINAL) -> Graph:
-    """The graph after a stage. Raises ``InvalidArgument`` for a stage that there is not."""
+    """Return the graph after a stage. Raises ``InvalidArgument`` for an unknown stage."""
     named = stages(recorder)
     if stage == FINAL:
         return recorder.records[-1].graph
@@ -103,11 +103,10 @@ def at_stage(recorder: Recorder, stage: str = FINAL) -> Graph:
 
 
 def peak_bytes(graph: Graph) -> int:
-    """The most bytes of inputs and results, as stored, that are alive at once when nodes run in order.
+    """Return the peak of live bytes of inputs and results, as stored, when nodes run in order.
 
-    A result is alive until it is last read; inputs, which are the caller's, and outputs are alive to the end. What an
-    op updates in place takes no memory of its own, nor what the host computes, and what only looks at another's memory
-    is counted as a copy.
+    A result is live until its last read. Inputs, which belong to the caller, and outputs are live to the end. Results
+    written in place, and results on the host, take no memory. A view counts as a copy.
     """
     last = {value: i for i, node in enumerate(graph.nodes) for value in (*node.results, *node.operands)}
     dying: dict[int, int] = {}
@@ -124,7 +123,7 @@ def peak_bytes(graph: Graph) -> int:
 
 
 def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Table:
-    """A row for each graph; ``sizes`` are those of ``CompiledModel.sizes``."""
+    """Return a table with one row per graph; ``sizes`` come from ``CompiledModel.sizes``."""
     table = Table(title=f"graphs for up to {said(sizes)}")
     table.add_column("graph", no_wrap=True)
     for column in ("ATen in", "ATen out", "TTNN", "depth", "parameters", "constants", "activations", "FLOPs"):
@@ -137,12 +136,12 @@ def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Ta
 
 
 def said(sizes: Mapping[str, int]) -> str:
-    """Sizes by label, as in a title: ``32 text tokens, 64 decoder steps``."""
+    """Format sizes by label, for a title: ``32 text tokens, 64 decoder steps``."""
     return ", ".join(f"{size} {label.replace('_', ' ')}" for label, size in sizes.items())
 
 
 def time_table(measured: Sequence[GraphReport]) -> Table:
-    """Milliseconds: a row for each stage, a column for each graph."""
+    """Return a table of milliseconds, with one row per stage and one column per graph."""
     table = Table(title="milliseconds (tracing: once for all graphs of a component)")
     table.add_column("stage", no_wrap=True)
     for made in measured:
@@ -156,7 +155,7 @@ def time_table(measured: Sequence[GraphReport]) -> Table:
 
 
 def _in_order(lists: Sequence[list[str]]) -> list[str]:
-    """All stages of several graphs, those that only some have where these have them."""
+    """Merge the stages of several graphs in order; a stage that only some have keeps its place among their stages."""
     order = [*max(lists, key=len)]
     for stages in lists:
         for before, stage in pairwise(stages):
@@ -166,7 +165,7 @@ def _in_order(lists: Sequence[list[str]]) -> list[str]:
 
 
 def stage_table(recorder: Recorder) -> Table:
-    """A row for each stage of one graph: nodes after it, and whether it changed the graph."""
+    """Return a table with one row per stage of a graph: nodes after it, and whether it changed the graph."""
     table = Table("stage")
     table.add_column("nodes", justify="right")
     table.add_column("changed")
@@ -179,12 +178,12 @@ def stage_table(recorder: Recorder) -> Table:
 
 
 def as_dicts(measured: Sequence[GraphReport]) -> list[dict[str, object]]:
-    """For JSON: the fields of each report."""
+    """Return the fields of each report as dictionaries for JSON."""
     return [asdict(made) for made in measured]
 
 
 def short(number: float, unit: str = "") -> str:
-    """Three digits with a decimal prefix: 1.23 M; as it is below a thousand."""
+    """Format a number with three digits and a decimal prefix (1.23 M); below 1000, as a whole number."""
     prefixes = iter(("", "k", "M", "G", "T"))
     prefix = next(prefixes)
     while number >= 999.5 and prefix != "T":

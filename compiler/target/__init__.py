@@ -1,1 +1,1 @@
-"""What a plan is made for: boards, options, and the cost model."""
+"""Boards, plan options, and the cost model."""

@@ -1,4 +1,4 @@
-"""Tenstorrent boards in numbers, each with its source: what the cost model reckons with."""
+"""Describe Tenstorrent boards in numbers, each with its source: the inputs of the cost model and of the planners."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BLACKHOLE_SHARDS = "{} % of {} GB/s, the DRAM-sharded matmul with {}: " + f"{_I
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of the model, its unit, and where it comes from."""
+    """An input of the cost model: value, unit and source."""
 
     value: float
     unit: str
@@ -45,13 +45,13 @@ DISPATCH = Number(
     "between two programs of a trace, measured on Wormhole: github.com/tenstorrent/tt-metal/issues/12074; "
     "taken for Blackhole too",
 )
-"""Clock cycles from the end of one device program to the start of the next."""
+"""Cycles from the end of one device program to the start of the next."""
 MATRIX = Number(4096, "FLOP/cycle", f"8x16 by 16x16 a cycle in one pass (LoFi), Wormhole and Blackhole: {_ENGINE}")
-"""What a core's matrix engine does in a cycle, a product and its addition being two."""
+"""FLOPs per cycle of a core's matrix engine; a multiply and its add count as two."""
 VECTOR = Number(32, "FLOP/cycle", f"element by element in HiFi4, 0.032 TFLOPS at 1 GHz: {_ENGINE}")
-"""What a core does in a cycle where no products are summed."""
+"""FLOPs per cycle of a core for all other work."""
 PASSES = {"lofi": 1, "hifi2": 2, "hifi3": 3, "hifi4": 4}
-"""Passes of the matrix engine over the operands' mantissas, by the beginning of a compute configuration's name."""
+"""Passes of the matrix engine over the mantissas, by the prefix of the compute configuration's name."""
 
 
 LINK = Number(
@@ -60,17 +60,17 @@ LINK = Number(
     "14,373 MiB/s from host to DRAM in pages of 2048 bytes, which a tile has, on a machine that is not named: "
     "github.com/tenstorrent/tt-metal/pull/25791; taken for all boards",
 )
-"""What a board gets from its host, over PCIe and through ttnn's command queue; a write's fixed cost is left out."""
+"""Rate from host to board, over PCIe and through ttnn's command queue. The fixed cost of a write is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One chip of a board. ``chips`` run replicas of a plan, side by side: no plan is spread over two.
+    """One chip of a board.
 
-    ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is what is reached of the memory's bandwidth, not
-    what is on the data sheet, where pages are read from all banks in turn; ``dram_sharded`` where each bank's shard is
-    read by one core or more beside it, by how many. ``banks`` are those that a tensor is dealt out over there, ``l1``
-    is what programs and tensors share of a core's L1.
+    ``chips`` is the number of chips. Each runs a replica of a plan; no plan spans two. ``columns`` and ``rows`` are
+    those of the grid of cores. ``dram`` is the bandwidth that was reached (not the data sheet's) when pages are read
+    from all banks in turn. ``dram_sharded`` is that of shards which cores beside each bank read, by the number of
+    readers per bank. ``banks`` are the DRAM banks. ``l1`` are the bytes of a core's L1 that programs and tensors share.
     """
 
     name: str
@@ -86,17 +86,17 @@ class Board:
 
     @property
     def link(self) -> float:
-        """Bytes that a chip gets from the host in a second: chips of one board share its link."""
+        """Bytes per second from the host to one chip; the chips of a board share its link."""
         return LINK.value / self.chips
 
     @property
     def bytes_per_program(self) -> int:
-        """Bytes that the host sends to a chip in the time between two programs."""
+        """Bytes that the host can send to a chip during the gap between two programs."""
         return int(self.link * self.gap)
 
     @property
     def moved_per_program(self) -> int:
-        """Bytes that the DRAM moves in the time between two programs."""
+        """Bytes that the DRAM can move during the gap between two programs."""
         return int(self.dram.value * self.gap)
 
     @property
@@ -155,10 +155,10 @@ BOARDS = {
         _blackhole("p100", "11x10", 7, 448),
     )
 }
-"""The boards by name."""
+"""Boards by name."""
 
 
 def fitting(cores: int, banks: int) -> list[str]:
-    """The boards whose plans a device of so many cores and banks of DRAM takes, that of the most cores first."""
+    """Return the boards whose plans fit a device of so many cores and DRAM banks, the one with most cores first."""
     fits = [board for board in BOARDS.values() if board.cores.value <= cores and board.banks.value == banks]
     return [board.name for board in sorted(fits, key=lambda board: -board.cores.value)]

@@ -1,9 +1,9 @@
-"""A cost model: what a TTNN graph asks of a device, and the time that a board would need. Modelled, never measured.
+"""Model the work of a TTNN graph and its time on a board. All figures are modelled, none is measured.
 
-A node takes the longer of computing and moving its data through DRAM, and a gap before each of its programs. Work is
-spread over the cores, though over no more than the op's kernel can use, and padding is computed like the rest. What the
-host computes in place of the device takes the time of its way over the link. Left out are traffic on the chip,
-conversions inside a program, how well a kernel keeps its core busy, what the host computes, and what it sends anyway.
+A node takes the longer of computing and moving its data through DRAM, plus a gap before each of its programs. Work is
+spread over the cores, but over no more than the op's kernel can use; padding is computed like the rest. A result of the
+host takes the time to send it over the link. The model leaves out traffic on the chip, conversions inside a program,
+how well a kernel keeps its cores busy, the host's computing time, and inputs that the host sends in any case.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from compiler.ir.types import Memory, TensorType
 from compiler.target.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
 
 BOUNDS = ("compute", "DRAM", "dispatch", "link")
-"""What can hold a node or a graph back."""
+"""What can bound the time of a node or a graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one node asks of a device, whatever the board.
+    """The work of one node, independent of the board.
 
-    ``flops`` are those of the table; ``padded_flops`` are done on whole tiles, ``per_cycle`` of them by a core, on at
-    most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` such as the host computed and sends;
-    ``sharded`` of those read lie in shards, and so many ``readers`` read each bank's.
+    ``flops`` come from the op's table entry. ``padded_flops`` are those on whole tiles; a core does ``per_cycle`` of
+    them per cycle, on at most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` are bytes that the
+    host computed and sends. ``sharded`` of the bytes read are in shards, with ``readers`` cores reading each bank.
     """
 
     programs: int
@@ -45,7 +45,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """Modelled seconds on one board: of all nodes, if each were held back by one thing alone, and taken together."""
+    """Modelled seconds on one board: ``seconds`` in total, and the sums if each node were bound by one thing alone."""
 
     compute: float
     dram: float
@@ -55,12 +55,12 @@ class Time:
 
     @property
     def bound(self) -> str:
-        """What most of the time goes into, one of ``BOUNDS``."""
+        """What takes most of the time, one of ``BOUNDS``."""
         return max(zip((self.compute, self.dram, self.dispatch, self.link), BOUNDS, strict=True))[1]
 
 
 def work(node: Node) -> Work:
-    """What a TTNN node asks of a device. A node of no programs does nothing, nor does one that the host computes."""
+    """Return the work of a TTNN node: none for a node without programs, or for one that the host computes."""
     assert isinstance(node.op, TtnnOp)
     if runs_on_host(node) or node.op is to_device:
         sent = 0 if runs_on_host(node) else node.result.type.bytes
@@ -83,10 +83,10 @@ def work(node: Node) -> Work:
 
 
 def read_bytes(node: Node, place: int) -> int:
-    """The bytes that a node reads of one operand from DRAM.
+    """Return the bytes that a node reads from DRAM of the operand at index ``place``.
 
-    Weights that wait on the host are in DRAM by then. An op that only moves elements reads no more than it returns: a
-    row of a table, not the table. What it writes in place it does not read.
+    Weights that start on the host have been moved to DRAM by then. An op that only moves elements reads no more than
+    it returns: a row of a table, not the table. An operand that is written in place is not read.
     """
     assert isinstance(node.op, TtnnOp)
     type = node.operands[place].type
@@ -97,7 +97,7 @@ def read_bytes(node: Node, place: int) -> int:
 
 
 def _written_bytes(node: Node) -> int:
-    """In place, what is written is what the other operands bring."""
+    """Return the bytes that a node writes to DRAM; an op that writes in place writes its other operands."""
     assert isinstance(node.op, TtnnOp)
     if node.op.writes:
         return sum(read_bytes(node, place) for place in range(len(node.operands)))
@@ -118,7 +118,7 @@ def _passes(node: Node) -> int:
 
 
 def time_of(asked: Work, board: Board) -> Time:
-    """The modelled time of one node on a board."""
+    """Model the time of one node on a board."""
     if not asked.programs:
         link = asked.sent / board.link
         return Time(0.0, 0.0, 0.0, link, link=link)
@@ -131,22 +131,22 @@ def time_of(asked: Work, board: Board) -> Time:
 
 
 def total(times: Iterable[Time]) -> Time:
-    """The modelled time of nodes that run one after the other."""
+    """Sum the times of nodes that run one after the other."""
     listed = list(times)
     return Time(*(sum(getattr(time, part.name) for time in listed) for part in fields(Time)))
 
 
 def graph_time(graph: Graph, board: Board) -> Time:
-    """The modelled time of one run of a TTNN graph on one chip of a board."""
+    """Model the time of one run of a TTNN graph on one chip of a board."""
     return total(time_of(work(node), board) for node in graph.nodes)
 
 
 @dataclass(frozen=True, slots=True)
 class GraphWork:
-    """What one run of a graph asks of a device.
+    """The work of one run of a graph.
 
-    ``needed`` are the bytes that must be read: of each input and constant what any one node reads of it, once, be it
-    in another shape or after a row of it was written. ``sent`` are bytes that the host computed.
+    ``needed`` are the bytes that must be read: of each input and constant, the most that one node reads of it, also
+    through a view or after an update in place. ``sent`` are bytes that the host computed.
     """
 
     programs: int
@@ -158,12 +158,12 @@ class GraphWork:
 
     @property
     def read_ratio(self) -> float:
-        """Bytes read for each that must be."""
+        """Bytes read over bytes that must be read; 1 is the least."""
         return self.read / self.needed if self.needed else 1.0
 
 
 def graph_work(graph: Graph) -> GraphWork:
-    """What one run of a TTNN graph asks of a device."""
+    """Return the work of one run of a TTNN graph."""
     asked = [work(node) for node in graph.nodes]
     stored = {value: value for value in [*(port.value for port in graph.inputs), *graph.expressions]}
     needed: dict[Value, int] = {}

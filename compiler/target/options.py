@@ -1,4 +1,4 @@
-"""What a user can choose of a plan, whatever the model."""
+"""Options of a plan, independent of the model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """What a plan is made for, and how.
+    """Options of a plan.
 
-    ``board``: one of ``n150``, ``n300``, ``p150``, ``p100``; it serves boards with more cores and as
-    many banks of DRAM, too.
-    ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``, ``bfloat8_b`` for those of all products and
-    convolutions, or ``mixed``, which keeps matrices at a graph's edges in bfloat16; only for ``precision="bfloat16"``.
-    ``batch_size``: rows that are computed together. ``disable`` names passes to leave out, ``enable`` optional ones to
-    run; see ``compiler/pipeline.py``. Raises ``InvalidArgument`` for anything else.
+    ``board``: ``n150``, ``n300``, ``p150`` or ``p100``. The plan also fits boards with more cores and the same number
+    of DRAM banks. ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``; ``bfloat8_b`` for the weights
+    of all products and convolutions; or ``mixed``, which keeps matrices at a graph's boundary in bfloat16. The last two
+    need ``precision="bfloat16"``. ``batch_size``: rows that are computed together. ``disable`` names passes to leave
+    out, ``enable`` optional passes to run (``compiler/pipeline.py``). Raises ``InvalidArgument`` for other values.
     """
 
     board: str = "n150"

@@ -1,4 +1,4 @@
-"""The small voice's model card, written from its configuration and measured figures.
+"""Write the small voice's model card from its configuration and its measured figures.
 
 Usage: ``python scripts/small_voice/card.py VOICE_FOLDER``
 """
@@ -14,7 +14,7 @@ import typer
 from safetensors.torch import load_file
 
 FIGURES = "evaluation.json"
-"""Where in the voice's folder ``evaluate.py`` writes."""
+"""The file in the voice's folder that ``evaluate.py`` writes."""
 
 WAYS = {
     "original": "flite's own sound",
@@ -34,23 +34,23 @@ tags:
 
 # A small SpeechT5 voice
 
-A SpeechT5 text-to-speech checkpoint of the standard Hugging Face form, small enough to ship with a repository: a
+A SpeechT5 text-to-speech checkpoint in the standard Hugging Face format, small enough to ship with a repository: a
 `SpeechT5ForTextToSpeech` of {voice_size:.2f} M parameters and, in `vocoder/`, a `SpeechT5HifiGan` of
-{vocoder_size:.2f} M. It was trained from nothing on phrases spoken by two of the free CMU voices of
-[flite](https://github.com/festvox/flite). It has every part that the published checkpoints have, but it knows only
+{vocoder_size:.2f} M. It was trained from scratch on phrases spoken by two of the free CMU voices of
+[flite](https://github.com/festvox/flite). It has every part of the published checkpoints, but it knows only
 {word_count} words.
 
 ## What it says
 
-Phrases of one to six of these words, in any order, with an optional comma, full stop or question mark:
+It says phrases of one to six of these words, in any order, with an optional comma, full stop or question mark:
 
 > {words}
 
-| speaker | learnt from | median pitch: flite | median pitch: this voice |
+| speaker | flite voice | median pitch of flite | median pitch of this voice |
 | --- | --- | --- | --- |
 {speakers}
 
-The speakers are made-up directions of length {speaker_dim} in `speakers.safetensors`, not x-vectors of recordings.
+The speakers in `speakers.safetensors` are invented vectors of length {speaker_dim}, not x-vectors of recordings.
 
 ## How to use it
 
@@ -73,47 +73,46 @@ soundfile.write("speech.wav", sound.numpy(), {rate})
 
 | part | size |
 | --- | --- |
-| tokens | {vocab_size}: characters, case folded, and four special ones; other characters are the unknown token |
+| tokens | {vocab_size}: characters, case folded, and four special tokens; any other character is the unknown token |
 | text encoder | {encoder_layers} layers, hidden {hidden_size}, {encoder_attention_heads} heads, \
 feed-forward {encoder_ffn_dim} |
 | speech decoder | {decoder_layers} layers, {decoder_attention_heads} heads, feed-forward {decoder_ffn_dim}, \
-{reduction_factor} frames a step |
+{reduction_factor} frames per step |
 | pre-net, post-net | {speech_decoder_prenet_units} and {speech_decoder_postnet_units} units |
 | positions | {max_text_positions} tokens, {max_speech_positions} decoder steps |
 | sound | {num_mel_bins} log-mels every {hop} samples at {rate} Hz |
 
 ## How well it does
 
-A recogniser that knows nothing of the voice (pocketsphinx, with a grammar of any sequence of the {word_count} words)
-heard {phrases} phrases, {phrase_words} words in all, that neither speaker said in training. Every way of speaking was
-heard with the same settings. The voice read each phrase {readings} times, with other random numbers in the pre-net's
-dropout: its error rates by reading are {by_reading}.
+A recogniser that was not trained on the voice (pocketsphinx, with a grammar of any sequence of the {word_count} words)
+heard {phrases} phrases, {phrase_words} words in all, that neither speaker said in training. The settings were the same
+in all rows. The voice read each phrase {readings} times, with different random numbers in the pre-net's dropout. The
+error rates of these readings are {by_reading}.
 
 | spoken by | word error rate | {names} |
 | --- | --- | {rules} |
 {rates}
 
-It stopped by itself in {stopped} of {spoken} readings; its lengths are {length_error:.1%} off flite's on average and
-{worst:.1%} at worst. Its mean log-mel is nearest to its own speaker's in {nearest:.1%} of the readings.
+The voice stopped by itself in {stopped} of {spoken} readings. Its lengths differ from flite's by {length_error:.1%} on
+average and by {worst:.1%} at most. In {nearest:.1%} of the readings its mean log-mel is closest to its own speaker's.
 
 ## How it was trained
 
-- Corpus: {train_count} phrases a speaker, spoken by `flite`, a random one to six words each.
+- Corpus: {train_count} phrases per speaker, spoken by `flite`, each of one to six random words.
 - Voice: Hugging Face's own loss with guided attention, AdamW, batches of {batch} phrases, one thread:
 {voice_stages}
 - Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, AdamW, batches of {pieces}
   pieces of {frames} frames, one thread:
 {vocoder_stages}
 
-`python scripts/small_voice/make.py WORK_FOLDER` remakes all of it, this card included. It needs `flite` and the
+`python scripts/small_voice/make.py WORK_FOLDER` remakes the voice, the vocoder and this card. It needs `flite` and the
 project's extra `voice`.
 
 ## Limits
 
-It knows its {word_count} words and no others (`words.txt` lists them): other words come out as mumbling, and
-digits and the letters that occur
-in none of its words are unknown tokens. Its sound is that of a small vocoder. The pre-net's dropout is always on, as
-in every SpeechT5, so that two seeds give two readings of a phrase. It is a research toy for trying out compilers and
+The voice knows its {word_count} words and no others (`words.txt` lists them). It mumbles other words. Digits, and
+letters that occur in none of its words, are unknown tokens. Its sound is that of a small vocoder. As in every SpeechT5,
+the pre-net's dropout is always on, so two seeds give two readings of a phrase. It is a toy for trying out compilers and
 run times, not for listening.
 """
 
@@ -123,7 +122,7 @@ def read(file: Path) -> Any:
 
 
 def parameters(folder: Path) -> float:
-    """Millions of trained numbers in a folder's checkpoint."""
+    """Count the parameters of a folder's checkpoint, in millions."""
     return sum(tensor.numel() for tensor in load_file(folder / "model.safetensors").values()) / 1e6
 
 
@@ -132,7 +131,7 @@ def row(*cells: str) -> str:
 
 
 def stages(folder: Path) -> str:
-    """What ``training.json`` notes of each stage of a training, a line each."""
+    """Return one line per training stage, from the notes in ``training.json``."""
     lines = []
     for name, notes in read(folder / "training.json").items():
         parts = [
@@ -146,7 +145,7 @@ def stages(folder: Path) -> str:
 
 
 def write_card(voice: Path) -> str:
-    """The model card of the voice in a folder."""
+    """Return the model card of the voice in a folder."""
     from train_vocoder import BATCH as PIECES
     from train_vocoder import FRAMES
     from train_voice import BATCH
@@ -198,7 +197,7 @@ def write_card(voice: Path) -> str:
 
 
 def main(voice: Annotated[Path, typer.Argument(help="folder of the small voice")]) -> None:
-    """Write README.md into the voice's folder, and ``words.txt``, by which a speaker is warned of other words."""
+    """Write README.md into the voice's folder, and ``words.txt``; `speak` warns of words that are not in it."""
     (voice / "words.txt").write_text("\n".join(corpus.WORDS) + "\n")
     (voice / "README.md").write_text(write_card(voice))
 

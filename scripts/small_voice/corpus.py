@@ -1,7 +1,7 @@
-"""The small voice's corpus: phrases spoken by Debian's ``flite`` and their log-mel spectrograms.
+"""Make the small voice's corpus: phrases spoken by Debian's ``flite``, and their log-mel spectrograms.
 
-``flite`` ships statistical voices that speak at 16 kHz without a network; two of them, told apart by
-their speaker embeddings, are the small voice's speakers. Needs ``apt-get install flite``.
+``flite`` ships statistical voices that speak at 16 kHz without a network. Two of them are the small voice's speakers,
+distinguished by their speaker embeddings. Needs ``apt-get install flite``.
 
 Usage: ``python scripts/small_voice/corpus.py WORK_FOLDER``
 """
@@ -26,7 +26,7 @@ from transformers import SpeechT5FeatureExtractor
 SAMPLE_RATE = 16_000
 HOP = 256
 SPEAKERS = {"anna": "slt", "angus": "awb"}
-"""Name of a speaker in the checkpoint, and the flite voice that spoke the speaker's corpus."""
+"""Names of the speakers in the checkpoint, with the flite voice that spoke each speaker's corpus."""
 
 WORD_LIST = """
 zero one two three four five six seven eight nine ten
@@ -37,7 +37,7 @@ water coffee today tomorrow monday friday north south left
 """
 WORDS = tuple(WORD_LIST.split())
 TRAIN_PHRASES, VALIDATION_PHRASES, TEST_PHRASES = 2_000, 32, 80
-"""Per speaker. No phrase stands in two splits."""
+"""Phrases per speaker and split. No phrase is in two splits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Utterance:
 
 
 def phrases(split: str, speaker: str) -> list[str]:
-    """The phrases of one split and speaker: one to six words, some with punctuation; the same on every call."""
+    """Return the phrases of a split and speaker: one to six words, some with punctuation, equal on every call."""
     seen: set[str] = set()
     rng = random.Random(f"small voice, {speaker}")
     drawn: dict[str, list[str]] = {}
@@ -71,7 +71,7 @@ def phrases(split: str, speaker: str) -> list[str]:
 
 
 def speak_with_flite(text: str, voice: str) -> np.ndarray:
-    """``text`` spoken by a flite voice: float32 [samples] at 16 kHz, silence at the ends cut to 50 ms."""
+    """Speak ``text`` with a flite voice: float32 [samples] at 16 kHz, silence at the ends cut to 50 ms."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", file.name], check=True)
         wav, rate = soundfile.read(file.name, dtype="float32")
@@ -85,7 +85,7 @@ def speak_with_flite(text: str, voice: str) -> np.ndarray:
 
 
 def synthesize(split: str, speaker: str) -> list[Utterance]:
-    """All phrases of one split and speaker with their sounds and log-mels."""
+    """Return all phrases of a split and speaker with their sounds and log-mels."""
     extractor = SpeechT5FeatureExtractor()
     out = []
     for text in track(phrases(split, speaker), description=f"{split}, {speaker}"):
@@ -96,12 +96,12 @@ def synthesize(split: str, speaker: str) -> list[Utterance]:
 
 
 def load(folder: Path, split: str) -> list[Utterance]:
-    """The utterances that ``main`` wrote for ``split``, both speakers."""
+    """Read the utterances that ``main`` wrote for ``split``, of both speakers."""
     return [Utterance(**fields) for fields in torch.load(folder / f"{split}.pt", weights_only=False)]
 
 
 def note_training(folder: Path, stage: str, **figures: float) -> None:
-    """Note how a stage of training went in ``training.json`` beside what it trained, for the model card."""
+    """Record the figures of a training stage in ``training.json`` beside the checkpoint, for the model card."""
     file = folder / "training.json"
     notes = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps(notes | {stage: figures}, indent=2) + "\n")
@@ -111,7 +111,7 @@ def main(folder: Annotated[Path, typer.Argument(help="where train.pt, validation
     """Speak the corpus and write it, split by split."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("test", "validation", "train"):
-        # Plain dictionaries: a pickled Utterance could be read only under the module name it was written under.
+        # Plain dictionaries, since a pickled Utterance could be read only under the module name that wrote it.
         data = [asdict(u) for speaker in SPEAKERS for u in synthesize(split, speaker)]
         torch.save(data, folder / f"{split}.pt")
 

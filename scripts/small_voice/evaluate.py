@@ -1,9 +1,9 @@
-"""How well the small voice speaks: word error rates, stopping, and whether its speakers are told apart.
+"""Evaluate the small voice: word error rates, stopping, and how well its speakers are distinguished.
 
-A recogniser (pocketsphinx, which knows nothing of the voice) listens to unseen phrases, spoken three ways:
+A recogniser (pocketsphinx, which was not trained on the voice) listens to unseen phrases, spoken in three ways:
 
-- ``original``: flite's own sound, which shows how harsh the recogniser is;
-- ``resynthesis``: the true log-mels through the small vocoder, the best the voice could do with it;
+- ``original``: flite's own sound, which shows the recogniser's own errors;
+- ``resynthesis``: the true log-mels through the small vocoder, the best that the voice can reach with it;
 - ``voice``: text through the small voice and the small vocoder.
 
 Usage: ``python scripts/small_voice/evaluate.py WORK_FOLDER VOICE_FOLDER --json FIGURES``
@@ -30,24 +30,25 @@ from safetensors.torch import load_file
 from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
 
 READINGS = 4
-"""Times the voice speaks each phrase, with other dropout in the pre-net: its word error rate moves by about 0.01."""
+"""Readings of each phrase, with different dropout in the pre-net; the word error rate varies by about 0.01."""
 
 MAX_LENGTH_RATIO = 20.0
-"""``generate_speech``'s default: mel frames a token of text after which it stops in any case."""
+"""``generate_speech``'s default limit on speech, in mel frames per token of text."""
 
 REFEREE = {"pip": 0.03, "silprob": 0.1, "cmn": "batch"}
-"""The recogniser's settings, the same for every way of speaking; the rest are pocketsphinx's own.
+"""Settings of the recogniser, the same for every way of speaking; all others are pocketsphinx's defaults.
 
-Chosen on flite's sound of 120 training phrases (470 words), never on test phrases or on what the voice or the vocoder
-made: word error rate 0.026 against 0.121 with the default phone insertion and silence probabilities. Other values of
-``pip`` (0.01 to 0.3), ``wip`` and ``lw`` were no better, nor was silence or faint noise around the phrase. With
-``cmn`` "batch" a phrase is normalised by itself, so that no result depends on the phrases heard before.
+They were chosen on flite's sound of 120 training phrases (470 words), never on test phrases or on sound of the voice or
+the vocoder. Their word error rate there is 0.026, against 0.121 with the default phone insertion and silence
+probabilities. Other values of ``pip`` (0.01 to 0.3), ``wip`` and ``lw`` were no better, and neither was silence or
+faint noise around the phrase. ``cmn`` "batch" normalizes each phrase separately, so that no result depends on earlier
+phrases.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Word errors of a recogniser over ``words`` words that were really spoken."""
+    """Word errors of a recogniser over ``words`` spoken words."""
 
     words: int = 0
     substituted: int = 0
@@ -60,25 +61,25 @@ class Errors:
 
     @property
     def rate(self) -> float:
-        """Word error rate; above 1 where more words are wrong than were spoken."""
+        """Word error rate; above 1 if more words are wrong than were spoken."""
         return (self.substituted + self.inserted + self.deleted) / self.words
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What the voice made of one phrase: ``mel`` float32 [frames, 80], ``stopped`` unless the length limit cut it."""
+    """The voice's reading of a phrase: ``mel`` float32 [frames, 80], ``stopped`` unless the length limit cut it."""
 
     mel: np.ndarray
     stopped: bool
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a phrase, without punctuation and case."""
+    """Split a phrase into words, without punctuation and case."""
     return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 def word_errors(spoken: Sequence[str], heard: Sequence[str]) -> Errors:
-    """The fewest word errors that turn ``spoken`` into ``heard``."""
+    """Count the fewest word errors that turn ``spoken`` into ``heard``."""
 
     def count(e: Errors) -> int:
         return e.substituted + e.inserted + e.deleted
@@ -99,7 +100,7 @@ def word_errors(spoken: Sequence[str], heard: Sequence[str]) -> Errors:
 
 
 def make_referee(settings: dict[str, Any] = REFEREE) -> Callable[[np.ndarray], list[str]]:
-    """A function from sound, float32 [samples] at 16 kHz, to the words heard: any sequence of the corpus's words."""
+    """Return a recogniser: from sound, float32 [samples] at 16 kHz, to any sequence of the corpus's words."""
     grammar = f"#JSGF V1.0; grammar words; public <phrase> = ({' | '.join(corpus.WORDS)})+;"
     with tempfile.NamedTemporaryFile("w", suffix=".jsgf") as file:
         file.write(grammar)
@@ -117,7 +118,7 @@ def make_referee(settings: dict[str, Any] = REFEREE) -> Callable[[np.ndarray], l
 
 
 def unseen_phrases(folder: Path) -> list[corpus.Utterance]:
-    """The test utterances whose words, in their order, neither speaker says in training or validation."""
+    """Return the test utterances whose word sequence neither speaker says in training or validation."""
     seen = {
         tuple(words_of(text))
         for speaker in corpus.SPEAKERS
@@ -130,7 +131,7 @@ def unseen_phrases(folder: Path) -> list[corpus.Utterance]:
 def generate(
     model: SpeechT5ForTextToSpeech, tokenizer: SpeechT5Tokenizer, text: str, speaker: torch.Tensor, seed: int
 ) -> Generated:
-    """``text`` through the voice with a speaker embedding float32 [dim]; ``seed`` is for the pre-net's dropout."""
+    """Speak ``text`` with a speaker embedding, float32 [dim]; ``seed`` determines the pre-net's dropout."""
     inputs = tokenizer(text, return_tensors="pt")
     torch.manual_seed(seed)
     mel = model.generate_speech(
@@ -142,20 +143,20 @@ def generate(
 
 
 def sound_of(vocoder: SpeechT5HifiGan, mel: np.ndarray) -> np.ndarray:
-    """Log-mels float32 [frames, 80] through the vocoder: float32 [frames * HOP]."""
+    """Convert log-mels, float32 [frames, 80], to sound, float32 [frames * HOP], with the vocoder."""
     with torch.no_grad():
         return vocoder(torch.from_numpy(mel)).numpy()
 
 
 def pitch(wav: np.ndarray) -> float:
-    """Median fundamental frequency in Hz of the voiced 40 ms pieces of a sound, by autocorrelation; NaN without any."""
+    """Estimate the median pitch in Hz of a sound's voiced 40 ms pieces, by autocorrelation; NaN if there are none."""
     size, low, high = corpus.SAMPLE_RATE // 25, 75, 320
     lags = slice(corpus.SAMPLE_RATE // high, corpus.SAMPLE_RATE // low)
     found = []
     for at in range(0, len(wav) - size, size // 2):
         piece = wav[at : at + size] - wav[at : at + size].mean()
         spectrum = np.fft.rfft(piece, 2 * size)
-        # A longer lag sees fewer samples: without the division, high voices win.
+        # A longer lag has fewer samples: without the division, short lags (high pitches) would win.
         same = np.fft.irfft(np.abs(spectrum) ** 2)[:size] / (size - np.arange(size))
         if np.sqrt(same[0]) > 0.02 and same[lags].max() > 0.6 * same[0]:
             found.append(corpus.SAMPLE_RATE / (lags.start + int(same[lags].argmax())))
@@ -163,13 +164,13 @@ def pitch(wav: np.ndarray) -> float:
 
 
 def nearest_speaker(mel: np.ndarray, means: dict[str, np.ndarray]) -> str:
-    """The speaker whose mean log-mel, float32 [80], is nearest to the mean of ``mel``, float32 [frames, 80]."""
+    """Return the speaker whose mean log-mel, float32 [80], is nearest to the mean of ``mel``, float32 [frames, 80]."""
     mean = mel.mean(0)
     return min(means, key=lambda name: float(np.linalg.norm(mean - means[name])))
 
 
 def word_figures(data: Sequence[corpus.Utterance], readings: Sequence[Sequence[Errors]]) -> dict[str, Any]:
-    """Word error rate and its parts over all readings of the utterances, and the rates of each speaker and reading."""
+    """Return the word error rate and its parts over all readings, and the rates of each speaker and reading."""
     pairs = [pair for reading in readings for pair in zip(data, reading, strict=True)]
     total = sum((e for _, e in pairs), Errors())
     return {
@@ -183,7 +184,7 @@ def word_figures(data: Sequence[corpus.Utterance], readings: Sequence[Sequence[E
 
 
 def stop_figures(pairs: Sequence[tuple[corpus.Utterance, Generated]]) -> dict[str, Any]:
-    """How many phrases stopped by themselves, and how far generated lengths are from the true ones."""
+    """Count the readings that stopped by themselves, and compare generated lengths with the true ones."""
     off = [len(g.mel) / len(u.mel) - 1 for u, g in pairs]
     return {
         "phrases": len(pairs),
@@ -195,17 +196,17 @@ def stop_figures(pairs: Sequence[tuple[corpus.Utterance, Generated]]) -> dict[st
 
 
 def nearest_accuracy(mels: Sequence[tuple[corpus.Utterance, np.ndarray]], means: dict[str, np.ndarray]) -> float:
-    """How often a log-mel, float32 [frames, 80], is nearest to the corpus mean of its utterance's own speaker."""
+    """Return how often a log-mel, float32 [frames, 80], is nearest to the corpus mean of its own speaker."""
     return float(np.mean([nearest_speaker(mel, means) == u.speaker for u, mel in mels]))
 
 
 def median_pitch(data: Sequence[corpus.Utterance], wavs: Sequence[np.ndarray], speaker: str) -> float:
-    """Median of a speaker's pitch in Hz over the sounds of ``data``."""
+    """Return the median of a speaker's pitch in Hz over the sounds of ``data``."""
     return float(np.nanmedian([pitch(w) for u, w in zip(data, wavs, strict=True) if u.speaker == speaker]))
 
 
 def evaluate(work: Path, voice: Path, vocoder_folder: Path, every: int) -> dict[str, Any]:
-    """All figures, over each ``every``-th unseen phrase."""
+    """Measure all figures, over each ``every``-th unseen phrase."""
     data = unseen_phrases(work)[::every]
     train = corpus.load(work, "train")
     means = {n: np.concatenate([u.mel for u in train if u.speaker == n]).mean(0) for n in corpus.SPEAKERS}
@@ -292,7 +293,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="file to write all figures to")] = None,
     threads: int = 1,
 ) -> None:
-    """Measure the voice on unseen phrases and print what was found."""
+    """Measure the voice on unseen phrases, and print the figures."""
     torch.set_num_threads(threads)
     figures = evaluate(work, voice, vocoder or voice / "vocoder", every)
     show(figures)

@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parents[2] / "compiler" / "speecht5" / "voices" / "smal
 
 
 class Stage(StrEnum):
-    """What is done, in this order."""
+    """The stages, in order."""
 
     CORPUS = auto()
     VOICE = auto()
@@ -38,11 +38,11 @@ class Stage(StrEnum):
 
 
 def assemble(work: Path, folder: Path) -> None:
-    """Copy what was trained into one folder and check that it loads from there as it was trained."""
+    """Copy the trained models into one folder, and check that they load from there unchanged."""
     for source, target in ((work / "voice", folder), (work / "vocoder", folder / "vocoder")):
         target.mkdir(parents=True, exist_ok=True)
         for file in source.iterdir():
-            # Copies contents alone: safetensors writes files that only their owner may read.
+            # Copy only the contents: safetensors writes files that only their owner may read.
             shutil.copyfile(file, target / file.name)
     check_weights(SpeechT5ForTextToSpeech, work / "voice", folder)
     check_weights(SpeechT5HifiGan, work / "vocoder", folder / "vocoder")
@@ -51,11 +51,11 @@ def assemble(work: Path, folder: Path) -> None:
 
 
 def check_weights(kind: type[SpeechT5ForTextToSpeech] | type[SpeechT5HifiGan], trained: Path, folder: Path) -> None:
-    """Fail unless the model in ``folder`` loads whole, with exactly the weights of the file that was trained."""
+    """Fail unless the model in ``folder`` loads completely, with exactly the trained weights."""
     model, report = kind.from_pretrained(folder, output_loading_info=True)
     wrong = {what: names for what, names in report.items() if names}
     if wrong:
-        # transformers fills gaps with random weights and no more than prints so.
+        # transformers fills gaps with random weights, and only prints a warning.
         raise RuntimeError(f"{folder} does not load as a {kind.__name__}: {wrong}")
     weights = load_file(trained / "model.safetensors")
     state = model.state_dict()
@@ -65,7 +65,7 @@ def check_weights(kind: type[SpeechT5ForTextToSpeech] | type[SpeechT5HifiGan], t
 
 
 def check_speech(work: Path, folder: Path) -> None:
-    """Fail unless both speakers sound the same out of ``folder`` as out of what was trained."""
+    """Fail unless both speakers sound the same from ``folder`` as from the trained models."""
 
     def speak(voice: Path, vocoder: Path) -> list[torch.Tensor]:
         model = SpeechT5ForTextToSpeech.from_pretrained(voice)
@@ -83,7 +83,7 @@ def check_speech(work: Path, folder: Path) -> None:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Fail unless case is folded, and exactly the characters that were trained have a token."""
+    """Fail unless case is folded, and exactly the trained characters have a token."""
     tokenizer = SpeechT5Tokenizer.from_pretrained(folder)
     trained = {c for s in corpus.SPEAKERS for text in corpus.phrases("train", s) for c in text.replace(" ", "▁")}
     known = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
@@ -101,7 +101,7 @@ def main(
     start: Annotated[Stage, typer.Option(help="take what comes before this stage from WORK")] = Stage.CORPUS,
     threads: int = 1,
 ) -> None:
-    """Run every stage from ``start`` on."""
+    """Run all stages from ``start`` on."""
     todo = list(Stage)[list(Stage).index(start) :]
     if Stage.CORPUS in todo:
         corpus.main(work)

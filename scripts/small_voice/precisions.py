@@ -1,7 +1,7 @@
-"""Word error rates of the compiled small voice as its plans store numbers, on the same words.
+"""Measure word error rates of the compiled small voice on the same words, by the number format of the plan.
 
-Usage: ``python scripts/small_voice/precisions.py WORK_FOLDER VOICE_FOLDER``: the folder that corpus.py wrote, and the
-voice. A plan in bfloat16 or bfloat8_b is the reference executor's model of a device.
+Usage: ``python scripts/small_voice/precisions.py WORK_FOLDER VOICE_FOLDER``, where ``corpus.py`` wrote WORK_FOLDER.
+Plans in bfloat16 and bfloat8_b run on the reference executor, which models a device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLANS: dict[str, dict[str, str]] = {
 
 
 def first_words(data: Sequence[corpus.Utterance], count: int) -> list[corpus.Utterance]:
-    """Phrases of both speakers in turn, until there are ``count`` words."""
+    """Return phrases of both speakers in turn, up to ``count`` words."""
     by_speaker = [[u for u in data if u.speaker == name] for name in corpus.SPEAKERS]
     chosen: list[corpus.Utterance] = []
     for pair in zip(*by_speaker, strict=False):

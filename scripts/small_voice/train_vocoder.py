@@ -1,4 +1,4 @@
-"""Train the small voice's vocoder: a small ``SpeechT5HifiGan``, by spectral losses alone.
+"""Train the small voice's vocoder, a small ``SpeechT5HifiGan``, with spectral losses only.
 
 Multi-resolution STFT loss and log-mel loss on random pieces of the corpus; no discriminator. About an hour on one CPU
 core. Usage: ``python scripts/small_voice/train_vocoder.py WORK_FOLDER VOCODER_FOLDER``
@@ -34,12 +34,12 @@ def make_vocoder(data: list[corpus.Utterance]) -> SpeechT5HifiGan:
 
 
 def mel_basis() -> torch.Tensor:
-    """The mel filters of SpeechT5's feature extractor: float32 [513, 80]."""
+    """Return the mel filters of SpeechT5's feature extractor: float32 [513, 80]."""
     return torch.from_numpy(SpeechT5FeatureExtractor().mel_filters).float()
 
 
 def spectral_loss(got: torch.Tensor, want: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """Spectral convergence and log-magnitude distance over resolutions, and log-mel distance.
+    """Compute spectral convergence and log-magnitude distance over resolutions, plus log-mel distance.
 
     Both sounds are float32 [batch, samples].
     """
@@ -55,7 +55,7 @@ def spectral_loss(got: torch.Tensor, want: torch.Tensor, basis: torch.Tensor) ->
 
 
 def pieces(data: list[corpus.Utterance], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch of aligned mels [BATCH, FRAMES, 80] and sounds [BATCH, FRAMES * HOP]."""
+    """Draw a batch of aligned mels [BATCH, FRAMES, 80] and sounds [BATCH, FRAMES * HOP]."""
     mels: list[torch.Tensor] = []
     sounds: list[torch.Tensor] = []
     while len(mels) < BATCH:
@@ -65,7 +65,7 @@ def pieces(data: list[corpus.Utterance], generator: torch.Generator) -> tuple[to
             continue
         at = int(torch.randint(last + 1, (), generator=generator))
         mels.append(torch.from_numpy(u.mel[at : at + FRAMES]))
-        # Frame t is centred on sample t * HOP, and the vocoder's piece for it begins half a hop earlier.
+        # Frame t is centred on sample t * HOP; the vocoder's output for it begins half a hop earlier.
         begin = at * corpus.HOP - corpus.HOP // 2
         padded = np.pad(u.wav, (corpus.HOP, corpus.HOP))
         sounds.append(torch.from_numpy(padded[begin + corpus.HOP :][: FRAMES * corpus.HOP]))
@@ -78,7 +78,7 @@ def main(
     steps: int = 16_000,
     threads: int = 1,
 ) -> None:
-    """Train and write the vocoder, weight norm removed, checked by loading it again."""
+    """Train the vocoder, remove weight norm, write it, and check it by loading it again."""
     began = time.process_time()
     torch.set_num_threads(threads)
     torch.manual_seed(0)

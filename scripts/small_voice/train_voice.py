@@ -1,4 +1,4 @@
-"""Train the small voice: a 1.2 M parameter SpeechT5 of the standard Hugging Face form.
+"""Train the small voice, a SpeechT5 of 1.2 M parameters in the standard Hugging Face format.
 
 Hugging Face's own training loss with guided attention; AdamW with warm-up and linear decay, in two stages. Under two
 hours on one CPU core. Usage: ``python scripts/small_voice/train_voice.py WORK_FOLDER CHECKPOINT_FOLDER``
@@ -35,12 +35,12 @@ BATCH = 16
 VOCABULARY = 32
 """24 letters, space and three punctuation marks, and four special tokens."""
 TEXT_POSITIONS, SPEECH_POSITIONS = 200, 600
-"""The longest text in tokens and the longest speech in decoder steps of two frames."""
+"""Longest text in tokens, and longest speech in decoder steps of two frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the training: steps, highest learning rate, and the dropout of training alone."""
+    """A stage of the training: steps, highest learning rate, and dropout (during training only)."""
 
     name: str
     steps: int
@@ -50,16 +50,16 @@ class Stage:
 
 LEARN = Stage("learning", 16_000, 1e-3, 0.1)
 SHARPEN = Stage("sharpening", 7_000, 8e-4, 0.0)
-"""The small model does not overfit (training and validation loss stay together), and its spectra are sharper without
-the dropout that the larger published one is trained with. The pre-net's stays: it belongs to SpeechT5's inference."""
+"""The small model does not overfit (training and validation loss stay together). Its spectra are sharper without the
+dropout that the larger published model is trained with. The pre-net's dropout stays: SpeechT5 uses it at inference."""
 
 
 def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
-    """A character tokenizer of the published checkpoint's kind, which folds case.
+    """Make a character tokenizer of the published checkpoint's kind, which folds case.
 
-    It knows the corpus's characters alone: what was never trained (digits, "j", "q") becomes the unknown token.
+    It knows only the corpus's characters: others (digits, "j", "q") become the unknown token.
     """
-    # A model written to a named file would hold that file's path.
+    # A model written to a named file would contain that file's path.
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(corpus.phrases("train", "anna")),
@@ -84,7 +84,7 @@ def make_tokenizer(folder: Path) -> SpeechT5Tokenizer:
 
 
 def make_config(vocab_size: int, stage: Stage) -> SpeechT5Config:
-    """The model's sizes; the dropout that is active in training alone is the stage's."""
+    """Return the model's configuration; its training dropout comes from the stage."""
     return SpeechT5Config(
         vocab_size=vocab_size,
         hidden_size=128,
@@ -112,13 +112,13 @@ def make_config(vocab_size: int, stage: Stage) -> SpeechT5Config:
 
 
 def make_speakers() -> dict[str, torch.Tensor]:
-    """One embedding float32 [SPEAKER_DIM] a speaker: random directions, as they come out of no recordings."""
+    """Return one embedding per speaker, float32 [SPEAKER_DIM]: random directions, not taken from recordings."""
     generator = torch.Generator().manual_seed(0)
     return {name: torch.randn(SPEAKER_DIM, generator=generator) for name in corpus.SPEAKERS}
 
 
 def batches(data: list[corpus.Utterance], rng: random.Random) -> Iterator[list[corpus.Utterance]]:
-    """Endless batches of utterances of like length, in random order."""
+    """Yield endless batches of utterances of similar length, in random order."""
     while True:
         order = sorted(data, key=lambda u: len(u.mel) + rng.uniform(0, 12))
         chunks = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
@@ -129,7 +129,7 @@ def batches(data: list[corpus.Utterance], rng: random.Random) -> Iterator[list[c
 def collate(
     batch: list[corpus.Utterance], tokenizer: SpeechT5Tokenizer, speakers: dict[str, torch.Tensor], factor: int
 ) -> dict[str, torch.Tensor]:
-    """Model inputs; ``labels`` hold -100 past the end of an utterance, cut to whole decoder steps."""
+    """Return model inputs; ``labels`` are -100 past the end of an utterance, and cut to whole decoder steps."""
     text = tokenizer([u.text for u in batch], padding=True, return_tensors="pt")
     mels = [torch.from_numpy(u.mel[: len(u.mel) // factor * factor]) for u in batch]
     return {
@@ -147,7 +147,7 @@ def train(
     stream: Iterator[dict[str, torch.Tensor]],
     validation: list[dict[str, torch.Tensor]],
 ) -> None:
-    """Train ``model`` in place for one stage, validating and writing it now and then."""
+    """Train ``model`` in place for one stage, and validate and write it at intervals."""
     began = time.process_time()
     optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimizer, 500, stage.steps)
@@ -191,7 +191,7 @@ def main(
     checkpoint.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(checkpoint)
     speakers = make_speakers()
-    # All but the weights is written first, so that the folder can be tried while the training runs.
+    # Everything except the weights is written first, so that the folder can be tried while the training runs.
     feature_extractor = SpeechT5FeatureExtractor()
     SpeechT5Processor(feature_extractor, tokenizer).save_pretrained(checkpoint)
     feature_extractor.save_pretrained(checkpoint)
@@ -203,7 +203,7 @@ def main(
 
     weights = SpeechT5ForTextToSpeech.from_pretrained(checkpoint).state_dict() if sharpen_only else {}
     for stage in (SHARPEN,) if sharpen_only else (LEARN, SHARPEN):
-        # Dropout is set when a model is made.
+        # Dropout is fixed when a model is created.
         model = SpeechT5ForTextToSpeech(make_config(tokenizer.vocab_size, stage))
         if weights:
             model.load_state_dict(weights)

@@ -29,7 +29,7 @@ def test_bench_prints_measured_and_modelled_figures_apart(bench):
     measured, plan = result.stdout.split("budgets (programs: accepted by ttnn's mock, not measured)")
     assert measured.count("0.50 (0.40 to 0.60)") == 2
     assert "programs" in plan and plan.count("modelled, not measured") == 2
-    assert "The model reckons with:" in plan
+    assert "Inputs of the model:" in plan
 
 
 def test_bench_as_json(bench):

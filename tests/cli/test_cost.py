@@ -10,7 +10,7 @@ from tests.cli.test_graphs import GRAPHS, rows
 def test_cost_models_all_graphs_on_all_boards(run):
     result = run("cost", "--steps", 100)
     assert (result.exit_code, result.stderr) == (0, "")
-    shown, reckoned = result.stdout.split("The model reckons with:")
+    shown, reckoned = result.stdout.split("Inputs of the model:")
     assert shown.count("modelled, not measured") == 3
     assert "32 text tokens, 128 decoder steps" in shown
     graphs, plans = shown.split("plans of the decoder step")
