@@ -6,13 +6,15 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 import torch
 
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Role, Value
 from compiler.ir.operation import Attribute, HostOperation, Operation, Origin
+from compiler.ir.settings import Placement, Setting, Settings, kinds
 from compiler.ir.text import FORMAT
 from compiler.ir.tokens import Lines, Token
 from compiler.ir.types import DType, Layout, Memory, TensorType
@@ -28,11 +30,13 @@ class Dialects:
     """The ops that a text may name.
 
     ``operations`` finds a node's op by its name, under what the name has before its first dot; ``host`` finds an op of
-    an expression by its spelling. Both raise ``KeyError`` for what there is not.
+    an expression by its spelling. Both raise ``KeyError`` for what there is not. ``programs`` are the records in which
+    dialects say how a node runs, where they do, under the same as ``operations``.
     """
 
     operations: Mapping[str, Callable[[str], Operation]]
     host: Callable[[str], HostOperation]
+    programs: Mapping[str, type[Settings]] = field(default_factory=dict)
 
 
 def parse(text: str, dialects: Dialects, literals: Mapping[str, Literal] | None = None) -> Graph:
@@ -122,11 +126,41 @@ class _Reader:
                 operands.append((name, self._read()))
             else:
                 attributes.append((name, self._attribute()))
+        placement = self._settings("placement", Placement)
+        program = self._settings("program", self._dialects.programs.get(op.name.partition(".")[0], Settings))
         for token, value in results:
             self._define(token, value)
         names, read = tuple(name for name, _ in operands), tuple(value for _, value in operands)
         made = tuple(value for _, value in results)
-        return Node(op, read, names, tuple(sorted(attributes, key=lambda each: each[0])), made, _origins(lines.comment))
+        listed = tuple(sorted(attributes, key=lambda each: each[0]))
+        return Node(op, read, names, listed, made, _origins(lines.comment), placement, program)
+
+    def _settings[Record: Settings](self, title: str, record: type[Record]) -> Record:
+        """What is said in braces after ``title``; nothing where it is not there."""
+        lines, known = self._lines, kinds(record)
+        said: dict[str, Setting] = {}
+        if lines.accept(title):
+            for _ in self._listed("{", "}"):
+                token = lines.take("the name of a setting", "word")
+                if token.text not in known:
+                    lines.fail(f"{title} has no {token.text}, it has {', '.join(known) or 'nothing here'}", token)
+                if token.text in said:
+                    lines.fail(f"{token.text} is given twice", token)
+                lines.take("=")
+                said[token.text] = self._setting(token.text, known[token.text])
+        return record(**said)
+
+    def _setting(self, name: str, kind: type) -> Setting:
+        if kind is int:
+            return self._integer(f"a number for {name}")
+        by_text: dict[str, Setting] = {"True": True, "False": False}
+        if issubclass(kind, Enum):
+            by_text = {each.value: each for each in kind}
+        token = self._lines.peek()
+        if token.text not in by_text:
+            self._lines.fail(f"{name} is one of {', '.join(by_text)}, and {token.text} is there", token)
+        self._lines.accept(token.text)
+        return by_text[token.text]
 
     def _output(self) -> Port:
         name = self._name("the name of an output")
