@@ -58,8 +58,8 @@ def _infer(
     with pinned():
         made = op.semantics.apply(_SHAPES, names, tensors, exact.attributes)
     operands = dict(zip(names, types, strict=True))
-    if faults := [*op.legality.faults(operands, how)]:
-        raise ValueError(f"{op.name} does not take this: {'; '.join(faults)}")
+    if (fault := next(op.legality.faults(operands, how), None)) is not None:
+        raise ValueError(f"{op.name} {fault}")
     first = next((t for t in types if t.dtype.is_float), types[0])
     memory = _memory(op, operands, placement)
     results = tuple(

@@ -39,17 +39,18 @@ class Legality:
     against: Against | None = None
 
     def faults(self, operands: Operands, program: Program) -> Iterator[str]:
-        """Yield what speaks against operands and a program, shards by width and memories aside."""
+        """Yield what speaks against operands and a program, as predicates, shards by width and memories aside."""
         for name, type in operands.items():
             if type.dtype is DType.BFLOAT8_B and name not in self.block_float_axes:
-                yield f"{name} is in bfloat8_b, which it is not known to take"
+                yield f"is not known to take {name} in bfloat8_b"
+        wrong = [] if self.against is None else [*self.against(operands, program)]
         if unheeded := [name for name, _ in program.said if name not in self.settings]:
-            yield f"it does not heed {', '.join(unheeded)}"
-        if self.against is not None:
-            yield from self.against(operands, program)
+            wrong.append(f"it does not heed {', '.join(unheeded)}")
+        if wrong:
+            yield f"does not take this: {'; '.join(wrong)}"
 
     def faults_of_memory(self, operands: Operands) -> Iterator[str]:
-        """Yield what speaks against the memories that operands on the device are in."""
+        """Yield what speaks against the memories that operands on the device are in, as predicates."""
         if not self.shards and any(type.memory is Memory.L1_HEIGHT_SHARDED for type in operands.values()):
             yield "is not known to take sharded operands"
         if wrong := [name for name in in_l1(operands) if name in self.in_dram]:
