@@ -184,7 +184,7 @@ class _Reader:
 
     def _literal(self, token: Token) -> Literal:
         type = self._type(token)
-        values = [self._attribute() for _ in lines.listed("{", "}")]
+        values = [self._attribute() for _ in self._lines.listed("{", "}")]
         try:
             if not type.dtype.is_float and any(isinstance(value, float) for value in values):
                 raise TypeError

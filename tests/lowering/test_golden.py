@@ -162,7 +162,7 @@ def test_reference_semantics_that_differ_are_seen() -> None:
 def test_activations_of_a_linear_agree_with_the_golden_function(activation: str) -> None:
     random = torch.Generator().manual_seed(0)
     a, b, bias = (torch.randn(shape, generator=random) for shape in ((2, 5, 16), (16, 8), (1, 8)))
-    ours = linear.reference(FLOAT32, a, b, bias, activation)
+    ours = linear.semantics.reference(FLOAT32, a, b, bias, activation)
     theirs = installed().get_golden_function(installed().linear)(a, b, bias=bias, activation=activation)
     assert relative_error(ours, theirs) <= ORDER
 
@@ -218,8 +218,8 @@ class Signature:
     def takes(self, names: set[str], placed: set[str]) -> bool:
         return (
             names <= self.parameters
-            and self.required - ADDED <= names | placed
-            and all(PLACED_BY[attribute] & self.parameters for attribute in placed)
+            and self.required - ADDED <= names.union(*(PLACED_BY[setting] for setting in placed))
+            and all(PLACED_BY[setting] & self.parameters for setting in placed)
         )
 
 
