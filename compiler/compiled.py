@@ -19,10 +19,10 @@ from compiler.errors import InvalidArgument
 from compiler.frontend.component import Component
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import Traced, trace
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
 from compiler.ir.types import TILE, round_up
-from compiler.ir.verify import verify
 from compiler.kept import Kept
 from compiler.pipeline import Pipeline, Recorder, looked_up, read_prefix, split_loop
 from compiler.runtime.executable import Executable
@@ -281,7 +281,7 @@ class CompiledModel:
         all_sizes |= {name: times * all_sizes[other] for name, (other, times) in self.spec.derived.items()}
         traced = source.traced.get(spec.component, lambda: self._trace(source, spec.component))
         graph = recorder.timed("import", lambda: import_program(traced, all_sizes))
-        verify(graph, Stage.ATEN, after="import")
+        check_graph(graph, Stage.ATEN, after="import")
         if (prefix := spec.prefix) is not None:
             graph = recorder.timed("read-front", lambda: read_prefix(graph, prefix.input, prefix.dim, held))
         return self._pipeline.optimize(graph, recorder), recorder

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import lowering.rules
 from compiler.choices import advice, one_of
+from compiler.dialects.ttnn.program import Fidelity
 from compiler.errors import InvalidArgument, InvalidGraph
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.target.options import PlanOptions
 from passes import base, rewrite
@@ -124,7 +125,7 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
 def _pace(board: Board) -> Pace:
     """Return a board's rates, with products in the plan's compute configuration (HiFi4)."""
     by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
-    flops = MATRIX.value / PASSES["hifi4"] * board.clock.value
+    flops = MATRIX.value / PASSES[Fidelity.HIFI4] * board.clock.value
     return Pace(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
 
 
@@ -210,7 +211,7 @@ def run_passes(
         ran.append(step.name)
         if verify_each:
             if graph is not before:
-                verify(graph, stage, after=step.name)
+                check_graph(graph, stage, after=step.name)
             _check(graph, step.ensures, f"pass {step.name} ensures it", ran)
     return graph
 
@@ -277,7 +278,7 @@ class Pipeline:
         recorder = recorder or Recorder()
         _check(graph, LOWERABLE, "lowering requires it", [step.name for step in self.aten])
         lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
-        verify(lowered, Stage.TTNN, after="lower")
+        check_graph(lowered, Stage.TTNN, after="lower")
         return run_passes(lowered, self.ttnn, Stage.TTNN, recorder)
 
 

@@ -42,7 +42,7 @@ def lower_softplus(context: Context, node: Node) -> Value:
 @lowers(ops.clamp.default, ops.clip.default, ops.hardtanh.default)
 def lower_clamp(context: Context, node: Node) -> Value:
     """Hardtanh names its limits otherwise, and has some where none are given."""
-    limits: dict[str, float] = {}
+    limits: dict[str, Any] = {}
     for name, known in (("min", -1.0), ("max", 1.0)):
         limit = node.attribute(name)
         if is_op(node, ops.hardtanh.default):

@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 from compiler.dialects.aten import is_op, ops
-from compiler.dialects.ttnn.attention import EXACT, attention, typecast, update_caches
+from compiler.dialects.ttnn.attention import BY_TILES, attention, typecast, update_caches
 from compiler.dialects.ttnn.elementwise import multiply
-from compiler.dialects.ttnn.op import HIFI4
 from compiler.dialects.ttnn.shape import pad, reshape
 from compiler.ir.graph import Node, Value
+from compiler.ir.settings import Placement
 from compiler.ir.types import TILE, DType
 from lowering.rules import Context, Unsupported, lowers
 
@@ -37,7 +37,7 @@ def lower_attention(context: Context, node: Node) -> Value:
         key, value = (_padded(context, each, 2, missing, 0.0) for each in (key, value))
         hiding = _padded(context, hiding, 3, missing, -math.inf)
     operands = {"input_tensor_q": query, "input_tensor_k": key, "input_tensor_v": value, "attn_mask": hiding}
-    return context.emit(attention, operands, is_causal=False, scale=scale, compute=HIFI4, **EXACT)
+    return context.emit(attention, operands, is_causal=False, scale=scale, exp_approx_mode=False, program=BY_TILES)
 
 
 def _padded(context: Context, value: Value, dim: int, missing: int, fill: float) -> Value:
@@ -87,7 +87,7 @@ def lower_index_copy(context: Context, node: Node) -> Value:
 
     index = context.tensor(at)
     index = context.emit(reshape, {"input_tensor": index}, shape=(1, *index.type.shape))
-    index = context.emit(typecast, {"input_tensor": index}, dtype=DType.INT32.value)
+    index = context.emit(typecast, {"input_tensor": index}, placement=Placement(dtype=DType.INT32))
     results = context.emit_all(
         update_caches,
         {

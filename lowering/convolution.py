@@ -6,9 +6,10 @@ from typing import Any
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.convolution import conv1d
-from compiler.dialects.ttnn.op import HIFI4
+from compiler.dialects.ttnn.program import HIFI4
 from compiler.dialects.ttnn.shape import permute, reshape
 from compiler.ir.graph import Node, Value
+from compiler.ir.settings import Placement
 from compiler.ir.types import Layout
 from lowering.rules import Context, Unsupported, lowers
 
@@ -34,9 +35,9 @@ def lower_conv1d(context: Context, node: Node) -> Value:
         batch_size=batch,
         input_length=length,
         kernel_size=taps,
-        groups=int(str(node.attribute("groups", 1))),
-        compute=HIFI4,
-        layout=Layout.TILE.value,
+        groups=node.attribute("groups", 1),
+        program=HIFI4,
+        placement=Placement(layout=Layout.TILE),
         **step,
     )
     rows = context.emit(reshape, {"input_tensor": out}, shape=(batch, node.result.type.shape[2], out_channels))

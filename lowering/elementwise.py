@@ -36,7 +36,8 @@ def _binary(overload: Any, op: TtnnOp, number: str = "input_tensor_b") -> None:
         other = node.operand("other")
         operands: dict[str, Any] = {"input_tensor_a": context.tensor(node["self"])}
         if other is None:
-            return context.emit(op, operands, **{number: context.scalar(node.attribute("other"))})
+            given: dict[str, Any] = {number: context.scalar(node.attribute("other"))}
+            return context.emit(op, operands, **given)
         return context.emit(op, operands | {"input_tensor_b": context.tensor(other)})
 
 

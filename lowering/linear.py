@@ -6,7 +6,7 @@ from typing import Any
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import linear, matmul
-from compiler.dialects.ttnn.op import HIFI4
+from compiler.dialects.ttnn.program import HIFI4
 from compiler.dialects.ttnn.shape import expand
 from compiler.ir.graph import Node, Value
 from compiler.ir.types import Layout
@@ -24,7 +24,7 @@ def lower_linear(context: Context, node: Node) -> Value:
     }
     if bias is not None:
         operands["bias"] = context.placed(bias, Layout.TILE, (ops.view.default, {"size": (1, *bias.type.shape)}))
-    return context.emit(linear, operands, compute=HIFI4)
+    return context.emit(linear, operands, program=HIFI4)
 
 
 @lowers(ops.bmm.default, ops.matmul.default, ops.mm.default)
@@ -34,7 +34,7 @@ def lower_matmul(context: Context, node: Node) -> Value:
     batch = node.result.type.shape[:-2]
     if len(batch) > 1:
         a, b = (_expanded(context, value, batch) for value in (a, b))
-    return context.emit(matmul, {"input_tensor_a": a, "input_tensor_b": b}, compute=HIFI4)
+    return context.emit(matmul, {"input_tensor_a": a, "input_tensor_b": b}, program=HIFI4)
 
 
 def _expanded(context: Context, value: Value, batch: tuple[int, ...]) -> Value:

@@ -6,7 +6,7 @@ from typing import Any
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.normalization import batch_norm, layer_norm, softmax
-from compiler.dialects.ttnn.op import HIFI4
+from compiler.dialects.ttnn.program import HIFI4
 from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Node, Value
 from compiler.ir.types import Layout
@@ -25,7 +25,7 @@ def lower_layer_norm(context: Context, node: Node) -> Value:
         "weight": context.placed(weight, Layout.TILE, row),
         "bias": context.placed(bias, Layout.TILE, row),
     }
-    return context.emit(layer_norm, operands, epsilon=node.attribute("eps", 1e-5), compute=HIFI4)
+    return context.emit(layer_norm, operands, epsilon=node.attribute("eps", 1e-5), program=HIFI4)
 
 
 @lowers(ops.batch_norm.default)
@@ -50,4 +50,4 @@ def lower_batch_norm(context: Context, node: Node) -> Value:
 @lowers(ops.softmax.int, ops._softmax.default)
 def lower_softmax(context: Context, node: Node) -> Value:
     operands = {"input_tensor": context.tensor(node["self"])}
-    return context.emit(softmax, operands, dim=node.attribute("dim"), numeric_stable=True, compute=HIFI4)
+    return context.emit(softmax, operands, dim=node.attribute("dim"), numeric_stable=True, program=HIFI4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.elementwise import multiply, sqrt
-from compiler.dialects.ttnn.op import HIFI4
+from compiler.dialects.ttnn.program import HIFI4
 from compiler.dialects.ttnn.reduction import sum_
 from compiler.ir.graph import Node, Value
 from lowering.rules import Context, Unsupported, lowers
@@ -19,6 +19,6 @@ def lower_vector_norm(context: Context, node: Node) -> Value:
     x = context.tensor(node["self"])
     squares = context.emit(multiply, {"input_tensor_a": x, "input_tensor_b": x})
     total = context.emit(
-        sum_, {"input_tensor": squares}, dim=dims[0], keepdim=bool(node.attribute("keepdim", False)), compute=HIFI4
+        sum_, {"input_tensor": squares}, dim=dims[0], keepdim=bool(node.attribute("keepdim", False)), program=HIFI4
     )
     return context.emit(sqrt, {"input_tensor": total})

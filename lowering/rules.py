@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from compiler.dialects.aten import Aten, derive, ops
-from compiler.dialects.ttnn import op as table
-from compiler.dialects.ttnn.op import TtnnOp
+from compiler.dialects.ttnn.inference import infer_types
+from compiler.dialects.ttnn.op import TtnnOp, entered
+from compiler.dialects.ttnn.program import UNTOLD, Program
 from compiler.errors import InvalidGraph, UnsupportedOperation
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.operation import Attribute
+from compiler.ir.settings import ANYWHERE, Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 
 Rule = Callable[["Context", Node], Value | tuple[Value, ...]]
@@ -52,16 +54,29 @@ class Context:
     node: Node | None = None
 
     def emit(
-        self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute
+        self,
+        op: TtnnOp,
+        operands: Mapping[str, Value | Iterable[Value] | None],
+        placement: Placement = ANYWHERE,
+        program: Program = UNTOLD,
+        **attributes: Attribute,
     ) -> Value:
         """Emit a node with one result."""
-        (value,) = self.emit_all(op, operands, **attributes)
+        (value,) = self.emit_all(op, operands, placement, program, **attributes)
         return value
 
     def emit_all(
-        self, op: TtnnOp, operands: Mapping[str, Value | Iterable[Value] | None], **attributes: Attribute
+        self,
+        op: TtnnOp,
+        operands: Mapping[str, Value | Iterable[Value] | None],
+        placement: Placement = ANYWHERE,
+        program: Program = UNTOLD,
+        **attributes: Attribute,
     ) -> tuple[Value, ...]:
-        """Emit a node, types inferred, origins those of the ATen node; attributes that are ``None`` are left out."""
+        """Emit a node, types inferred, origins those of the ATen node; attributes that are ``None`` are left out.
+
+        ``placement`` says where the results are stored and ``program`` how the node runs, where that is not left open.
+        """
         flat: list[tuple[str, Value]] = []
         for name, value in operands.items():
             if isinstance(value, Value):
@@ -70,9 +85,9 @@ class Context:
                 flat.extend((name, v) for v in value)
         given = {name: value for name, value in sorted(attributes.items()) if value is not None}
         names, values = tuple(n for n, _ in flat), tuple(v for _, v in flat)
-        types = table.infer_types(op, names, tuple(v.type for v in values), tuple(given.items()))
+        types = infer_types(op, names, tuple(v.type for v in values), tuple(given.items()), placement, program)
         assert self.node is not None
-        return self.builder.emit(op, flat, given, types, self.node.origins)
+        return self.builder.emit(op, flat, given, types, self.node.origins, placement, program)
 
     def is_constant(self, value: Value) -> bool:
         return value in self.graph.expressions
@@ -93,8 +108,9 @@ class Context:
 
     def rows(self, value: Value) -> Value:
         """A computed ATen value stored row after row, so that rows can be looked up in it."""
-        to_layout = table.entered("ttnn.to_layout")
-        return self.emit(to_layout, {"tensor": self.tensor(value)}, layout=Layout.ROW_MAJOR.value)
+        return self.emit(
+            entered("ttnn.to_layout"), {"tensor": self.tensor(value)}, placement=Placement(layout=Layout.ROW_MAJOR)
+        )
 
     def on_host(self, value: Value, *transforms: tuple[Any, dict[str, Any]]) -> Value:
         """The same for a weight that stays on the host until its op prepares it."""

@@ -35,8 +35,8 @@ def lower_slice(context: Context, node: Node) -> Value:
     start = min(max(start + shape[dim] if start < 0 else start, 0), shape[dim])
     kept = source.type.with_(shape=node.result.type.shape)
     if start == 0 and step == 1 and kept.layout is Layout.TILE and kept.padded_shape == source.type.padded_shape:
-        shapes = {"logical_shape": kept.shape, "padded_shape": kept.padded_shape}
-        return context.emit(reshape, {"input_tensor": source}, **shapes)
+        rows = {"input_tensor": source}
+        return context.emit(reshape, rows, logical_shape=kept.shape, padded_shape=kept.padded_shape)
     # A slice past the end is written as the end that it has.
     end = start + step * (node.result.type.shape[dim] - 1) + 1
     whole = range(len(shape))

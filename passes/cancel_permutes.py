@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.dialects.ttnn.elementwise import ELEMENTWISE
-from compiler.dialects.ttnn.op import PLACEMENT, TtnnOp, emit
+from compiler.dialects.ttnn.inference import emit
+from compiler.dialects.ttnn.op import TtnnOp
 from compiler.dialects.ttnn.shape import permute
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
@@ -67,7 +68,7 @@ class CancelPermutes:
         shape = node.operands[0].type.shape
         if any(len(v.type.shape) != len(shape) or v.type.shape == shape for _, v in values):
             return Rejected("an operand between the permutes is as large as they are, or has another rank")
-        if any(name in PLACEMENT for n in chain[1:-1] for name, _ in n.attributes):
+        if any(n.placement or n.program for n in chain[1:-1]):
             return Rejected("an op between the permutes says how or where it computes")
         return Match(tuple(chain), (("input", inner.operands[0]), *values))
 
@@ -113,4 +114,4 @@ def _is_identity(dims: tuple[int, ...]) -> bool:
 def _dims(node: Node) -> tuple[int, ...]:
     dims = node.attribute("dims")
     assert isinstance(dims, tuple)
-    return tuple(int(str(d)) for d in dims)
+    return tuple(d for d in dims if isinstance(d, int))

@@ -141,9 +141,7 @@ def _broadcast(builder: Builder, node: Node, producers: dict[Value, Node]) -> tu
     operands = tuple(_unexpanded(value, producers) for value in node.operands)
     if operands == node.operands or _broadcast_shape([v.type.shape for v in operands]) != node.result.type.shape:
         return None
-    return builder.emit(
-        node.op, zip(node.names, operands, strict=True), dict(node.attributes), [node.result.type], node.origins
-    )
+    return builder.emit_like(node, zip(node.names, operands, strict=True), [node.result.type], node.origins)
 
 
 def _unexpanded(value: Value, producers: dict[Value, Node]) -> Value:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.dialects.ttnn.linear import BLOCK, NARROW, block_width, is_configured, linear
-from compiler.dialects.ttnn.op import DEVICE_GRID
+from compiler.dialects.ttnn.program import Cores, program
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node
 from compiler.ir.types import TILE
@@ -23,7 +23,7 @@ class ChooseBlocks:
 
     ::
 
-        x[1, 768] -> linear(core_grid="device")      ->      x[1, 768] -> linear(block=8, core_grid="device")
+        x[1, 768] -> linear(cores=all)      ->      x[1, 768] -> linear(cores=all, block=8)
 
     Told nothing but the cores, ttnn 0.81.1 sends such an input in blocks of its tile columns over the cores: one at a
     time of 24 on 64 cores, and each core waits for each block of input and weights. tt-metal's report on LLMs says of
@@ -41,9 +41,9 @@ class ChooseBlocks:
 
     def match(self, _: Graph, node: Node) -> Match | Rejected | None:
         """Whether a node is a linear to tell how much to send at a time."""
-        if node.op is not linear or node.attribute("core_grid") != DEVICE_GRID or is_configured(node):
+        if node.op is not linear or program(node).cores is not Cores.ALL or is_configured(node):
             return None
-        if node.attribute("block") is not None:
+        if program(node).block is not None:
             return None
         rows, columns = node["input_tensor_a"].type.padded_rows, node.result.type.padded_shape[-1]
         if columns <= NARROW * rows and node.result.type.padded_shape[-2] > TILE:
@@ -60,8 +60,8 @@ class ChooseBlocks:
         builder = Builder()
         builder.keep_constants(graph.constants)
         for node in graph.nodes:
-            attributes = {**dict(node.attributes), "block": _block(node)} if node in chosen else {}
-            builder.copy(replace(node, attributes=tuple(sorted(attributes.items()))) if attributes else node)
+            told = program(node).with_(block=_block(node)) if node in chosen else node.program
+            builder.copy(replace(node, program=told))
         return builder.graph(graph.name, graph.inputs, graph.outputs)
 
 

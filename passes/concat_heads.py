@@ -54,7 +54,6 @@ class ConcatHeads:
         node, _, attended = match.nodes
         columns = node.result.type
         batch, rows, width = columns.shape
-        attributes = {**dict(attended.attributes), "output_concat_heads": True}
         wide = columns.with_(shape=(batch, 1, rows, width))
-        (made,) = builder.emit(attention, match.values, attributes, [wide], match.origins)
+        (made,) = builder.emit_like(attended, match.values, [wide], match.origins, output_concat_heads=True)
         return builder.emit(reshape, [("input_tensor", made)], {"shape": columns.shape}, [columns], match.origins)

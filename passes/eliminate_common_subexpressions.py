@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from compiler.ir.builder import Builder, rebuild
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ir.operation import Exact
 from passes.base import Property
 
 
@@ -31,7 +30,7 @@ class EliminateCommonSubexpressions:
         seen: dict[tuple[object, ...], tuple[Value, ...]] = {}
 
         def change(_: Builder, node: Node) -> tuple[Value, ...] | None:
-            key = (node.op, node.operands, node.names, Exact(node.attributes))
+            key = (node.says, node.operands)
             known = seen.setdefault(key, node.results)
             return None if known is node.results else known
 

@@ -12,11 +12,13 @@ import torch
 from compiler.dialects.ttnn.attention import attention, typecast
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.embedding import embedding
-from compiler.dialects.ttnn.op import emit
+from compiler.dialects.ttnn.inference import emit
+from compiler.dialects.ttnn.program import Program, program
 from compiler.dialects.ttnn.shape import reshape, view
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Expression, evaluate, parameters
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.settings import Placement
 from compiler.ir.types import TILE, DType
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply
@@ -109,18 +111,13 @@ class FlashDecode:
             "input_tensor_k": shaped("input_tensor_k", rows, 1, keys, head),
             "input_tensor_v": shaped("input_tensor_v", rows, 1, keys, head),
             "cur_pos_tensor": emit(
-                builder, typecast, {"input_tensor": match["position"]}, {"dtype": DType.INT32.value}, origins
+                builder, typecast, {"input_tensor": match["position"]}, {}, origins, Placement(dtype=DType.INT32)
             ),
         }
         group = min(GROUP, self.cores // rows)
-        attributes = {
-            "is_causal": True,
-            "scale": node.attribute("scale", head**-0.5),
-            "compute": node.attribute("compute"),
-            "k_chunk_size": _chunk(keys, group),
-            "max_cores_per_head_batch": group,
-        }
-        made = emit(builder, decode_attention, operands, attributes, origins)
+        attributes = {"is_causal": True, "scale": node.attribute("scale", head**-0.5)}
+        told = Program(program(node).fidelity, k_chunk_size=_chunk(keys, group), max_cores_per_head_batch=group)
+        made = emit(builder, decode_attention, operands, attributes, origins, how=told)
         return (emit(builder, view, {"input_tensor": made}, {"shape": node.result.type.shape}, origins),)
 
 

@@ -52,7 +52,7 @@ class DropKeyBias:
         product = emit(builder, ops.linear.default, match["input"], match["weight"], origins=linear.origins)
         key = _heads(builder, product, turned, split)
         operands = [(name, key if name == "key" else match[name]) for name in node.names]
-        return builder.emit(node.op, operands, dict(node.attributes), [node.result.type], node.origins)
+        return builder.emit_like(node, operands, [node.result.type], node.origins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,7 @@ class FoldValueBias:
         product = emit(builder, ops.linear.default, match["value.input"], match["value.weight"], origins=linear.origins)
         value = _heads(builder, product, turned, split)
         operands = [(n, value if n == "value" else match[f"attention.{n}"]) for n in attention.names]
-        (made,) = builder.emit(
-            attention.op, operands, dict(attention.attributes), [attention.result.type], attention.origins
-        )
+        (made,) = builder.emit_like(attention, operands, [attention.result.type], attention.origins)
         made = emit(builder, ops.permute.default, made, (0, 2, 1, 3), origins=back.origins)
         made = emit(builder, ops.view.default, made, flat.result.type.shape, origins=flat.origins)
         origins = (*linear.origins, *node.origins)

@@ -69,10 +69,5 @@ class FoldBatchNorm:
         offset = emit(builder, ops.mul.Tensor, centred, scale, origins=origins)
         if shift is not None:
             offset = emit(builder, ops.add.Tensor, offset, shift, origins=origins)
-        return builder.emit(
-            convolution.op,
-            [("input", match["input"]), ("weight", weight), ("bias", offset)],
-            dict(convolution.attributes),
-            [node.result.type],
-            origins,
-        )
+        operands = [("input", match["input"]), ("weight", weight), ("bias", offset)]
+        return builder.emit_like(convolution, operands, [node.result.type], origins)

@@ -82,4 +82,4 @@ class FoldQueryBias:
         query = emit(builder, ops.view.default, query, split.result.type.shape, origins=split.origins)
         query = emit(builder, ops.permute.default, query, (0, 2, 1, 3), origins=turned.origins)
         operands = [("query", query), ("key", match["key"]), ("value", match["value"]), ("attn_mask", mask)]
-        return builder.emit(node.op, operands, dict(node.attributes), [node.result.type], node.origins)
+        return builder.emit_like(node, operands, [node.result.type], node.origins)

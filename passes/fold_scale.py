@@ -64,4 +64,4 @@ class FoldScale:
         if bias is not None and scale is node:  # (1)
             bias = emit(builder, overload, bias, factor, origins=match.origins)
         operands = [("input", match["input"]), ("weight", weight), ("bias", bias)]
-        return builder.emit(linear.op, operands, dict(linear.attributes), [node.result.type], match.origins)
+        return builder.emit_like(linear, operands, [node.result.type], match.origins)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.dialects.ttnn import convolution
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.elementwise import SUM_ACTIVATIONS, add
 from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
-from compiler.dialects.ttnn.op import DEVICE_GRID
+from compiler.dialects.ttnn.program import Cores, program
 from compiler.dialects.ttnn.shape import permute, reshape
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
@@ -32,7 +32,7 @@ class FuseActivation:
 
     ::
 
-        x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", core_grid="device")
+        x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", cores=all)
         x -> ttnn.conv1d -> ttnn.reshape -> ttnn.tanh      ->      x -> ttnn.conv1d(activation="tanh") -> ttnn.reshape
         x, y -> ttnn.add -> ttnn.relu      ->      x, y -> ttnn.add(activations=["relu"])
 
@@ -73,15 +73,13 @@ class FuseActivation:
         node, *moves, producer = match.nodes
         fused: dict[str, Attribute] = {"activation": _name(node)}
         if producer.op is linear:
-            fused["core_grid"] = DEVICE_GRID
+            producer = replace(producer, program=program(producer).with_(cores=Cores.ALL))
         elif producer.op is add:
             fused = {"activations": (_name(node),)}
-        attributes = {**dict(producer.attributes), **fused}
         origins = (*producer.origins, *node.origins)
-        (value,) = builder.emit(producer.op, match.values, attributes, [producer.result.type], origins)
+        (value,) = builder.emit_like(producer, match.values, [producer.result.type], origins, **fused)
         for move in reversed(moves):
-            operands = [(move.names[0], value)]
-            (value,) = builder.emit(move.op, operands, dict(move.attributes), [move.result.type], move.origins)
+            (value,) = builder.emit_like(move, [(move.names[0], value)], [move.result.type], move.origins)
         return (value,)
 
 

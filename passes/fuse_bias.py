@@ -49,4 +49,4 @@ class FuseBias:
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, product = match.nodes
-        return builder.emit(linear, match.values, dict(product.attributes), [node.result.type], match.origins)
+        return builder.emit_like(product, match.values, [node.result.type], match.origins)

@@ -54,4 +54,4 @@ class FuseResidual:
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node = match.nodes[0]
-        return builder.emit(layer_norm, match.values, dict(node.attributes), [node.result.type], match.origins)
+        return builder.emit_like(node, match.values, [node.result.type], match.origins)

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from compiler.dialects.aten import derive, ops
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.linear import linear
-from compiler.dialects.ttnn.op import emit
+from compiler.dialects.ttnn.program import program
 from compiler.dialects.ttnn.shape import narrow, reshape, view
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
@@ -91,8 +92,9 @@ class HeadsAsViews:
             return (viewed(columns, heads), *node.results[1:])
         room = self._room(heads, head)
         operands = {name: self._padded(builder, name, value, heads, head) for name, value in match.values}
-        attributes = dict(match.nodes[-1].attributes)
-        made = viewed(emit(builder, linear, operands, attributes, origins), 2 * room + heads)
+        product = match.nodes[-1]
+        made = emit(builder, linear, operands, dict(product.attributes), origins, product.placement, program(product))
+        made = viewed(made, 2 * room + heads)
         parts = ({"dim": 1, "start": room * i, "length": heads} for i in range(3))
         return tuple(emit(builder, narrow, {"input_tensor": made}, part, origins) for part in parts)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.dialects.ttnn.op import TtnnOp, infer, runs_on_host
+from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.dialects.ttnn.shape import to_device
 from compiler.ir.builder import Builder
 from compiler.ir.constants import parameters
 from compiler.ir.graph import Graph, Node, Role, Value
+from compiler.ir.settings import Placement
 from compiler.ir.types import Memory
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
@@ -71,7 +72,7 @@ class MakeOnHost(Planner):
 
     def _too_dear(self, graph: Graph, group: Sequence[Node]) -> str | None:
         """Why the device should compute a group of nodes, if it should."""
-        programs = sum(node.op.programs(node) for node in group if isinstance(node.op, TtnnOp))
+        programs = sum(node.op.cost.programs(node) for node in group if isinstance(node.op, TtnnOp))
         if not programs:
             return "it is no program on the device"
         read = {value for node in group for value in node.operands if value in _given(graph)}
@@ -160,10 +161,8 @@ def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
     builder.keep_constants(graph.constants)
 
     def send(value: Value, node: Node) -> None:
-        where = (value.type.memory or Memory.DRAM).value
-        (sent,) = builder.emit(
-            to_device, [("tensor", on_host[value])], {"memory_config": where}, [value.type], node.origins
-        )
+        where = Placement(memory=value.type.memory or Memory.DRAM)
+        (sent,) = builder.emit(to_device, [("tensor", on_host[value])], {}, [value.type], node.origins, where)
         builder.mapping[value] = sent
 
     for port in graph.inputs:
@@ -173,9 +172,9 @@ def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
         if node not in moved:
             builder.copy(node)
             continue
-        attributes = tuple((name, value) for name, value in node.attributes if name != "memory_config")
-        current = replace(node, operands=tuple(on_host[v] for v in node.operands), attributes=attributes)
-        current = replace(current, results=tuple(Value(type) for type in infer(current)))
+        here = node.placement.with_(memory=None)
+        current = replace(node, operands=tuple(on_host[v] for v in node.operands), placement=here)
+        current = replace(current, results=tuple(Value(type) for type in current.op.infer(current)))
         assert runs_on_host(current)
         builder.nodes.append(current)
         on_host.update(zip(node.results, current.results, strict=True))

@@ -12,12 +12,14 @@ from compiler.dialects.aten import Aten, ops
 from compiler.dialects.ttnn.attention import typecast
 from compiler.dialects.ttnn.elementwise import add, multiply, rsub
 from compiler.dialects.ttnn.embedding import gather
+from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.linear import linear
-from compiler.dialects.ttnn.op import emit
+from compiler.dialects.ttnn.program import program
 from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed, Expression, evaluate, parameters
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.settings import Placement
 from compiler.ir.types import DType
 from passes.base import Property
 from passes.rewrite import Match, Rejected, apply, expression_of
@@ -94,15 +96,20 @@ class MaskByIndex:
             "input_tensor_b": weight,
             "bias": builder.constant(_lowest_first(row.shape[-1]), row),
         }
-        scores = emit(builder, linear, operands, dict(product.attributes), origins)
+        scores = emit(builder, linear, operands, dict(product.attributes), origins, product.placement, program(product))
         keep = shaped(match["keep"], batch, 1, 1, keys)
-        keep = emit(builder, typecast, {"input_tensor": keep}, {"dtype": DType.UINT16.value}, origins)
+        keep = emit(builder, typecast, {"input_tensor": keep}, {}, origins, Placement(dtype=DType.UINT16))
         shape = (batch, heads, queries, keys)
         viewed = Computed(Aten(ops.view.default), (("self", expression_of(builder, index)),), (("size", shape),))
         place = builder.constant(viewed, index.type.with_(shape=shape))
         place = emit(builder, multiply, {"input_tensor_a": place, "input_tensor_b": keep}, {}, origins)
         taken = {"input": scores, "index": shaped(place, *picked.result.type.shape)}
-        return (shaped(emit(builder, gather, taken, dict(picked.attributes), origins), *node.result.type.shape),)
+        return (
+            shaped(
+                emit(builder, gather, taken, dict(picked.attributes), origins, picked.placement),
+                *node.result.type.shape,
+            ),
+        )
 
 
 def _producers(graph: Graph, value: Value) -> list[Node]:

@@ -72,7 +72,11 @@ class NarrowWeights:
 def _weights(node: Node) -> list[Value]:
     """The operands of a product that are of one type, and may be of bfloat8_b."""
     assert isinstance(node.op, TtnnOp)
-    return [value for name, value in zip(node.names, node.operands, strict=True) if name in node.op.blocks]
+    return [
+        value
+        for name, value in zip(node.names, node.operands, strict=True)
+        if name in node.op.legality.block_float_axes
+    ]
 
 
 def _stands_so(weight: Value) -> bool:
@@ -84,7 +88,7 @@ def _reads_as_weight(graph: Graph, weight: Value) -> bool:
     """Whether all that is done with a weight is to multiply by it, along the same dimension, or to add it there."""
     along: set[int | None] = set()
     for user in graph.users[weight]:
-        known = user.op.blocks if isinstance(user.op, TtnnOp) and user.op in PRODUCTS else {}
+        known = user.op.legality.block_float_axes if isinstance(user.op, TtnnOp) and user.op in PRODUCTS else {}
         along |= {known.get(n) for n, v in zip(user.names, user.operands, strict=True) if v is weight}
     return len(along) == 1 and None not in along
 

@@ -10,7 +10,8 @@ from typing import ClassVar
 from compiler.dialects.ttnn import convolution
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.linear import is_configured, l1_bytes, linear
-from compiler.dialects.ttnn.op import DEVICE_GRID, TtnnOp, infer, is_view
+from compiler.dialects.ttnn.op import TtnnOp, is_view
+from compiler.dialects.ttnn.program import Cores, program
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Aliasing
@@ -31,8 +32,7 @@ class PlaceInL1(Planner):
 
         x -> linear -> reshape -> layer_norm -> linear -> out                                      all in DRAM
           ->
-        x -> linear(memory_config="l1") -> reshape(memory_config="l1") -> layer_norm(memory_config="l1")
-          -> linear(memory_config="dram") -> out
+        x -> linear(memory=l1) -> reshape(memory=l1) -> layer_norm(memory=l1) -> linear(memory=dram) -> out
 
     A result and its views, which share its memory, live from the node that computes it to the last that reads one of
     them. Nodes are asked in order. A node's results go to L1 where, at each node of their life, what is in L1 already
@@ -88,11 +88,10 @@ class PlaceInL1(Planner):
                 continue
             where = _where(node, current, node in placed)
             if where is not None:
-                attributes = {**dict(node.attributes), "memory_config": where.value}
                 if node.op is linear and not is_configured(current):
-                    attributes["core_grid"] = DEVICE_GRID
-                current = replace(current, attributes=tuple(sorted(attributes.items())))
-            made = tuple(Value(type) for type in infer(current))
+                    current = replace(current, program=program(node).with_(cores=Cores.ALL))
+                current = replace(current, placement=node.placement.with_(memory=where))
+            made = tuple(Value(type) for type in current.op.infer(current))
             builder.nodes.append(replace(current, results=made))
             builder.mapping.update(zip(node.results, made, strict=True))
         return builder.graph(graph.name, graph.inputs, graph.outputs)
@@ -143,7 +142,7 @@ def _where(node: Node, current: Node, placed: bool) -> Memory | None:
         return None
     if is_view(node):
         return Memory.L1
-    return Memory.DRAM if node.attribute("memory_config") is None else None
+    return Memory.DRAM if node.placement.memory is None else None
 
 
 @dataclass(frozen=True)
@@ -190,11 +189,11 @@ class Lives:
         """Why readers of a node's results would not take them from L1."""
         for name, reader in (one for result in node.results for one in self.readers.get(result, ())):
             assert isinstance(reader.op, TtnnOp)
-            if name in reader.op.in_dram:
+            if name in reader.op.legality.in_dram:
                 yield f"{reader.op.name} is not known to take {name} from L1"
             if name in reader.op.writes:
                 yield f"{reader.op.name} updates it in place"
-            for pair in reader.op.alike:
+            for pair in reader.op.legality.same_memory:
                 partner = reader.operand(pair[pair[0] == name]) if name in pair else None
                 if partner is not None and self.roots.get(partner, partner) not in node.results:
                     yield f"{reader.op.name} takes {' and '.join(pair)} from one memory, and another node makes one"

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
 from compiler.dialects.ttnn.elementwise import ELEMENTWISE
-from compiler.dialects.ttnn.op import TtnnOp, emit
+from compiler.dialects.ttnn.inference import emit
+from compiler.dialects.ttnn.op import TtnnOp
+from compiler.dialects.ttnn.program import program
 from compiler.dialects.ttnn.shape import reshape, slice_, to_memory_config
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ir.operation import Attribute
+from compiler.ir.settings import Placement
 from compiler.ir.types import TILE, Memory
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 
-SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED.value, Memory.DRAM.value
-BLOCKED: Mapping[str, Attribute] = {"act_block_h_override": TILE, "reallocate_halo_output": False}
+SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED, Memory.DRAM
+BLOCKED: Mapping[str, Any] = {"act_block_h_override": TILE, "reallocate_halo_output": False}
 """One tile row at a time, for which ``l1_bytes`` holds, and no program that only moves the halo."""
 
 
@@ -30,7 +32,7 @@ class ShardConvolutions:
 
         x -> multiply -> conv1d -> reshape -> multiply -> conv1d -> reshape -> add(y)                   all in DRAM
           ->
-        x -> multiply -> conv1d -> reshape -> multiply -> conv1d -> reshape -> add(y, memory_config="dram")
+        x -> multiply -> conv1d -> reshape -> multiply -> conv1d -> reshape -> add(y, memory=dram)
              '------------------------- sharded by height -------------------'
 
     ttnn runs a convolution over interleaved memory as five programs: it shards the input, collects the edges that
@@ -75,34 +77,35 @@ class ShardConvolutions:
         builder.keep_constants(graph.constants)
         for node in graph.nodes:
             current = node.with_operands(builder.mapping)
-            placement = _placement(graph, chosen, node, current)
-            if placement is None and all(
-                a.type == b.type for a, b in zip(node.operands, current.operands, strict=True)
-            ):
+            memory = _memory(graph, chosen, node, current)
+            if memory is None and all(a.type == b.type for a, b in zip(node.operands, current.operands, strict=True)):
                 builder.nodes.append(current)
                 continue
             operands = dict(zip(current.names, current.operands, strict=True))
             if node in chosen:
                 operands["input_tensor"] = _sharded(builder, operands["input_tensor"], node)
-            attributes = {**dict(node.attributes), **(placement or {})}
+            told = program(node).with_(**BLOCKED) if node in chosen else program(node)
+            where = node.placement if memory is None else node.placement.with_(memory=memory)
             assert isinstance(node.op, TtnnOp)
-            builder.mapping[node.result] = emit(builder, node.op, operands, attributes, node.origins)
+            builder.mapping[node.result] = emit(
+                builder, node.op, operands, dict(node.attributes), node.origins, where, told
+            )
         return without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
 
 
-def _placement(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Mapping[str, Attribute] | None:
-    """What a node says of where it computes, besides what it says already; ``None`` where that is enough."""
+def _memory(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Memory | None:
+    """Where a node's result goes; ``None`` where what it says already is enough."""
     if node in chosen:
-        return {**BLOCKED, "memory_config": SHARDED if _stays(graph, chosen, node.result) else DRAM}
+        return SHARDED if _stays(graph, chosen, node.result) else DRAM
     if _is_front(node) and _feeds(graph, chosen, node.result) and _stays(graph, chosen, node.result):
-        return {"memory_config": SHARDED}
+        return SHARDED
     if node.op not in ELEMENTWISE:
         return None
     users = graph.users.get(node.result, ())
     if users and node.result not in graph.returned and chosen.issuperset(users):
-        return {"memory_config": SHARDED}
+        return SHARDED
     reads = any(value.type.memory is Memory.L1_HEIGHT_SHARDED for value in current.operands)
-    return {"memory_config": DRAM} if reads else None
+    return DRAM if reads else None
 
 
 def _stays(graph: Graph, chosen: set[Node], value: Value) -> bool:
@@ -140,4 +143,4 @@ def _is_free(node: Node) -> bool:
 def _sharded(builder: Builder, value: Value, node: Node) -> Value:
     if value.type.memory is Memory.L1_HEIGHT_SHARDED:
         return value
-    return emit(builder, to_memory_config, {"tensor": value}, {"memory_config": SHARDED}, node.origins)
+    return emit(builder, to_memory_config, {"tensor": value}, {}, node.origins, Placement(memory=SHARDED))

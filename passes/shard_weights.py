@@ -9,7 +9,6 @@ from typing import ClassVar
 from compiler.dialects.ttnn.linear import linear
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ir.operation import Attribute
 from compiler.ir.types import TILE, Layout, Memory, TensorType
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
@@ -164,8 +163,7 @@ class ShardWeights(Planner):
 
     def _wanted(self, node: Node) -> Sharded:
         reads = {"input_tensor_a": self.grid.shards(node["input_tensor_a"].type)}
-        attributes: dict[str, Attribute] = {"readers": self._readers(node["input_tensor_b"].type)}
-        return Sharded(reads, self.grid.shards(node.result.type), attributes)
+        return Sharded(reads, self.grid.shards(node.result.type), self._readers(node["input_tensor_b"].type))
 
     def _weights(self, builder: Builder, graph: Graph, node: Node) -> dict[str, Value]:
         """Weight and bias over the banks."""

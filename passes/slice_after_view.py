@@ -65,7 +65,9 @@ class SliceAfterView:
 def _views(cut: Node, view: Node) -> list[tuple[int, tuple[int, ...]]]:
     """Dimensions of a view by which the slice before it can be done after it, and the shape of the longer view."""
     before, after = cut.result.type.shape, view.result.type.shape
-    dim = int(str(cut.attribute("dim", 0))) % len(before)
+    dim = cut.attribute("dim", 0)
+    assert isinstance(dim, int)
+    dim %= len(before)
     found = []
     for place, size in enumerate(after):
         if math.prod(after[:place]) == math.prod(before[:dim]) and size and size % before[dim] == 0:

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from compiler.dialects.aten import Aten, derive, ops
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.inference import infer_types
 from compiler.dialects.ttnn.linear import linear, matmul
-from compiler.dialects.ttnn.op import infer_types
+from compiler.dialects.ttnn.program import Program, program
 from compiler.dialects.ttnn.shape import permute, reshape
 from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed, Expression
@@ -92,7 +93,13 @@ def alike(graph: Graph) -> list[list[Match]]:
         found = SplitHeads().match(graph, node)
         if isinstance(found, Match):
             _, split, product = found.nodes
-            key = (product["input_tensor_a"], split.result.type, Exact(product.attributes))
+            key = (
+                product["input_tensor_a"],
+                split.result.type,
+                Exact(product.attributes),
+                product.placement,
+                product.program,
+            )
             groups.setdefault(key, []).append(found)
     return list(groups.values())
 
@@ -119,7 +126,7 @@ def _together(graph: Graph, builder: Builder, first: Node, group: Sequence[Match
     origins = [origin for p in products for origin in p.origins]
     width = weight.type.shape[-1]
     wide = products[0].result.type.with_(shape=(batch, rows, width))
-    (columns,) = builder.emit(linear, operands, dict(first.attributes), [wide], origins)
+    (columns,) = builder.emit_like(first, operands, [wide], origins)
     origins = [origin for m in group for node in (m.nodes[1], m.nodes[0]) for origin in node.origins]
     shape = (batch, 1, rows, width)
     (columns,) = builder.emit(
@@ -161,7 +168,8 @@ def _alone(graph: Graph, builder: Builder, first: Node, group: Sequence[Match]) 
         reshape, [("input_tensor", source)], {"shape": shape}, [source.type.with_(shape=shape)], origins
     )
     operands = [("input_tensor_a", row), ("input_tensor_b", weight)]
-    return builder.emit(matmul, operands, dict(product.attributes), [node.result.type], origins)
+    told = Program(fidelity=program(product).fidelity)
+    return builder.emit(matmul, operands, {}, [node.result.type], origins, product.placement, told)
 
 
 def _joined(graph: Graph, builder: Builder, parts: Sequence[Value | None], width: int = 0) -> Value:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.dialects.aten import Aten, derive, ops
+from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.linear import matmul
-from compiler.dialects.ttnn.op import emit
+from compiler.dialects.ttnn.program import Program, program
 from compiler.dialects.ttnn.shape import narrow, reshape
 from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed
@@ -119,7 +120,8 @@ class StackHeads(Planner):
         origins = [origin for match in group for origin in match.nodes[-1].origins]
         row = emit(builder, reshape, {"input_tensor": source}, {"shape": (1, *source.type.shape)}, origins)
         operands = {"input_tensor_a": row, "input_tensor_b": weight}
-        whole = emit(builder, matmul, operands, dict(product.attributes), origins)
+        told = Program(fidelity=program(product).fidelity)
+        whole = emit(builder, matmul, operands, {}, origins, product.placement, told)
         for i, match in enumerate(group):
             origins = [origin for each in match.nodes[1::-1] for origin in each.origins]
             place = {"dim": 1, "start": i * stride, "length": count}

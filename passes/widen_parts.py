@@ -9,13 +9,14 @@ from typing import ClassVar
 
 from compiler.dialects.aten import Aten, derive, ops
 from compiler.dialects.ttnn.elementwise import add
+from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.linear import matmul
-from compiler.dialects.ttnn.op import TtnnOp, emit
+from compiler.dialects.ttnn.op import TtnnOp
+from compiler.dialects.ttnn.program import program
 from compiler.dialects.ttnn.shape import narrow, permute
 from compiler.ir.builder import Builder, rebuild
 from compiler.ir.constants import Computed
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ir.operation import Exact
 from compiler.ir.types import TILE
 from passes.base import Property
 from passes.rewrite import Match, Rejected
@@ -113,7 +114,7 @@ def _key(graph: Graph, node: Node) -> tuple[object, ...] | None:
     if node.op not in PARTWISE or len(parts) != 1 or (node.op is permute and not _keeps_heads(node)):
         return None
     (part,) = parts
-    common: list[object] = [node.op, Exact(node.attributes), node.names, part.type]
+    common: list[object] = [*node.says, part.type]
     for value in node.operands:
         if value is part:
             common.append(graph.producers[part]["input_tensor"])
@@ -169,7 +170,7 @@ def _whole(graph: Graph, builder: Builder, first: Node, group: Sequence[Node]) -
         else:
             operands[name] = first.operands[i]
     assert isinstance(first.op, TtnnOp)
-    whole = emit(builder, first.op, operands, dict(first.attributes), origins)
+    whole = emit(builder, first.op, operands, dict(first.attributes), origins, first.placement, program(first))
     for i, node in enumerate(group):
         place = {"dim": 1, "start": i * stride, "length": count}
         yield emit(builder, narrow, {"input_tensor": whole}, place, node.origins)

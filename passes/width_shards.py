@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from compiler.dialects.ttnn.attention import attention
+from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.linear import linear
 from compiler.dialects.ttnn.normalization import layer_norm
-from compiler.dialects.ttnn.op import TtnnOp, infer_types, is_view
+from compiler.dialects.ttnn.op import is_view
+from compiler.dialects.ttnn.program import program
 from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ir.operation import Attribute
+from compiler.ir.settings import Placement
 from compiler.ir.types import TILE, Memory, TensorType
 
 BY_WIDTH = Memory.L1_WIDTH_SHARDED
@@ -39,14 +41,15 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Sharded:
-    """What a node wants: operands by name in so many shards over cores, its result in so many, and more attributes.
+    """What a node wants: operands by name in so many shards over cores, its result in so many.
 
-    ``operands`` takes the place of operands that are read in another way besides.
+    ``readers``: how many cores read each bank over which its weights are dealt out. ``operands`` takes the place of
+    operands that are read in another way besides.
     """
 
     reads: Mapping[str, int]
     writes: int
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    readers: int | None = None
     operands: Mapping[str, Value] = field(default_factory=dict)
 
 
@@ -134,7 +137,7 @@ class _Layout:
             self._emit(node, want.reads, want.writes, want)
         elif carries(node) and set(self._forms_of(node.operands[0])) != {None}:
             forms = self._forms_of(node.operands[0])
-            self._forms[node.result] = {n: self._append(node, (value,), n, {})[0] for n, value in forms.items()}
+            self._forms[node.result] = {n: self._append(node, (value,), n)[0] for n, value in forms.items()}
         elif self._flexible(node):
             writes = self._demanded.get(node.result) if can_write(self._graph, node) else None
             self._emit(node, self._reads(node), writes)
@@ -166,27 +169,25 @@ class _Layout:
         if writes is None and operands == node.operands and not any(r.type.by_width for r in node.results):
             self.builder.nodes.append(node)
             return
-        made = self._append(node, operands, writes, {} if want is None else want.attributes)
+        made = self._append(node, operands, writes, None if want is None else want.readers)
         for result, value in zip(node.results, made, strict=True):
             self._forms[result] = {writes: value}
 
     def _append(
-        self, node: Node, operands: tuple[Value, ...], shards: int | None, extra: Mapping[str, Attribute]
+        self, node: Node, operands: tuple[Value, ...], shards: int | None, readers: int | None = None
     ) -> tuple[Value, ...]:
         """The node with other operands, its result in so many shards or interleaved."""
-        assert isinstance(node.op, TtnnOp)
         by_width = shards is not None or any(value.type.by_width for value in operands)
-        attributes = {name: value for name, value in node.attributes if name != "shards"} | dict(extra)
-        if shards is not None:
-            attributes |= {"memory_config": BY_WIDTH.value, "shards": shards}
-        elif by_width or any(result.type.by_width for result in node.results):
-            attributes["memory_config"] = Memory.DRAM.value
+        placement, told = node.placement, program(node)
+        if shards is not None or by_width or any(result.type.by_width for result in node.results):
+            placement = placement.with_(memory=_where(shards).memory, shards=shards)
         if node.op is linear and by_width:
-            attributes.pop("core_grid", None)
-        listed = tuple(sorted(attributes.items()))
-        types = infer_types(node.op, node.names, tuple(value.type for value in operands), listed)
-        made = tuple(map(Value, types))
-        self.builder.nodes.append(replace(node, operands=operands, attributes=listed, results=made))
+            told = told.with_(cores=None)
+        if readers is not None:
+            told = told.with_(readers=readers)
+        current = replace(node, operands=operands, placement=placement, program=told)
+        made = tuple(map(Value, node.op.infer(current)))
+        self.builder.nodes.append(replace(current, results=made))
         return made
 
     def _forms_of(self, value: Value) -> dict[int | None, Value]:
@@ -197,12 +198,10 @@ class _Layout:
         forms = self._forms_of(value)
         if shards not in forms:
             source = next(iter(forms.values()))
-            where: dict[str, Attribute] = {"memory_config": Memory.DRAM.value}
-            if shards is not None:
-                where = {"memory_config": BY_WIDTH.value, "shards": shards}
-            listed = tuple(sorted(where.items()))
-            (type,) = infer_types(to_memory_config, ("tensor",), (source.type,), listed)
-            forms[shards] = Value(type)
-            node = Node(to_memory_config, (source,), ("tensor",), listed, (forms[shards],), reader.origins)
-            self.builder.nodes.append(node)
+            forms[shards] = emit(self.builder, to_memory_config, {"tensor": source}, {}, reader.origins, _where(shards))
         return forms[shards]
+
+
+def _where(shards: int | None) -> Placement:
+    """In so many shards over cores, or interleaved in DRAM."""
+    return Placement(memory=Memory.DRAM) if shards is None else Placement(memory=BY_WIDTH, shards=shards)

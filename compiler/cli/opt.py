@@ -44,9 +44,9 @@ def opt(
         text = _text(file)
         from compiler.dialects import DIALECTS  # noqa: PLC0415
         from compiler.ir import literals as beside  # noqa: PLC0415
+        from compiler.ir.check import check_graph  # noqa: PLC0415
         from compiler.ir.parse import parse  # noqa: PLC0415
         from compiler.ir.text import to_text  # noqa: PLC0415
-        from compiler.ir.verify import verify  # noqa: PLC0415
         from compiler.pipeline import passes_of, run_passes, selected  # noqa: PLC0415
 
         graph = parse(text, DIALECTS, beside.read_literals(literals) if literals else {})
@@ -56,7 +56,7 @@ def opt(
             None if passes is None else [name.strip() for name in passes.split(",")],
             until,
         )
-        verify(graph, stage, after="it was read")
+        check_graph(graph, stage, after="it was read")
         made = run_passes(graph, chosen, stage, verify_each=verify_each)
         if write_literals is not None:
             beside.write_literals(made, write_literals)

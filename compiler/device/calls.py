@@ -10,18 +10,19 @@ import torch
 import ttnn
 
 from compiler.device import tensors
-from compiler.device.program_configs import ATTENTION, program_config, unary
+from compiler.device.program_configs import program_config, unary
 from compiler.device.tensors import DTYPES, LAYOUTS, memory_config
-from compiler.dialects.ttnn.op import DEVICE_GRID, HIFI4, TtnnOp, runs_on_host
+from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
+from compiler.dialects.ttnn.program import Cores, Fidelity, program
 from compiler.errors import DeviceError
 from compiler.ir.graph import Node
-from compiler.ir.types import DType, Layout, Memory
+from compiler.ir.types import DType, Memory
 from compiler.runtime.executable import computed
 
 Call = Callable[[Sequence[Any]], tuple[Any, ...]]
 """Takes a node's operands as ttnn tensors, gives its results; what is on the host is torch's."""
-_IN_CONFIGS = ("shards", "readers", "block", *ATTENTION)
-"""Attributes that are no arguments: the memory configuration and the program configuration are made with them."""
+_IN_CONFIGS = ("exp_approx_mode",)
+"""Attributes that are no arguments: the program configuration is made with them."""
 _IN_PROGRAM = ("activation", "core_grid")
 """Arguments of a linear that a program configuration takes the place of."""
 
@@ -37,7 +38,8 @@ def prepare(node: Node, device: Any) -> Call:
         return lambda operands: (tensors.to_device(operands[0], node.result.type, device),)
     if op.name == "ttnn.conv1d":
         return _convolution(function, node, device)
-    given = dict(_argument(node, name, value, device) for name, value in node.attributes if name not in _IN_CONFIGS)
+    given = dict(_argument(name, value) for name, value in node.attributes if name not in _IN_CONFIGS)
+    given |= _settings(node, device)
     config = program_config(node, device)
     if config is not None:
         given = {name: value for name, value in given.items() if name not in _IN_PROGRAM} | {"program_config": config}
@@ -78,26 +80,30 @@ def _function(name: str) -> Callable[..., Any]:
         ) from None
 
 
-def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]:
+def _argument(name: str, value: Any) -> tuple[str, Any]:
     """An attribute as ttnn's argument."""
-    match name:
-        case "compute":
-            assert value == HIFI4
-            return "compute_kernel_config", _hifi4(device)
-        case "activations":
-            return name, [unary(activation) for activation in value]
-        case "core_grid":
-            assert value == DEVICE_GRID
-            grid = device.compute_with_storage_grid_size()
-            return name, ttnn.CoreGrid(x=grid.x, y=grid.y)
-        case "dtype":
-            return name, DTYPES[DType(value)]
-        case "layout":
-            return name, LAYOUTS[Layout(value)]
-        case "memory_config":
-            return name, memory_config(node.results[0].type.with_(memory=Memory(value)), device)
-        case _:
-            return name, list(value) if isinstance(value, tuple) else value
+    if name == "activations":
+        return name, [unary(activation) for activation in value]
+    return name, list(value) if isinstance(value, tuple) else value
+
+
+def _settings(node: Node, device: Any) -> dict[str, Any]:
+    """Where results go and how a node runs, as ttnn's arguments; a program configuration holds the rest."""
+    where, how = node.placement, program(node)
+    given: dict[str, Any] = {}
+    if where.dtype is not None:
+        given["dtype"] = DTYPES[where.dtype]
+    if where.layout is not None:
+        given["layout"] = LAYOUTS[where.layout]
+    if where.memory is not None:
+        given["memory_config"] = memory_config(node.results[0].type.with_(memory=where.memory), device)
+    if how.fidelity is not None:
+        assert how.fidelity is Fidelity.HIFI4
+        given["compute_kernel_config"] = _hifi4(device)
+    if how.cores is Cores.ALL:
+        grid = device.compute_with_storage_grid_size()
+        given["core_grid"] = ttnn.CoreGrid(x=grid.x, y=grid.y)
+    return given
 
 
 def _hifi4(device: Any) -> Any:
@@ -116,15 +122,11 @@ def _named(node: Node, operands: Sequence[Any]) -> dict[str, Any]:
     assert isinstance(node.op, TtnnOp)
     named: dict[str, Any] = {}
     for name, operand in zip(node.names, operands, strict=True):
-        if name in node.op.lists:
+        if name in node.op.semantics.lists:
             named.setdefault(name, []).append(operand)
         else:
             named[name] = operand
     return named
-
-
-_CONFIGURED = ("activation", "act_block_h_override", "reallocate_halo_output")
-"""Attributes of a convolution that ttnn takes in its configuration and not as arguments."""
 
 
 def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
@@ -132,14 +134,15 @@ def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
 
     The result comes in tiles, and cannot be asked for otherwise.
     """
-    attributes = {name: value for name, value in node.attributes if name != "layout"}
-    settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
-    if "activation" in settings:
-        settings["activation"] = unary(settings["activation"])
+    settings: dict[str, Any] = {name: value for name, value in program(node).said if name != "fidelity"}
+    attributes = dict(node.attributes)
+    if (activation := attributes.pop("activation", None)) is not None:
+        settings["activation"] = unary(str(activation))
     dtype = DTYPES[node["weight_tensor"].type.dtype]
     config = ttnn.Conv1dConfig(weights_dtype=dtype, config_tensors_in_dram=True, **settings)
-    given = dict(_argument(node, name, value, device) for name, value in attributes.items())
+    given = dict(_argument(name, value) for name, value in attributes.items()) | _settings(node, device)
     given["compute_config"] = given.pop("compute_kernel_config")
+    given.pop("layout", None)
     operands = zip(node.names, (value.type for value in node.operands), strict=True)
     waiting = {name: type for name, type in operands if type.memory is Memory.HOST}
     prepared: dict[str, Any] = {}

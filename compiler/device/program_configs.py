@@ -14,6 +14,7 @@ from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.linear import BLOCK, block_width, is_configured, linear, matmul
 from compiler.dialects.ttnn.normalization import layer_norm
+from compiler.dialects.ttnn.program import program
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType
 
@@ -25,7 +26,7 @@ def program_config(node: Node, device: Any) -> Any:
     """The program configuration of a node; ``None`` where ttnn is to choose."""
     if node.op is layer_norm and node.result.type.by_width:
         return _norm(node.result.type, device)
-    if node.op is linear and (is_configured(node) or node.attribute("block") is not None):
+    if node.op is linear and (is_configured(node) or program(node).block is not None):
         by_bank = node["input_tensor_b"].type.memory is Memory.DRAM_WIDTH_SHARDED
         return _by_bank(node) if by_bank else _multicast(node, device)
     if node.op in (attention, decode_attention):
@@ -52,13 +53,10 @@ def _norm(result: TensorType, device: Any) -> Any:
     )
 
 
-ATTENTION = ("q_chunk_size", "k_chunk_size", "exp_approx_mode", "max_cores_per_head_batch")
-"""Attributes of attention that its program configuration holds. What is not among a node's, ttnn decides."""
-
-
 def _chunks(node: Node, device: Any) -> Any:
     """How attention deals out queries and keys, and which exponential it computes."""
-    settings = {name: value for name, value in node.attributes if name in ATTENTION}
+    chunks = {name: value for name, value in program(node).said if name != "fidelity"}
+    settings = chunks | {name: value for name, value in node.attributes if name == "exp_approx_mode"}
     if not settings:
         return None
     grid = device.compute_with_storage_grid_size()
@@ -73,7 +71,7 @@ def _by_bank(node: Node) -> Any:
         per_core_M=1,
         per_core_N=result.shard_columns // TILE,
         fused_activation=_activation(node),
-        num_workers_per_dram_bank=int(str(node.attribute("readers", 1))),
+        num_workers_per_dram_bank=program(node).readers or 1,
     )
 
 
@@ -89,7 +87,7 @@ def _multicast(node: Node, device: Any) -> Any:
     block = rows.shard_columns // TILE if rows.by_width else block_width(rows.padded_shape[-1] // TILE)
     return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
         compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
-        in0_block_w=int(str(node.attribute("block", block))),
+        in0_block_w=program(node).block or block,
         out_subblock_h=block_width(height, DESTINATION // wide) if wide == columns else 1,
         out_subblock_w=wide,
         per_core_M=height,

@@ -53,11 +53,9 @@ class Aten:
         (argument,) = (a for a in self.overload._schema.arguments if a.name == parameter)
         return "List[" in str(argument.type) and "Tensor" in str(argument.type)
 
-    def infer(
-        self, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
-    ) -> tuple[TensorType, ...]:
-        """Infer the types of the results, by torch on meta tensors."""
-        return infer_types(self, names, types, attributes)
+    def infer(self, node: Node) -> tuple[TensorType, ...]:
+        """Infer the types of a node's results, by torch on meta tensors. Whatever torch raises comes through."""
+        return infer_types(self, node.names, tuple(value.type for value in node.operands), node.attributes)
 
     def apply(self, operands: Iterable[tuple[str, torch.Tensor]], attributes: Mapping[str, Attribute]) -> Any:
         """Run the op in torch on real (or meta) tensors. Torch's default dtype is float32 to it, whatever it is."""
@@ -145,12 +143,6 @@ def _infer(op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], exac
     with pinned():
         result = op.apply(zip(names, tensors, strict=True), given)
     return tuple(TensorType.of(r) for r in (result if isinstance(result, list | tuple) else (result,)))
-
-
-def infer(node: Node) -> tuple[TensorType, ...]:
-    """The result types of an ATen node, from its operands' types. Whatever torch raises comes through."""
-    assert isinstance(node.op, Aten)
-    return infer_types(node.op, node.names, tuple(v.type for v in node.operands), node.attributes)
 
 
 def emit(

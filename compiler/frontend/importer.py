@@ -151,7 +151,7 @@ class _Importer:
         if overload is ops.slice.Tensor:
             operands = [("self", self.lengthened(operands[0][1], attributes, expected[0], origin))]
         results = self.builder.emit(aten.Aten(overload), operands, attributes, expected, [origin])
-        inferred = aten.infer(self.builder.nodes[-1])
+        inferred = self.builder.nodes[-1].op.infer(self.builder.nodes[-1])
         if inferred != expected:
             raise InvalidGraph(
                 f"{overload} at {origin}: traced as {[str(t) for t in expected]}, inferred {[str(t) for t in inferred]}"

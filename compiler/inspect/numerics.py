@@ -11,7 +11,8 @@ from enum import Enum
 from rich.table import Table
 
 from compiler.dialects.ttnn.measured import MEASUREMENTS, SPEECH, Agreement, Measurement, Rig, short
-from compiler.dialects.ttnn.op import OPS, Ties
+from compiler.dialects.ttnn.numerics import Ties
+from compiler.dialects.ttnn.op import OPS
 from compiler.pipeline import lowered_ops
 
 TITLE = (
@@ -28,9 +29,15 @@ END = "<!-- end of what is made -->"
 
 def rows() -> list[tuple[str, str, str, str]]:
     """Return a row for each op that the compiler emits, sorted by name: op, rounding, what is left out, error bound."""
+    bounds = {name: op.semantics.error_bound for name, op in OPS.items()}
     return [
-        (f"`{op.name}`", op.rounding, op.left_out, "not measured" if op.error_bound is None else str(op.error_bound))
-        for _, op in sorted(OPS.items())
+        (
+            f"`{name}`",
+            op.semantics.rounding,
+            op.semantics.left_out,
+            "not measured" if bounds[name] is None else str(bounds[name]),
+        )
+        for name, op in sorted(OPS.items())
     ]
 
 
@@ -69,11 +76,11 @@ def modelled(row: Measurement) -> str:
     """Return the reference's error on the data of a measurement: "the same", the recorded error, or an empty string."""
     match row.error:
         case Agreement.EXACT:
-            same = row.op in OPS and OPS[row.op].moves_only
+            same = row.op in OPS and OPS[row.op].semantics.moves_only
         case Agreement.ROUNDED:
-            same = row.op in OPS and OPS[row.op].ties is Ties.TO_EVEN
+            same = row.op in OPS and OPS[row.op].semantics.ties is Ties.TO_EVEN
         case Agreement.TIES_AWAY:
-            same = row.op in OPS and OPS[row.op].ties is Ties.AWAY
+            same = row.op in OPS and OPS[row.op].semantics.ties is Ties.AWAY
         case _:
             return "" if row.modelled is None else str(row.modelled)
     return "the same" if same else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from compiler.ir.constants import Expression
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
 from compiler.ir.operation import Attribute, Operation, Origin
+from compiler.ir.settings import ANYWHERE, NO_SETTINGS, Placement, Settings
 from compiler.ir.types import TensorType
 
 
@@ -43,6 +44,8 @@ class Builder:
         attributes: Mapping[str, Attribute],
         types: Iterable[TensorType],
         origins: Iterable[Origin],
+        placement: Placement = ANYWHERE,
+        program: Settings = NO_SETTINGS,
     ) -> tuple[Value, ...]:
         """Append a node; operands that are ``None`` are left out. The results."""
         given = [(name, value) for name, value in operands if value is not None]
@@ -53,9 +56,27 @@ class Builder:
             tuple(sorted(attributes.items())),
             tuple(Value(type) for type in types),
             tuple(dict.fromkeys(origins)),
+            placement,
+            program,
         )
         self.nodes.append(node)
         return node.results
+
+    def emit_like(
+        self,
+        node: Node,
+        operands: Iterable[tuple[str, Value | None]],
+        types: Iterable[TensorType],
+        origins: Iterable[Origin],
+        **changes: Attribute,
+    ) -> tuple[Value, ...]:
+        """Append a node with the op of another, on other operands; operands that are ``None`` are left out.
+
+        What the other says of where and how it runs holds for this one, too, and so do its attributes but for
+        ``changes``. The results.
+        """
+        attributes = {**dict(node.attributes), **changes}
+        return self.emit(node.op, operands, attributes, types, origins, node.placement, node.program)
 
     def copy(self, node: Node) -> Node:
         """Append a node of the old graph, reading what now stands for its operands."""

@@ -15,6 +15,7 @@ from functools import cached_property
 
 from compiler.ir.constants import Expression
 from compiler.ir.operation import Attribute, Exact, Operation, Origin, Stage
+from compiler.ir.settings import ANYWHERE, NO_SETTINGS, Placement, Settings
 from compiler.ir.text import to_text
 from compiler.ir.types import TensorType
 
@@ -31,8 +32,10 @@ class Node:
     """One application of an op.
 
     ``operands`` are the tensors it reads and ``names`` the parameters they are bound to, one each; a parameter that
-    takes a list of tensors has its name repeated. ``attributes`` are the other arguments, sorted by name.
-    ``origins`` are the places in the model that the node stands for: more than one after a fusion.
+    takes a list of tensors has its name repeated. ``attributes`` are the other arguments, sorted by name: with the
+    operands they say what the node means. ``placement`` is where its results are stored and ``program`` how it runs,
+    in a record that the op's dialect defines. ``origins`` are the places in the model that the node stands for: more
+    than one after a fusion.
     """
 
     op: Operation
@@ -41,6 +44,8 @@ class Node:
     attributes: tuple[tuple[str, Attribute], ...]
     results: tuple[Value, ...]
     origins: tuple[Origin, ...] = ()
+    placement: Placement = ANYWHERE
+    program: Settings = NO_SETTINGS
 
     def operand(self, name: str) -> Value | None:
         """The operand bound to parameter ``name``, or ``None`` where there is none."""
@@ -55,6 +60,11 @@ class Node:
 
     def attribute(self, name: str, default: Attribute = None) -> Attribute:
         return next((v for n, v in self.attributes if n == name), default)
+
+    @property
+    def says(self) -> tuple[object, ...]:
+        """All that a node says but for its operands and results, as a key: two nodes that say the same do the same."""
+        return (self.op, self.names, Exact(self.attributes), self.placement, self.program)
 
     @property
     def result(self) -> Value:
@@ -172,10 +182,7 @@ class Graph:
                 return ("constant", constants[value], value.type)
             return ("value", number[value], value.type)
 
-        nodes = tuple(
-            (n.op, n.names, tuple(map(say, n.operands)), Exact(n.attributes), tuple(map(say, n.results)))
-            for n in self.nodes
-        )
+        nodes = tuple((n.says, tuple(map(say, n.operands)), tuple(map(say, n.results))) for n in self.nodes)
         inputs = tuple((p.name, p.role, say(p.value)) for p in self.inputs)
         return (self.name, inputs, nodes, tuple((p.name, say(p.value)) for p in self.outputs))
 

@@ -11,6 +11,8 @@ from compiler.ir.types import TensorType
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from compiler.ir.graph import Node
+
 Attribute = None | bool | int | float | str | tuple["Attribute", ...]
 """What a node can hold besides operands: hashable, printable, equal by value."""
 
@@ -71,10 +73,11 @@ class Operation(Protocol):
         """Whether its results may be the memory of its first operand."""
         ...
 
-    def infer(
-        self, names: tuple[str, ...], types: tuple[TensorType, ...], attributes: tuple[tuple[str, Attribute], ...]
-    ) -> tuple[TensorType, ...]:
-        """Infer the types of the results. Whatever is raised says that the op does not take these operands."""
+    def infer(self, node: Node) -> tuple[TensorType, ...]:
+        """Infer the types of a node's results, its operands' being given.
+
+        Whatever is raised says that the op does not take these operands, or does not run so.
+        """
         ...
 
 

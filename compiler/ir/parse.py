@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Role, Value
 from compiler.ir.operation import Attribute, HostOperation, Operation, Origin
+from compiler.ir.settings import Placement, Settings, read_settings
 from compiler.ir.text import FORMAT
 from compiler.ir.tokens import Lines, Token
 from compiler.ir.types import DType, Layout, Memory, TensorType
@@ -28,11 +29,13 @@ class Dialects:
     """The ops that a text may name.
 
     ``operations`` finds a node's op by its name, under what the name has before its first dot; ``host`` finds an op of
-    an expression by its spelling. Both raise ``KeyError`` for what there is not.
+    an expression by its spelling. Both raise ``KeyError`` for what there is not. ``programs`` are the records in which
+    dialects say how a node runs, where they do, under the same as ``operations``.
     """
 
     operations: Mapping[str, Callable[[str], Operation]]
     host: Callable[[str], HostOperation]
+    programs: Mapping[str, type[Settings]] = field(default_factory=dict)
 
 
 def parse(text: str, dialects: Dialects, literals: Mapping[str, Literal] | None = None) -> Graph:
@@ -113,7 +116,7 @@ class _Reader:
         op = self._operation(lines.take("the name of an op", "word"))
         operands: list[tuple[str, Value]] = []
         attributes: list[tuple[str, Attribute]] = []
-        for _ in self._listed("(", ")"):
+        for _ in lines.listed("(", ")"):
             name = lines.take("the name of an argument", "word").text
             lines.take("=")
             if name in dict(attributes):
@@ -122,11 +125,14 @@ class _Reader:
                 operands.append((name, self._read()))
             else:
                 attributes.append((name, self._attribute()))
+        placement = read_settings(lines, "placement", Placement)
+        program = read_settings(lines, "program", self._dialects.programs.get(op.name.partition(".")[0], Settings))
         for token, value in results:
             self._define(token, value)
         names, read = tuple(name for name, _ in operands), tuple(value for _, value in operands)
         made = tuple(value for _, value in results)
-        return Node(op, read, names, tuple(sorted(attributes, key=lambda each: each[0])), made, _origins(lines.comment))
+        listed = tuple(sorted(attributes, key=lambda each: each[0]))
+        return Node(op, read, names, listed, made, _origins(lines.comment), placement, program)
 
     def _output(self) -> Port:
         name = self._name("the name of an output")
@@ -156,7 +162,7 @@ class _Reader:
             lines.fail(str(error.args[0]), token)
         operands: list[tuple[str, Expression]] = []
         attributes: list[tuple[str, Attribute]] = []
-        for place in self._listed("(", ")"):
+        for place in lines.listed("(", ")"):
             token = lines.peek()
             name = lines.argument()
             if name is None and place >= len(op.parameters):
@@ -165,20 +171,20 @@ class _Reader:
             if name not in op.parameters:
                 lines.fail(f"{op.spelling} has no parameter {name}", token)
             if op.takes_list(name):
-                operands.extend((name, self._expression()) for _ in self._listed("[", "]"))
+                operands.extend((name, self._expression()) for _ in lines.listed("[", "]"))
             elif lines.peek().kind in ("number", "named") or lines.peek().text[0] in "'[":
                 attributes.append((name, self._attribute()))
             else:
                 operands.append((name, self._expression()))
         index = None
         if lines.accept("["):
-            index = self._integer("the place of a result")
+            index = lines.integer("the place of a result")
             lines.take("]")
         return Computed(op, tuple(operands), tuple(attributes), index)
 
     def _literal(self, token: Token) -> Literal:
         type = self._type(token)
-        values = [self._attribute() for _ in self._listed("{", "}")]
+        values = [self._attribute() for _ in self._lines.listed("{", "}")]
         try:
             if not type.dtype.is_float and any(isinstance(value, float) for value in values):
                 raise TypeError
@@ -197,14 +203,14 @@ class _Reader:
             dtype = DType(token.text)
         except ValueError:
             lines.fail(f"there is no element type {token.text}", token)
-        shape = tuple(self._integer("a size") for _ in self._listed("[", "]"))
+        shape = tuple(lines.integer("a size") for _ in lines.listed("[", "]"))
         layout, memory, shards = None, None, None
         if lines.peek().text in (each.value for each in Layout):
             layout = Layout(lines.take("a layout", "word").text)
         if lines.peek().text in (each.value for each in Memory):
             memory = Memory(lines.take("a memory", "word").text)
         if lines.accept("("):
-            shards = self._integer("a number of shards")
+            shards = lines.integer("a number of shards")
             lines.take(")")
         try:
             return TensorType(shape, dtype, layout, memory, shards)
@@ -223,7 +229,7 @@ class _Reader:
     def _attribute(self) -> Attribute:
         lines = self._lines
         if lines.peek().text == "[":
-            return tuple(self._attribute() for _ in self._listed("[", "]"))
+            return tuple(self._attribute() for _ in lines.listed("[", "]"))
         token = lines.take(
             "a number, a text in single quotes, None, True, False or a list", "number", "named", "string"
         )
@@ -236,22 +242,6 @@ class _Reader:
         except (SyntaxError, ValueError):
             lines.fail(f"{token.text} is no number and no text", token)
         return value
-
-    def _listed(self, opening: str, closing: str) -> Iterator[int]:
-        """The places of a list, from the opening bracket to the closing one, with commas between."""
-        lines, place = self._lines, 0
-        lines.take(opening)
-        while not lines.accept(closing):
-            yield place
-            place += 1
-            if lines.peek().text != closing:
-                lines.take(",")
-
-    def _integer(self, expected: str) -> int:
-        token = self._lines.take(expected, "number")
-        if not token.text.isdecimal():
-            self._lines.fail(f"{expected} is expected, and {token.text} is there", token)
-        return int(token.text)
 
     def _name(self, expected: str) -> str:
         token = self._lines.take(expected, "word", "string")

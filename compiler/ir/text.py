@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the graph prints itself
     from compiler.ir.graph import Graph, Node, Port, Value
     from compiler.ir.operation import Origin
 
-FORMAT = 1
+FORMAT = 2
 """Version of the text's format, in its first line. It grows with each change after which older text means another."""
 UNDEFINED = "?"
 """Printed for what an invalid graph does not define: the text is what shows such graphs."""
@@ -68,6 +68,9 @@ def node_text(node: Node, names: dict[Value, str], origins: bool = True) -> str:
     operands = [f"{name or UNDEFINED}={names.get(v, UNDEFINED)}" for name, v in zip_longest(node.names, node.operands)]
     attributes = [f"{name}={show(value)}" for name, value in node.attributes]
     line = f"{results} = {node.op.name}({', '.join([*operands, *attributes])})"
+    line += "".join(
+        f" {kind}{said}" for kind, said in (("placement", node.placement), ("program", node.program)) if said
+    )
     return f"{line}  # {summary(node.origins)}" if origins and node.origins else line
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -96,6 +97,23 @@ class Lines:
         name = self._tokens[0].text
         del self._tokens[:2]
         return name
+
+    def listed(self, opening: str, closing: str) -> Iterator[int]:
+        """The places of a list, from the opening bracket to the closing one, with commas between."""
+        place = 0
+        self.take(opening)
+        while not self.accept(closing):
+            yield place
+            place += 1
+            if self.peek().text != closing:
+                self.take(",")
+
+    def integer(self, expected: str) -> int:
+        """Take a number without sign or fraction."""
+        token = self.take(expected, "number")
+        if not token.text.isdecimal():
+            self.fail(f"{expected} is expected, and {token.text} is there", token)
+        return int(token.text)
 
     def finish(self) -> None:
         """Nothing may be left of the line."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from compiler.dialects.ttnn.op import Numerics, Ties, TtnnOp, runs_on_host
+from compiler.dialects.ttnn.numerics import Numerics, Ties
+from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.errors import InvalidArgument
 from compiler.ir.aliasing import memory_roots, written
 from compiler.ir.graph import Constant, Graph, Node, Value
@@ -207,7 +208,7 @@ class Executable:
         if value.type.dtype is DType.BFLOAT8_B:
             reader = self.graph.users[value][0]
             assert isinstance(reader.op, TtnnOp)
-            along = reader.op.blocks[reader.names[reader.operands.index(value)]]
+            along = reader.op.legality.block_float_axes[reader.names[reader.operands.index(value)]]
         return bind(self._weights, constant.expression, value.type, along)
 
     @cached_property
@@ -242,17 +243,17 @@ class Executable:
 
 def _bound(node: Node, numerics: Numerics) -> Callable[..., Any]:
     assert isinstance(node.op, TtnnOp)
-    return node.op.bound(numerics, node.names, node.attributes)
+    return node.op.semantics.bound(numerics, node.names, node.attributes)
 
 
 def _rounding(node: Node, numerics: Numerics) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """How the results of a node are rounded; None where they are not, or are not floats."""
     assert isinstance(node.op, TtnnOp)
-    if numerics.dtype is DType.FLOAT32 or node.op.moves_only or not node.results[0].type.dtype.is_float:
+    if numerics.dtype is DType.FLOAT32 or node.op.semantics.moves_only or not node.results[0].type.dtype.is_float:
         return None
-    if node.op.ties is Ties.TO_EVEN or runs_on_host(node):  # the host rounds as torch does
+    if node.op.semantics.ties is Ties.TO_EVEN or runs_on_host(node):  # the host rounds as torch does
         return numerics.round
-    return partial(numerics.round, ties=node.op.ties)
+    return partial(numerics.round, ties=node.op.semantics.ties)
 
 
 def computed(node: Node, dtype: DType) -> Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]:

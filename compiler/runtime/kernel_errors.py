@@ -47,7 +47,7 @@ class ErringExecutor(ReferenceExecutor):
         """A call of a graph, its results off by errors that are drawn anew each time."""
         node = call.node
         assert isinstance(node.op, TtnnOp)
-        if call.round is None or runs_on_host(node) or node.op.error_bound is None:
+        if call.round is None or runs_on_host(node) or node.op.semantics.error_bound is None:
             return call
 
         def run(*operands: torch.Tensor) -> torch.Tensor:

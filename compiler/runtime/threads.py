@@ -44,7 +44,7 @@ def for_graph(graph: Graph) -> int:
     for node in graph.nodes:
         if isinstance(node.op, TtnnOp):
             operands = {name: value.type for name, value in zip(node.names, node.operands, strict=True)}
-            flops += node.op.flops(operands, [value.type for value in node.results])
+            flops += node.op.cost.flops(operands, [value.type for value in node.results])
     read = sum(4 * constant.value.type.elements for constant in graph.constants)
     return max(1, ceil((flops / FLOPS_A_MILLISECOND + read / BYTES_A_MILLISECOND) / MILLISECONDS_A_THREAD))
 

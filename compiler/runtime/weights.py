@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch.nn import functional
 
-from compiler.dialects.ttnn.op import Numerics
+from compiler.dialects.ttnn.numerics import Numerics
 from compiler.ir.constants import Expression, evaluate
 from compiler.ir.types import BLOCK, DType, Layout, TensorType
 from compiler.torch_state import pinned

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compiler.dialects.ttnn.program import Fidelity
+
 _CARDS = "docs.tenstorrent.com/aibs"
 _REPORTS = "github.com/tenstorrent/tt-metal/tree/main/tech_reports"
 _ENGINE = f"{_REPORTS}/matrix_engine/matrix_engine.md"
@@ -50,8 +52,8 @@ MATRIX = Number(4096, "FLOP/cycle", f"8x16 by 16x16 a cycle in one pass (LoFi), 
 """FLOPs per cycle of a core's matrix engine; a multiply and its add count as two."""
 VECTOR = Number(32, "FLOP/cycle", f"element by element in HiFi4, 0.032 TFLOPS at 1 GHz: {_ENGINE}")
 """FLOPs per cycle of a core for all other work."""
-PASSES = {"lofi": 1, "hifi2": 2, "hifi3": 3, "hifi4": 4}
-"""Passes of the matrix engine over the mantissas, by the prefix of the compute configuration's name."""
+PASSES = {Fidelity.LOFI: 1, Fidelity.HIFI2: 2, Fidelity.HIFI3: 3, Fidelity.HIFI4: 4}
+"""Passes of the matrix engine over the operands' mantissas."""
 
 
 LINK = Number(

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from compiler.dialects.ttnn.op import HIFI4, TtnnOp, is_view, runs_on_host
+from compiler.dialects.ttnn.op import TtnnOp, is_view, runs_on_host
+from compiler.dialects.ttnn.program import Fidelity, program
 from compiler.dialects.ttnn.shape import to_device
 from compiler.ir.aliasing import written
 from compiler.ir.graph import Graph, Node, Value
@@ -65,20 +66,20 @@ def work(node: Node) -> Work:
     if runs_on_host(node) or node.op is to_device:
         sent = 0 if runs_on_host(node) else node.result.type.bytes
         return Work(0, 0, 0, VECTOR.value, 1, 0, 0, sent)
-    op, results = node.op, [value.type for value in node.results]
+    cost, results = node.op.cost, [value.type for value in node.results]
     operands = {name: value.type for name, value in zip(node.names, node.operands, strict=True)}
-    programs = op.programs(node)
-    padded = op.flops({name: _padded(type) for name, type in operands.items()}, [_padded(type) for type in results])
+    programs = cost.programs(node)
+    padded = cost.flops({name: _padded(type) for name, type in operands.items()}, [_padded(type) for type in results])
     return Work(
         programs,
-        op.flops(operands, results),
+        cost.flops(operands, results),
         padded,
-        MATRIX.value / _passes(node) if op.matrix else VECTOR.value,
-        op.cores(node),
+        MATRIX.value / _passes(node) if cost.matrix else VECTOR.value,
+        cost.cores(node),
         sum(read_bytes(node, place) for place in range(len(node.operands))) if programs else 0,
         _written_bytes(node) if programs else 0,
         sharded=sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
-        readers=int(str(node.attribute("readers", 1))),
+        readers=program(node).readers or 1,
     )
 
 
@@ -92,7 +93,7 @@ def read_bytes(node: Node, place: int) -> int:
     type = node.operands[place].type
     if _on_chip(type) or node.names[place] in node.op.writes:
         return 0
-    most = sum(result.type.bytes for result in node.results) if node.op.moves_only else type.bytes
+    most = sum(result.type.bytes for result in node.results) if node.op.semantics.moves_only else type.bytes
     return min(type.bytes, most)
 
 
@@ -113,8 +114,7 @@ def _padded(type: TensorType) -> TensorType:
 
 
 def _passes(node: Node) -> int:
-    compute = str(node.attribute("compute", HIFI4))
-    return next((passes for name, passes in PASSES.items() if compute.startswith(name)), PASSES["hifi4"])
+    return PASSES[program(node).fidelity or Fidelity.HIFI4]
 
 
 def time_of(asked: Work, board: Board) -> Time:

@@ -98,7 +98,7 @@ def test_inspect_prints_the_final_graph(run, compiled):
     assert "  # speecht5.encoder" in result.stdout
     plain = run("inspect", "encoder", "--no-origins").stdout
     assert plain.count("#") == 1, "the format"
-    assert plain.startswith("graph encoder {  # format 1\n  inputs:\n    %input_ids: u32[1,32] row_major dram {host}\n")
+    assert plain.startswith("graph encoder {  # format 2\n  inputs:\n    %input_ids: u32[1,32] row_major dram {host}\n")
     assert "u32[1,64]" in run("inspect", "encoder", "--text", 33).stdout
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from compiler.cli import app
 
 SUMS = """\
-graph sums {  # format 1
+graph sums {  # format 2
   inputs:
     %x: f32[2,3]
     %w: f32[2,3]
@@ -26,7 +26,7 @@ graph sums {  # format 1
 }
 """
 CLEAN = """\
-graph sums {  # format 1
+graph sums {  # format 2
   inputs:
     %x: f32[2,3]
     %w: f32[2,3]

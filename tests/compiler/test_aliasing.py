@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from compiler.dialects.ttnn.attention import typecast
-from compiler.dialects.ttnn.op import OPS, TtnnOp, infer_types
+from compiler.dialects.ttnn.inference import infer_types
+from compiler.dialects.ttnn.op import OPS, TtnnOp
 from compiler.dialects.ttnn.position import plus_one
 from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.ir.aliasing import memory_roots, written
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.operation import Aliasing
+from compiler.ir.settings import ANYWHERE, Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
@@ -44,12 +46,11 @@ def test_an_op_shares_memory_only_where_it_says_so(name: str) -> None:
     executable.trace(drawn.inputs, watch)
 
 
-def then_written(op: TtnnOp, type: TensorType, **attributes: str) -> Graph:
+def then_written(op: TtnnOp, type: TensorType, placement: Placement = ANYWHERE) -> Graph:
     """``y = op(x)``, and then one is added to ``x`` in place: ``y`` is what it was."""
     builder, x = Builder(), Value(type)
-    given = tuple(sorted(attributes.items()))
-    (name,) = (n for n in ("input_tensor", "tensor") if n in op.reference.__code__.co_varnames)
-    (y,) = builder.emit(op, [(name, x)], attributes, infer_types(op, (name,), (type,), given), [])
+    (name,) = (n for n in ("input_tensor", "tensor") if n in op.semantics.reference.__code__.co_varnames)
+    (y,) = builder.emit(op, [(name, x)], {}, infer_types(op, (name,), (type,), (), placement), [], placement)
     (z,) = builder.emit(plus_one, [("input_tensor", x)], {}, infer_types(plus_one, ("input_tensor",), (type,), ()), [])
     return builder.graph("sketch", [Port("x", x)], [Port("y", y), Port("z", z)])
 
@@ -58,28 +59,30 @@ INDEX = TensorType((1, 32), DType.INT32, Layout.ROW_MAJOR, Memory.DRAM)
 
 
 @pytest.mark.parametrize(
-    ("op", "attributes"),
+    ("op", "placement"),
     [
-        (typecast, {"dtype": "u32"}),
-        (to_memory_config, {"memory_config": "l1"}),
-        *((OPS[f"ttnn.{name}"], {}) for name in ("to_layout", "relu")),
+        (typecast, Placement(dtype=DType.UINT32)),
+        (to_memory_config, Placement(memory=Memory.L1)),
+        *((OPS[f"ttnn.{name}"], ANYWHERE) for name in ("to_layout", "relu")),
     ],
     ids=str,
 )
-def test_a_later_write_does_not_reach_what_was_made_before(op: TtnnOp, attributes: dict[str, str]) -> None:
-    made = Executable(then_written(op, INDEX, **attributes), Weights({})).run({"x": torch.full((1, 32), 5)})
+def test_a_later_write_does_not_reach_what_was_made_before(op: TtnnOp, placement: Placement) -> None:
+    made = Executable(then_written(op, INDEX, placement), Weights({})).run({"x": torch.full((1, 32), 5)})
     assert set(made["y"].flatten().tolist()) == {5} and set(made["z"].flatten().tolist()) == {6}
 
 
 def test_outputs_are_the_callers_own() -> None:
     """A result that is the memory of an input in the reference is handed out as a copy."""
     builder, x = Builder(), Value(INDEX.with_(dtype=DType.FLOAT32, layout=Layout.TILE))
+    near = Placement(memory=Memory.L1)
     (y,) = builder.emit(
         to_memory_config,
         [("tensor", x)],
-        {"memory_config": "l1"},
-        infer_types(to_memory_config, ("tensor",), (x.type,), (("memory_config", "l1"),)),
+        {},
+        infer_types(to_memory_config, ("tensor",), (x.type,), (), near),
         [],
+        near,
     )
     executable = Executable(builder.graph("sketch", [Port("x", x)], [Port("y", y)]), Weights({}))
     given = torch.ones(1, 32)
@@ -88,7 +91,7 @@ def test_outputs_are_the_callers_own() -> None:
 
 
 def test_who_asks_decides_what_is_shared() -> None:
-    graph = then_written(typecast, INDEX, dtype="u32")
+    graph = then_written(typecast, INDEX, Placement(dtype=DType.UINT32))
     cast, counted = graph.nodes
     assert memory_roots(graph)[cast.result] is cast.result
     assert memory_roots(graph, Aliasing.IN_REFERENCE)[cast.result] is graph.input("x")

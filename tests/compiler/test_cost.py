@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from compiler.dialects.ttnn.op import OPS, TtnnOp, infer_types
+from compiler.dialects.ttnn.inference import infer_types
+from compiler.dialects.ttnn.op import OPS, TtnnOp
+from compiler.dialects.ttnn.program import UNTOLD, Cores, Fidelity, Program
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Parameter
 from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.operation import Attribute
+from compiler.ir.settings import ANYWHERE, Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.target.boards import BOARDS, Board, Number
 from compiler.target.cost import Time, Work, graph_time, graph_work, time_of, total, work
@@ -28,12 +31,19 @@ def indices(*shape: int) -> Value:
     return tensor(*shape, dtype=DType.UINT32, layout=Layout.ROW_MAJOR)
 
 
-def node(name: str, operands: Mapping[str, Value], **attributes: Attribute) -> Node:
+def node(
+    name: str,
+    operands: Mapping[str, Value],
+    placement: Placement = ANYWHERE,
+    program: Program = UNTOLD,
+    **attributes: Attribute,
+) -> Node:
     """One node of an op, results inferred."""
     op: TtnnOp = OPS[f"ttnn.{name}"]
     given = tuple(sorted(attributes.items()))
-    types = infer_types(op, tuple(operands), tuple(v.type for v in operands.values()), given)
-    return Node(op, tuple(operands.values()), tuple(operands), given, tuple(map(Value, types)))
+    types = infer_types(op, tuple(operands), tuple(v.type for v in operands.values()), given, placement, program)
+    results = tuple(map(Value, types))
+    return Node(op, tuple(operands.values()), tuple(operands), given, results, (), placement, program)
 
 
 def sliced(rows: int, start: int) -> Node:
@@ -49,6 +59,7 @@ def linear(rows: int = 1, source: Value | None = None, bias: bool = False, **att
 
 
 TILE_BYTES = 32 * 32 * 2
+NEAR, FAR, IN_TILES = Placement(memory=Memory.L1), Placement(memory=Memory.DRAM), Placement(layout=Layout.TILE)
 
 
 def test_a_linear_computes_whole_tiles_and_reads_its_weight() -> None:
@@ -61,18 +72,18 @@ def test_a_linear_computes_whole_tiles_and_reads_its_weight() -> None:
 
 
 def test_fewer_passes_compute_faster() -> None:
-    rates = [work(linear(compute=compute)).per_cycle for compute in ("lofi", "hifi2_fp32_acc", "hifi4_fp32_acc")]
-    assert rates == [4096, 2048, 1024]
+    rates = [work(linear(program=Program(fidelity))).per_cycle for fidelity in Fidelity]
+    assert rates == pytest.approx([4096, 2048, 4096 / 3, 1024])
 
 
 def test_what_is_in_l1_does_not_go_through_dram() -> None:
-    near = linear(source=tensor(1, 64, memory=Memory.L1), memory_config="l1")
+    near = linear(source=tensor(1, 64, memory=Memory.L1), placement=NEAR)
     assert (work(near).read, work(near).written) == (6 * TILE_BYTES, 0)
 
 
 def test_what_the_host_computes_costs_its_way_to_the_device() -> None:
     made = node("relu", {"input_tensor": tensor(32, 96, memory=Memory.HOST)})
-    sent = node("to_device", {"tensor": made.result}, memory_config="l1")
+    sent = node("to_device", {"tensor": made.result}, placement=NEAR)
     assert work(made) == Work(0, 0, 0, 32.0, 1, 0, 0)
     assert work(sent) == Work(0, 0, 0, 32.0, 1, 0, 0, 3 * TILE_BYTES)
     for board, chips in (("n150", 1), ("n300", 2)):
@@ -88,7 +99,7 @@ def test_a_view_of_a_part_costs_nothing() -> None:
 
 def test_a_look_up_reads_rows_and_not_the_table() -> None:
     table = tensor(1000, 64, layout=Layout.ROW_MAJOR)
-    asked = work(node("embedding", {"input_tensor": indices(1, 32), "weight": table}, layout="tile"))
+    asked = work(node("embedding", {"input_tensor": indices(1, 32), "weight": table}, placement=IN_TILES))
     assert (asked.read, asked.written) == (32 * 4 + 2 * TILE_BYTES, 2 * TILE_BYTES)
 
 
@@ -110,19 +121,19 @@ def test_an_update_in_place_moves_a_row() -> None:
         (1, node("reshape", {"input_tensor": tensor(1, 64, 768)}, shape=(1, 64, 12, 64))),
         (0, node("reshape", {"input_tensor": indices(1)}, shape=(1, 1))),
         (1, node("reshape", {"input_tensor": indices(2, 32)}, shape=(1, 64))),
-        (0, node("reshape", {"input_tensor": tensor(2, 64, memory=Memory.L1)}, shape=(1, 2, 64), memory_config="l1")),
-        (1, node("reshape", {"input_tensor": tensor(2, 64, memory=Memory.L1)}, shape=(1, 2, 64), memory_config="dram")),
+        (0, node("reshape", {"input_tensor": tensor(2, 64, memory=Memory.L1)}, shape=(1, 2, 64), placement=NEAR)),
+        (1, node("reshape", {"input_tensor": tensor(2, 64, memory=Memory.L1)}, shape=(1, 2, 64), placement=FAR)),
         (1, sliced(64, 32)),
         (3, sliced(2, 1)),
         (1, linear()),
         (2, linear(activation="gelu")),
-        (1, linear(activation="gelu", core_grid="device")),
+        (1, linear(activation="gelu", program=Program(cores=Cores.ALL))),
         (1, linear(bias=True)),
         (2, linear(bias=True, activation="gelu")),
-        (2, linear(bias=True, memory_config="l1")),
-        (2, linear(bias=True, source=tensor(1, 64, memory=Memory.L1), memory_config="dram")),
-        (3, linear(bias=True, memory_config="l1", activation="gelu")),
-        (1, linear(bias=True, memory_config="l1", activation="gelu", core_grid="device")),
+        (2, linear(bias=True, placement=NEAR)),
+        (2, linear(bias=True, source=tensor(1, 64, memory=Memory.L1), placement=FAR)),
+        (3, linear(bias=True, placement=NEAR, activation="gelu")),
+        (1, linear(bias=True, placement=NEAR, activation="gelu", program=Program(cores=Cores.ALL))),
     ],
 )
 def test_programs(programs: int, made: Node) -> None:
@@ -132,7 +143,9 @@ def test_programs(programs: int, made: Node) -> None:
 
 def test_look_ups_of_few_rows_take_another_program() -> None:
     table = tensor(1000, 64, layout=Layout.ROW_MAJOR)
-    taken = [work(node("embedding", {"input_tensor": indices(1, n), "weight": table}, layout="tile")) for n in (1, 32)]
+    taken = [
+        work(node("embedding", {"input_tensor": indices(1, n), "weight": table}, placement=IN_TILES)) for n in (1, 32)
+    ]
     assert [asked.programs for asked in taken] == [2, 1]
 
 

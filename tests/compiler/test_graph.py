@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 
@@ -10,13 +11,15 @@ import torch
 from torch import nn
 
 from compiler.dialects.aten import Aten, emit, ops
+from compiler.dialects.ttnn.program import UNTOLD, Fidelity, Program
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import trace
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Literal, Parameter
 from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.operation import Origin
-from compiler.ir.types import DType, TensorType
+from compiler.ir.settings import ANYWHERE, NO_SETTINGS, Placement, Settings
+from compiler.ir.types import DType, Memory, TensorType
 from compiler.speecht5.components import Component
 
 ROW = TensorType((3,), DType.FLOAT32)
@@ -49,6 +52,8 @@ def written(
     factor: float = 2.0,
     constant: object = Parameter("w"),
     swapped: bool = False,
+    placement: Placement = ANYWHERE,
+    program: Settings = NO_SETTINGS,
     line: str = "a.py:1",
 ) -> Graph:
     """sub(x * factor, w), with everything about it open to change."""
@@ -57,6 +62,7 @@ def written(
     product = emit(builder, op, x, factor, origins=origins)
     pair = (product, builder.constant(constant, TensorType((rows,), DType.FLOAT32)))
     out_value = emit(builder, ops.sub.Tensor, *(reversed(pair) if swapped else pair), origins=origins)
+    builder.nodes[0] = replace(builder.nodes[0], placement=placement, program=program)
     return builder.graph(name, [Port(port, x)], [Port(out, out_value)])
 
 
@@ -84,6 +90,8 @@ def test_origins_make_no_difference() -> None:
         {"constant": Parameter("v")},
         {"constant": Literal(torch.ones(3))},
         {"swapped": True},
+        {"placement": Placement(memory=Memory.L1)},
+        {"program": Program(block=2)},
     ],
     ids=str,
 )
@@ -127,6 +135,26 @@ def test_what_a_node_says() -> None:
     assert product.attribute("other") == 2.0 and product.attribute("alpha", 1) == 1
     with pytest.raises(KeyError, match=r"aten\.sub\.Tensor has no operand 'mat2', it has \['self', 'other'\]"):
         difference["mat2"]
+
+
+def test_what_is_emitted_like_a_node_says_all_that_it_says() -> None:
+    node = replace(written().nodes[0], placement=Placement(memory=Memory.L1), program=Program(block=2))
+    builder = Builder()
+    builder.emit_like(node, [("self", Value(ROW))], [ROW], [], other=3.0)
+    (like,) = builder.nodes
+    assert (like.op, like.names, like.attributes) == (node.op, ("self",), (("other", 3.0),))
+    assert (like.placement, like.program) == (node.placement, node.program)
+
+
+def test_settings_that_say_the_same_are_equal_and_go_through_a_pickle() -> None:
+    """In another process hashes are others, so what is kept of them stays behind."""
+    told = Program(Fidelity.HIFI4, block=2)
+    assert told == UNTOLD.with_(block=2, fidelity=Fidelity.HIFI4) != told.with_(block=None)
+    assert UNTOLD == NO_SETTINGS and not UNTOLD and told
+    elsewhere = Program(Fidelity.HIFI4, block=2)
+    object.__setattr__(elsewhere, "_hash", 0)
+    back = pickle.loads(pickle.dumps(elsewhere))
+    assert back == told and hash(back) == hash(told) and type(back) is Program
 
 
 def test_the_result_of_a_node_with_several_is_an_error() -> None:

@@ -14,9 +14,9 @@ from torch.nn import functional
 from compiler.errors import UnsupportedModel, UnsupportedOperation
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import Traced, trace
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Origin, Stage
-from compiler.ir.verify import verify
 from compiler.speecht5.components import Component
 from tests.passes.interpret import interpret, ops_of
 
@@ -52,7 +52,7 @@ def imported(part: type[Part], outputs: int = 1) -> Graph:
     """The graph of a part, after checking that it computes what the part does and writes nothing."""
     program = traced(part, outputs)
     graph = import_program(program, {})
-    verify(graph, Stage.ATEN)
+    check_graph(graph, Stage.ATEN)
     assert not any(n.op.overload._schema.is_mutable for n in graph.nodes)
     x = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     want = Whole(part).double().eval()(x.clone())
@@ -345,7 +345,7 @@ def sound(length: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
 def test_one_trace_at_several_lengths(positions: Traced, length: int) -> None:
     graph = import_program(positions, {"text": length})
-    verify(graph, Stage.ATEN)
+    check_graph(graph, Stage.ATEN)
     assert [str(p.value.type) for p in graph.inputs] == [f"f32[1,{length},4]", f"f32[1,{length}]"]
     assert "constant_pad_nd" not in ops_of(graph)
     x, mask = sound(length)
@@ -356,7 +356,7 @@ def test_one_trace_at_several_lengths(positions: Traced, length: int) -> None:
 
 def test_past_a_table_of_positions_rows_of_zeros_follow(positions: Traced) -> None:
     graph = import_program(positions, {"text": 12})
-    verify(graph, Stage.ATEN)
+    check_graph(graph, Stage.ATEN)
     assert "constant_pad_nd" in ops_of(graph)
     x, mask = sound(12)
     got = interpret(graph, positions.parameters, {"x": x, "mask": mask})["y"]

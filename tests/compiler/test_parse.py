@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from compiler.dialects import DIALECTS
 from compiler.dialects.aten import Aten, emit, ops
+from compiler.dialects.ttnn.elementwise import relu
+from compiler.dialects.ttnn.program import UNTOLD, Cores, Fidelity, Program
 from compiler.errors import GraphSyntaxError, InvalidArgument
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
@@ -20,6 +22,7 @@ from compiler.ir.graph import Graph, Port, Role, Value
 from compiler.ir.literals import read_literals, write_literals
 from compiler.ir.operation import Origin
 from compiler.ir.parse import parse
+from compiler.ir.settings import ANYWHERE, Placement, kinds
 from compiler.ir.text import literals, to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
@@ -104,6 +107,31 @@ def test_any_name_attribute_and_literal(name: str, port: str, value: Any, data: 
     same(builder.graph(name, [Port(port, x)], [Port(port, made[1])]))
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(Placement, *(st.none() | st.sampled_from(list(kind)) for kind in (DType, Layout, Memory))),
+    st.builds(
+        Program,
+        st.none() | st.sampled_from(Fidelity),
+        st.none() | st.sampled_from(Cores),
+        **{name: st.none() | st.integers(0, 2**40) for name, kind in kinds(Program).items() if kind is int},
+        reallocate_halo_output=st.none() | st.booleans(),
+    ),
+)
+def test_any_placement_and_program(placement: Placement, program: Program) -> None:
+    graph = of_relu(placement, program)
+    same(graph)
+    (node,) = back(graph).nodes
+    assert (node.placement, node.program) == (placement, program) and type(node.program) is Program
+    assert (graph == of_relu()) is not (placement or program), "what is said makes a difference, and nothing else"
+
+
+def of_relu(placement: Placement = ANYWHERE, program: Program = UNTOLD) -> Graph:
+    builder, x = Builder(), Value(TensorType((1, 32), DType.BFLOAT16, Layout.TILE, Memory.DRAM))
+    made = builder.emit(relu, [("input_tensor", x)], {}, [x.type], [], placement, program)
+    return builder.graph("g", [Port("x", x)], [Port("y", made[0])])
+
+
 @pytest.mark.parametrize(
     "expression",
     [
@@ -129,6 +157,7 @@ def test_expressions(expression: Expression) -> None:
     same(of_expression(expression))
 
 
+TTNN_TEXT = to_text(of_relu())
 TEXT = to_text(of_expression(Computed(Aten(ops.view.default), (("self", Parameter("a")),), (("size", (3,)),))))
 
 
@@ -139,7 +168,7 @@ def replaced(before: str, after: str) -> str:
 
 def refusals() -> Iterator[tuple[str, str]]:
     yield "", "the text ends in line 0: 'graph NAME {' is missing"
-    yield replaced("# format 1", "# format 2"), "line 1, column 22: the comment '# format 1' is expected"
+    yield replaced("# format 2", "# format 1"), "line 1, column 22: the comment '# format 2' is expected"
     yield replaced("  nodes:\n", ""), "line 6, column 18: torch has no op aten.aten.add.Tensor"
     yield replaced("f32[3] {", "f23[3] {"), "line 3, column 9: there is no element type f23"
     yield replaced("{host, mask}", "{host, guest}"), "line 3, column 23: there is no role guest"
@@ -167,6 +196,20 @@ def refusals() -> Iterator[tuple[str, str]]:
     yield replaced("y = %0", "y = %0 ;"), "line 9, column 12: nothing here can be read"
     yield TEXT + "\n}", "line 11, column 1: the graph has ended before this line"
     yield TEXT.removesuffix("}"), "the text ends in line 9: '}' is missing"
+    for said, message in (
+        ("placement{memory=l2}", "column 76: memory is one of host, dram, dram_width_sharded, l1, "),
+        ("placement{shards=two}", "column 76: a number for shards is expected, and two is there"),
+        ("placement{memory=l1, memory=l1}", "column 80: memory is given twice"),
+        ("placement{cores=all}", "column 69: placement has no cores, it has dtype, layout, memory, shards"),
+        ("program{fidelity=hifi5}", "column 76: fidelity is one of lofi, hifi2, hifi3, hifi4, and hifi5 is there"),
+        ("program{reallocate_halo_output=1}", "column 90: reallocate_halo_output is one of True, False, and 1"),
+        ("program{} placement{}", "column 69: the line should end before placement"),
+    ):
+        yield TTNN_TEXT.replace("x)", f"x) {said}"), f"line 6, {message}"
+    yield (
+        replaced("other=%c0)", "other=%c0) program{block=1}"),
+        "line 7, column 62: program has no block, it has nothing",
+    )
     large = of_expression(Literal(torch.arange(100.0)))
     yield to_text(large), "line 5, column 19: the text has this literal's digest alone, and its data were not given"
 

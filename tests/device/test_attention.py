@@ -11,8 +11,9 @@ from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.attention import EXACT, attention
-from compiler.ir.graph import Graph, Value
+from compiler.dialects.ttnn.attention import attention
+from compiler.dialects.ttnn.program import HIFI4
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
@@ -54,10 +55,11 @@ def planned(batch: int) -> Graph:
 def left_to_ttnn(graph: Graph) -> Graph:
     """The same without a program configuration."""
 
-    def stripped(attributes: tuple) -> tuple:  # type: ignore[type-arg]
-        return tuple((name, value) for name, value in attributes if name not in EXACT)
+    def stripped(node: Node) -> Node:
+        attributes = tuple((name, value) for name, value in node.attributes if name != "exp_approx_mode")
+        return replace(node, attributes=attributes, program=HIFI4)
 
-    nodes = (replace(n, attributes=stripped(n.attributes)) if n.op is attention else n for n in graph.nodes)
+    nodes = (stripped(node) if node.op is attention else node for node in graph.nodes)
     return replace(graph, nodes=tuple(nodes))
 
 
@@ -100,7 +102,7 @@ def test_ttnn_divides_a_mask_by_the_scale(session: Session, scale: float) -> Non
     (node,) = graph.nodes
     scaled = replace(node, attributes=tuple(sorted({**dict(node.attributes), "scale": scale}.items())))
     found = checked(session, replace(graph, nodes=(scaled,)))
-    assert found.programs == attention.programs(scaled) == (1 if scale == 1.0 else 2)
+    assert found.programs == attention.cost.programs(scaled) == (1 if scale == 1.0 else 2)
 
 
 def _masked(s: Sketch) -> Value:

@@ -37,7 +37,7 @@ def test_programs_of_the_loops_state_are_told_apart() -> None:
 def test_what_the_host_sends_inside_a_step_is_counted() -> None:
     sketch = Sketch()
     given = sketch.input(32, 32, memory=Memory.HOST)
-    (sent,) = sketch.ops(to_device, ("tensor", given), memory_config="dram")
+    (sent,) = sketch.ops(to_device, ("tensor", given), memory=Memory.DRAM)
     rows = budgets.budgets(found(), sketch.graph(sent)), budgets.budgets(found(), EMPTY)
     assert [(each[7].ours, each[7].met) for each in rows] == [(1, False), (0, True)]
 

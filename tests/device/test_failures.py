@@ -20,6 +20,7 @@ from compiler.device.session import Session
 from compiler.dialects.aten import ops
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.ir.graph import Port, Value
+from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
@@ -32,11 +33,12 @@ from tests.lowering.cases.sketch import Build, Case
 LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
 
 
-def plan(build: Build, dtype: DType = DType.BFLOAT16, **attributes: str) -> Plan:
-    """A graph to check; ``attributes`` are added to all its nodes."""
+def plan(build: Build, dtype: DType = DType.BFLOAT16, memory: Memory | None = None) -> Plan:
+    """A graph to check; ``memory`` is where all its nodes are told to write to, whatever was inferred."""
     drawn = Case("doctored", build, 0.0, 0.0, "").sketch()
     graph = rules.lower(drawn.graph, dtype)
-    nodes = [replace(n, attributes=tuple(sorted({**dict(n.attributes), **attributes}.items()))) for n in graph.nodes]
+    told = {} if memory is None else {"placement": Placement(memory=memory)}
+    nodes = [replace(n, **told) for n in graph.nodes]
     return Plan.of(Executable(replace(graph, nodes=tuple(nodes)), Weights(drawn.weights)), "doctored")
 
 
@@ -65,7 +67,7 @@ def test_out_of_dram(session: Session, on_device: bool) -> None:
 def test_out_of_l1_for_a_result(session: Session, on_device: bool) -> None:
     if on_device:
         pytest.skip("the numbers are those of an n150")
-    said = complaint(session, plan(lambda s: s(ops.expand.default, s.x(1, 8192), (8192, 8192)), memory_config="l1"))
+    said = complaint(session, plan(lambda s: s(ops.expand.default, s.x(1, 8192), (8192, 8192)), memory=Memory.L1))
     assert said == (
         "ttnn.expand(input_tensor=bf16[1,8192] tile dram): out of L1: it asks for 128.0 MiB, 2.0 MiB a core, "
         f"where 1.3 MiB of 1.3 MiB are free. {LESS}"
@@ -102,7 +104,7 @@ def test_weights_that_do_not_fit_say_so() -> None:
 
 
 def test_a_result_of_another_type_than_inferred(session: Session) -> None:
-    said = complaint(session, plan(lambda s: s(ops.relu.default, s.x(2, 3)), memory_config="l1"))
+    said = complaint(session, plan(lambda s: s(ops.relu.default, s.x(2, 3)), memory=Memory.L1))
     assert said == (
         "ttnn.relu(input_tensor=bf16[2,3] tile dram): memory: INTERLEAVED DRAM was inferred, ttnn made INTERLEAVED L1"
     )

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from compiler.dialects.ttnn.elementwise import add, multiply
-from compiler.dialects.ttnn.op import TtnnOp, infer_types
+from compiler.dialects.ttnn.inference import infer_types
+from compiler.dialects.ttnn.op import TtnnOp
 from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Node, Value
 from compiler.ir.types import DType, Layout, Memory, TensorType

@@ -9,6 +9,7 @@ from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import Plan
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.program import program
 from compiler.errors import InvalidArgument
 from compiler.inspect import checking
 from compiler.ir.types import DType, Layout, Memory, TensorType
@@ -67,9 +68,8 @@ def test_readers_of_a_bank_have_something_to_write(name: str, mocks: Mocks) -> N
             executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights))
             checked = session.call("compiler.device.checks:check", Plan.of(executable, "linear"))
             assert checked.complaints == (), tiles
-            found[tiles] = next(
-                node.attribute("readers") for node in executable.graph.nodes if node.attribute("readers")
-            )
+            told = (program(node).readers for node in executable.graph.nodes)
+            found[tiles] = next(readers for readers in told if readers is not None)
     assert found == {9: 2, 17: 1, 20: 1, 21: 3, 25: 1}, "as many as there are columns for, in the banks that hold some"
 
 

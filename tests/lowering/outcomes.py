@@ -9,12 +9,12 @@ from functools import cache
 import pytest
 from torch import Tensor
 
-from compiler.dialects.ttnn.op import Numerics
+from compiler.dialects.ttnn.numerics import Numerics
 from compiler.errors import UnsupportedOperation
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
 from compiler.ir.types import DType
-from compiler.ir.verify import verify
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from lowering import rules
@@ -43,9 +43,9 @@ class Outcome:
 
 def outcome(drawn: Drawn, dtype: DType) -> Outcome:
     """torch runs in float32, on inputs and weights that are rounded as the device holds them."""
-    verify(drawn.graph, Stage.ATEN)
+    check_graph(drawn.graph, Stage.ATEN)
     lowered = drawn.lowered(dtype)
-    verify(lowered, Stage.TTNN)
+    check_graph(lowered, Stage.TTNN)
     want = run_in_torch(drawn.graph, held(drawn.inputs, dtype), held(drawn.weights, dtype))
     return Outcome(drawn, lowered, want, run(lowered, drawn))
 

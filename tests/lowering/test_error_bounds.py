@@ -12,7 +12,8 @@ from compiler.dialects.ttnn import convolution, elementwise, linear
 from compiler.dialects.ttnn.accuracy import ROUNDING, Allowance, allowance
 from compiler.dialects.ttnn.error_bound import ErrorBound, error_bound
 from compiler.dialects.ttnn.measured import MEASUREMENTS, Agreement, Measurement, Span
-from compiler.dialects.ttnn.op import OPS, Numerics
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import OPS
 from compiler.inspect import numerics
 from compiler.ir.types import DType
 from tests.lowering.allowances import Step, steps
@@ -58,7 +59,7 @@ def test_no_planned_measurement_is_past_the_bound_of_its_op(row: Measurement) ->
 def test_the_bound_of_sums_covers_a_convolution_that_cancels() -> None:
     """The small voice's first, 80 channels and 5 taps, whose results after tanh reach one; sums reach 176."""
     (row,) = (row for row in MEASUREMENTS if "post-net" in row.configuration)
-    conv, tanh = OPS["ttnn.conv1d"].error_bound, OPS["ttnn.tanh"].error_bound
+    conv, tanh = OPS["ttnn.conv1d"].semantics.error_bound, OPS["ttnn.tanh"].semantics.error_bound
     assert isinstance(row.error, Span) and conv is not None and tanh is not None
     besides = tanh.relative + ROUNDING
     assert besides < row.error.high <= conv.of_sum(80 * 5) * 176 + besides <= 2 * row.error.high
@@ -74,7 +75,7 @@ def test_sums_of_more_products_are_off_by_a_smaller_part() -> None:
 
 
 def test_an_op_that_was_not_measured_has_no_bound() -> None:
-    assert error_bound("ttnn.sum") is None and OPS["ttnn.sum"].error_bound is None
+    assert error_bound("ttnn.sum") is None and OPS["ttnn.sum"].semantics.error_bound is None
 
 
 def test_every_measured_op_is_in_the_table_but_for_two_that_no_plan_has() -> None:
@@ -118,7 +119,7 @@ def test_an_error_goes_through_the_activation_that_is_fused_behind_it() -> None:
         made = allowance(node, [rows * sign, matrix, bias * 0])
         return made.error - ROUNDING * made.largest
 
-    sigmoid = OPS["ttnn.sigmoid"].error_bound
+    sigmoid = OPS["ttnn.sigmoid"].semantics.error_bound
     assert sigmoid is not None
     assert own("sigmoid", 0.0) == pytest.approx(sigmoid.relative / 2)
     assert 0.0 == own("relu", -1.0) < own("relu", 1.0)
@@ -135,5 +136,5 @@ def test_how_a_kernel_was_seen_to_round_is_how_the_reference_rounds(row: Measure
 def test_every_activation_that_is_fused_has_an_entry_by_which_its_error_is_known(name: str) -> None:
     x = torch.tensor([-1.0, 0.5])
     functions = [t[name] for t in (linear.ACTIVATIONS, convolution.ACTIVATIONS) if name in t]
-    made = OPS[f"ttnn.{name}"].reference(Numerics(DType.FLOAT32), x)
+    made = OPS[f"ttnn.{name}"].semantics.reference(Numerics(DType.FLOAT32), x)
     assert all(torch.equal(made, function(x)) for function in functions)

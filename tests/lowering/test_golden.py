@@ -24,7 +24,7 @@ from torch import Tensor
 
 from compiler.dialects.ttnn import op as table
 from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
-from compiler.dialects.ttnn.op import Numerics
+from compiler.dialects.ttnn.numerics import Numerics
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
 from compiler.runtime.weights import Weights, to_device
@@ -64,9 +64,9 @@ class Use:
 
     def arguments(self) -> dict[str, Any]:
         """Arguments by name, each tensor a copy: some functions write theirs."""
-        given: dict[str, Any] = {k: v for k, v in self.node.attributes if k not in table.PLACEMENT}
+        given: dict[str, Any] = dict(self.node.attributes)
         for name, tensor in zip(self.node.names, self.operands, strict=True):
-            if name in self.node.op.lists:
+            if name in self.node.op.semantics.lists:
                 given.setdefault(name, []).append(tensor.clone())
             else:
                 given[name] = tensor.clone()
@@ -91,7 +91,7 @@ def uses_in(case: Case) -> Iterator[Use]:
     for node in graph.nodes:
         use = Use(case.name, node, tuple(values[value] for value in node.operands))
         yield use
-        values.update(zip(node.results, as_tuple(node.op.reference(FLOAT32, **use.arguments())), strict=True))
+        values.update(zip(node.results, as_tuple(node.op.semantics.reference(FLOAT32, **use.arguments())), strict=True))
 
 
 def as_tuple(made: Any) -> tuple[Tensor, ...]:
@@ -122,7 +122,7 @@ def golden(use: Use) -> tuple[Tensor, ...]:
     if "activations" in given:
         given["activations"] = [getattr(installed().UnaryOpType, key.upper()) for key in given["activations"]]
     if name == "ttnn.typecast":
-        given["dtype"] = {"i32": installed().int32, "u16": installed().uint16}[str(use.node.attribute("dtype"))]
+        given["dtype"] = {DType.INT32: installed().int32, DType.UINT16: installed().uint16}[use.node.placement.dtype]
     made = as_tuple(installed().get_golden_function(callable_of(name))(**given))
     if use.node.attribute("output_concat_heads"):  # the golden function takes no notice of it
         return (made[0].transpose(1, 2).flatten(2).unsqueeze(1),)
@@ -147,7 +147,7 @@ def test_reference_semantics_agree_with_the_golden_function(name: str) -> None:
     compared = [use for use in uses()[name] if "logical_shape" not in use.arguments()]  # ttnn's pads nothing
     assert compared
     for use in compared:
-        assert difference(use, use.node.op.reference) <= ORDER, use.case
+        assert difference(use, use.node.op.semantics.reference) <= ORDER, use.case
 
 
 def test_reference_semantics_that_differ_are_seen() -> None:
@@ -162,7 +162,7 @@ def test_reference_semantics_that_differ_are_seen() -> None:
 def test_activations_of_a_linear_agree_with_the_golden_function(activation: str) -> None:
     random = torch.Generator().manual_seed(0)
     a, b, bias = (torch.randn(shape, generator=random) for shape in ((2, 5, 16), (16, 8), (1, 8)))
-    ours = linear.reference(FLOAT32, a, b, bias, activation)
+    ours = linear.semantics.reference(FLOAT32, a, b, bias, activation)
     theirs = installed().get_golden_function(installed().linear)(a, b, bias=bias, activation=activation)
     assert relative_error(ours, theirs) <= ORDER
 
@@ -184,10 +184,11 @@ def test_no_golden_names_ops_of_the_table_only() -> None:
 # --- Signatures ---------------------------------------------------------------------------------------------
 
 PLACED_BY = {
-    "compute": {"compute_kernel_config", "compute_config"},
+    "fidelity": {"compute_kernel_config", "compute_config"},
+    "cores": {"core_grid"},
     "layout": {"layout", "conv_config"},
     "dtype": {"dtype"},
-    "memory_config": {"memory_config"},
+    "memory": {"memory_config"},
     "shards": {"memory_config"},
     "readers": {"program_config"},
     "block": {"program_config"},
@@ -197,7 +198,7 @@ PLACED_BY = {
     "k_chunk_size": {"program_config"},
     "max_cores_per_head_batch": {"program_config"},
 }
-"""The parameters by which ttnn takes what ``compiler.dialects.ttnn.op.PLACEMENT`` says of an op, one of each set."""
+"""The parameters by which ttnn takes what a placement and a program say, one of each set."""
 CONFIGURED = {
     "ttnn.conv1d": ("Conv1dConfig", {"activation"}),
     "ttnn.transformer.scaled_dot_product_attention": ("SDPAProgramConfig", {"exp_approx_mode"}),
@@ -217,8 +218,8 @@ class Signature:
     def takes(self, names: set[str], placed: set[str]) -> bool:
         return (
             names <= self.parameters
-            and self.required - ADDED <= names | placed
-            and all(PLACED_BY[attribute] & self.parameters for attribute in placed)
+            and self.required - ADDED <= names.union(*(PLACED_BY[setting] for setting in placed))
+            and all(PLACED_BY[setting] & self.parameters for setting in placed)
         )
 
 
@@ -249,8 +250,8 @@ def test_one_overload_takes_all_keywords_that_the_lowering_emits(name: str) -> N
     overloads = signatures(name)
     for use in uses()[name]:
         attributes = {key for key, _ in use.node.attributes}
-        placed = attributes & set(table.PLACEMENT)
-        names = (set(use.node.names) | attributes) - placed - configured(name)
+        placed = {key for key, _ in (*use.node.placement.said, *use.node.program.said)}
+        names = (set(use.node.names) | attributes) - configured(name)
         assert any(overload.takes(names, placed) for overload in overloads), (
             f"{use.case}: {name} does not take {sorted(names)} with {sorted(placed)}; it takes one of "
             + " | ".join(", ".join(sorted(overload.parameters)) for overload in overloads)
@@ -259,7 +260,7 @@ def test_one_overload_takes_all_keywords_that_the_lowering_emits(name: str) -> N
 
 @pytest.mark.parametrize("name", table.OPS)
 def test_reference_semantics_name_parameters_as_ttnn_does(name: str) -> None:
-    code = table.OPS[name].reference.__code__
+    code = table.OPS[name].semantics.reference.__code__
     ours = set(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
     theirs = frozenset().union(*(overload.parameters for overload in signatures(name)))
     assert ours - configured(name) <= theirs
@@ -285,4 +286,4 @@ def test_a_wrong_keyword_is_seen() -> None:
     assert signature.takes({"input_tensor", "output_shape"}, set())
     assert not signature.takes({"input", "output_shape"}, set())
     assert not signature.takes({"input_tensor"}, set())
-    assert not signature.takes({"input_tensor", "output_shape"}, {"compute"})
+    assert not signature.takes({"input_tensor", "output_shape"}, {"fidelity"})

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn import op as table
-from compiler.dialects.ttnn.op import Numerics
+from compiler.dialects.ttnn.numerics import Numerics
 from compiler.ir.operation import Origin
 from compiler.ir.types import DType, Layout, Memory
 from compiler.runtime.executable import Executable
@@ -96,7 +96,7 @@ def test_attention_rounds_what_its_kernel_keeps_in_bfloat16() -> None:
 
     shapes = (1, 2, 3, 32), (1, 2, 5, 32), (1, 2, 5, 32), (1, 1, 3, 5)
     operation = table.OPS["ttnn.transformer.scaled_dot_product_attention"]
-    operation.reference(Recording(), *map(torch.ones, shapes), scale=0.5)
+    operation.semantics.reference(Recording(), *map(torch.ones, shapes), scale=0.5)
     scores, divided, masked, exponentials, total, weighted = rounded
     assert scores == masked == exponentials == (1, 2, 3, 5)
     assert divided == (1, 1, 3, 5)  # the mask: the kernel scales what it has added it to
@@ -110,10 +110,10 @@ def test_attention_approximates_the_exponential_unless_it_is_told_not_to() -> No
     random = torch.Generator().manual_seed(0)
     rounding = Numerics(DType.BFLOAT16)
     operands = [rounding.round(torch.randn(1, 4, rows, 32, generator=random)) for rows in (1, 64, 64)]
-    want = operation.reference(Numerics(DType.FLOAT32), *operands, scale=0.2)
-    exact = relative_error(operation.reference(rounding, *operands, scale=0.2, exp_approx_mode=False), want)
+    want = operation.semantics.reference(Numerics(DType.FLOAT32), *operands, scale=0.2)
+    exact = relative_error(operation.semantics.reference(rounding, *operands, scale=0.2, exp_approx_mode=False), want)
     told, untold = (
-        relative_error(operation.reference(rounding, *operands, scale=0.2, **given), want)
+        relative_error(operation.semantics.reference(rounding, *operands, scale=0.2, **given), want)
         for given in ({"exp_approx_mode": True}, {})
     )
     assert told == untold

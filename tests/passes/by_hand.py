@@ -9,11 +9,14 @@ from torch import Tensor
 
 from compiler.dialects.ttnn.attention import attention, update_caches
 from compiler.dialects.ttnn.elementwise import add, relu
-from compiler.dialects.ttnn.op import TtnnOp, infer_types
+from compiler.dialects.ttnn.inference import infer_types
+from compiler.dialects.ttnn.op import TtnnOp
+from compiler.dialects.ttnn.program import UNTOLD, Program
 from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.operation import Origin
+from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from tests.passes.interpret import Case
 
@@ -36,15 +39,22 @@ class Sketch:
         self.inputs.append(Port(f"i{len(self.inputs)}", Value(type)))
         return self.inputs[-1].value
 
-    def ops(self, op: TtnnOp, *operands: tuple[str, Value], **attributes: Any) -> tuple[Value, ...]:
-        given = dict(sorted(attributes.items()))
+    def ops(
+        self,
+        op: TtnnOp,
+        *operands: tuple[str, Value],
+        memory: Memory | None = None,
+        program: Program = UNTOLD,
+        **attributes: Any,
+    ) -> tuple[Value, ...]:
+        given, placement = dict(sorted(attributes.items())), Placement(memory=memory)
         names, types = tuple(n for n, _ in operands), tuple(v.type for _, v in operands)
-        made = infer_types(op, names, types, tuple(given.items()))
+        made = infer_types(op, names, types, tuple(given.items()), placement, program)
         origin = Origin("model", f"line:{len(self.builder.nodes) + 1}")
-        return self.builder.emit(op, operands, given, made, [origin])
+        return self.builder.emit(op, operands, given, made, [origin], placement, program)
 
-    def relu(self, x: Value, **attributes: Any) -> Value:
-        return self.ops(relu, ("input_tensor", x), **attributes)[0]
+    def relu(self, x: Value, memory: Memory | None = None) -> Value:
+        return self.ops(relu, ("input_tensor", x), memory=memory)[0]
 
     def add(self, x: Value, y: Value) -> Value:
         return self.ops(add, ("input_tensor_a", x), ("input_tensor_b", y))[0]

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from compiler.dialects.aten import Aten, emit
-from compiler.dialects.ttnn.op import Numerics, TtnnOp
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import TtnnOp
 from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.check import check_graph
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Graph, Node, Port, Role, Value
 from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, to_text
 from compiler.ir.types import DType, Memory, TensorType
-from compiler.ir.verify import verify
 
 TOLERANCE = 1e-9
 
@@ -117,7 +118,9 @@ def evaluate(expression: Expression, parameters: Mapping[str, Tensor]) -> Tensor
 
 def _apply(op: Any, names: Any, tensors: list[Tensor], attributes: Any) -> tuple[Tensor, ...]:
     if isinstance(op, TtnnOp):
-        made = op.apply(Numerics(DType.FLOAT32), names, tensors, attributes)  # float32 here means: rounds nothing
+        made = op.semantics.apply(
+            Numerics(DType.FLOAT32), names, tensors, attributes
+        )  # float32 here means: rounds nothing
     else:
         given = {n: torch.float64 if n == "dtype" and v == "f32" else v for n, v in attributes}
         # A value has no strides, and torch refuses to view some.
@@ -143,7 +146,7 @@ def changed(step: Any, case: Case, stage: Stage = Stage.ATEN) -> Graph:
     graph = step.run(case.graph)
     assert to_text(case.graph) == before, "the pass changed the graph that it was given"
     assert signature(graph) == ports
-    verify(graph, stage, after=step.name)
+    check_graph(graph, stage, after=step.name)
     assert [v for promised in step.ensures for v in promised.violations(graph)] == []
     assert step.run(graph) is graph, "running the pass again changes the graph again"
     assert graph is case.graph or graph != case.graph, "nothing changed, yet it is another object"

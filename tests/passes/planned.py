@@ -9,11 +9,12 @@ from __future__ import annotations
 from compiler.dialects.ttnn.attention import attention, update_caches
 from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
 from compiler.dialects.ttnn.linear import linear
+from compiler.dialects.ttnn.program import Cores, program
 from compiler.dialects.ttnn.shape import reshape
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Stage
 from compiler.ir.types import Layout, Memory, TensorType
-from compiler.ir.verify import verify
 from passes.place_in_l1 import PlaceInL1
 from tests.passes.by_hand import DRAM, L1
 
@@ -69,7 +70,7 @@ def _stays(node: Node) -> bool:
 
 def assert_planned(graph: Graph, step: PlaceInL1) -> None:
     """Nothing is in L1 that may not be there, and never too much."""
-    verify(graph, Stage.TTNN)
+    check_graph(graph, Stage.TTNN)
     assert all(port.value.type.memory is DRAM for port in (*graph.inputs, *graph.outputs))
     for node in graph.nodes:
         reads = {name: v.type.memory for name, v in zip(node.names, node.operands, strict=True)}
@@ -81,7 +82,7 @@ def assert_planned(graph: Graph, step: PlaceInL1) -> None:
             assert reads["input_tensor1"] is reads["input_tensor2"]
             assert reads["cache_tensor1"] is reads["cache_tensor2"] is DRAM
         if node.op is linear and L1 in (reads["input_tensor_a"], node.result.type.memory):
-            assert node.attribute("core_grid") == "device"
+            assert program(node).cores is Cores.ALL
     for node, (interleaved, shards) in zip(graph.nodes, peaks(graph, step.cores), strict=True):
         reserve = step.l1_bytes // 2 if step.reserve is None else step.reserve
         buffers = max(reserve, l1_bytes(node, step.cores) if node.op is conv1d else 0)

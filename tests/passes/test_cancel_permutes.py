@@ -13,8 +13,9 @@ from compiler.dialects.ttnn.shape import permute
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
 from compiler.ir.operation import Stage
+from compiler.ir.settings import Placement
 from compiler.ir.text import to_text
-from compiler.ir.types import DType
+from compiler.ir.types import DType, Memory
 from lowering.rules import lower
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import Match, near_misses
@@ -134,7 +135,7 @@ def test_near_miss(reason: str, case: Case) -> None:
 def test_an_op_that_says_where_its_result_goes_is_left() -> None:
     case = between(SWAP, SWAP, activation=ops.tanh.default)
     nodes = [
-        replace(n, attributes=(("memory_config", "dram"),)) if n.op.name == "ttnn.tanh" else n for n in case.graph.nodes
+        replace(n, placement=Placement(memory=Memory.DRAM)) if n.op.name == "ttnn.tanh" else n for n in case.graph.nodes
     ]
     graph = replace(case.graph, nodes=tuple(nodes))
     assert CancelPermutes().run(graph) is graph

@@ -9,6 +9,7 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import block_width
+from compiler.dialects.ttnn.program import program
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
@@ -34,7 +35,7 @@ def chain(*shape: int, hidden: int, out: int = 64) -> Case:
 
 
 def blocks(case: Case) -> list[object]:
-    return [node.attribute("block") for node in changed(STEP, case, Stage.TTNN).nodes if node.op.name == "ttnn.linear"]
+    return [program(node).block for node in changed(STEP, case, Stage.TTNN).nodes if node.op.name == "ttnn.linear"]
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:

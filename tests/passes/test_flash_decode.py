@@ -12,6 +12,7 @@ import torch
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.program import program
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
 from compiler.ir.operation import Stage
@@ -109,7 +110,7 @@ def test_how_keys_are_dealt_out(keys: int, heads: int, cores: int, chunk: int, g
     """Chunks are tiles times a power of two that divides the keys, two at least a core where keys suffice."""
     step = Step(heads=heads, keys=keys)
     (node,) = (n for n in FlashDecode(cores).run(step.case().graph).nodes if n.op is decode_attention)
-    assert (node.attribute("k_chunk_size"), node.attribute("max_cores_per_head_batch")) == (chunk, group)
+    assert (program(node).k_chunk_size, program(node).max_cores_per_head_batch) == (chunk, group)
     assert keys % chunk == 0
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import linear
+from compiler.dialects.ttnn.program import program
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
 from compiler.ir.operation import Stage
@@ -66,7 +67,7 @@ def test_takes_after_a_convolution(name: str) -> None:
     graph = fused(FuseActivation(), convolved(getattr(ops, name).default), Stage.TTNN)
     assert ops_of(graph) == ["ttnn.permute", "ttnn.conv1d", "ttnn.reshape", "ttnn.permute"]
     assert graph.nodes[1].attribute("activation") == name
-    assert graph.nodes[1].attribute("core_grid") is None
+    assert program(graph.nodes[1]).cores is None
 
 
 def test_leaves_what_a_convolution_cannot_apply() -> None:

@@ -178,7 +178,7 @@ def test_a_part_taken_one_head_early_shows() -> None:
 
 def test_heads_of_a_row_that_fill_no_tile_have_no_view() -> None:
     """The table's entry refuses what would mix data up, whoever asks."""
-    from compiler.dialects.ttnn.op import infer_types
+    from compiler.dialects.ttnn.inference import infer_types
     from compiler.dialects.ttnn.shape import view
 
     (row,) = (port.value.type for port in step(width=64).graph.inputs)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from compiler.dialects.aten import ops
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph, Role
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
-from compiler.ir.verify import verify
 from compiler.pipeline import ATEN_PASSES, run_passes
 from passes.hoist_invariants import hoist_invariants
 from tests.passes.interpret import (
@@ -56,7 +56,7 @@ def split(case: Case, invariant: tuple[str, ...]) -> tuple[Graph, Graph]:
     once, body = hoist_invariants(case.graph, "once")
     assert to_text(case.graph) == text
     for graph in (once, body):
-        verify(graph, Stage.ATEN)
+        check_graph(graph, Stage.ATEN)
         assert not has_dead_code(graph)
     assert [p.name for p in once.inputs] == [p.name for p in case.graph.inputs if p.name in invariant]
     assert [s for s in signature(body) if s[0] == "output"] == [s for s in signature(case.graph) if s[0] == "output"]

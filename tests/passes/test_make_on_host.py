@@ -13,11 +13,11 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.op import runs_on_host
 from compiler.dialects.ttnn.shape import to_device
 from compiler.errors import InvalidGraph
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph, Role, Value
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Memory
-from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS, DISPATCH, LINK
 from lowering.rules import lower
 from passes.fold_constants import FoldConstants
@@ -191,7 +191,7 @@ def test_a_device_op_does_not_read_from_the_host() -> None:
     skipped = {node.result: node["tensor"]}
     wrong = replace(graph, nodes=tuple(n.with_operands(skipped) for n in graph.nodes if n is not node))
     with pytest.raises(InvalidGraph, match="reads index on the host, and is to run on the device"):
-        verify(wrong, Stage.TTNN)
+        check_graph(wrong, Stage.TTNN)
 
 
 class Forgetful(MakeOnHost):

@@ -10,11 +10,11 @@ import pytest
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.errors import InvalidArgument, InvalidGraph
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import verify
 from compiler.speecht5.options import CompileOptions
 from compiler.target.cost import work
 from lowering.rules import lower
@@ -129,7 +129,7 @@ def test_verify_refuses_other_operands_in_blocks() -> None:
     weight = node["input_tensor_b"]
     wrong = tuple(n.with_operands({n.operands[0]: weight}) if n.op.name == "ttnn.relu" else n for n in graph.nodes)
     with pytest.raises(InvalidGraph, match=r"ttnn.relu is not known to take input_tensor in bfloat8_b"):
-        verify(replace(graph, nodes=wrong), Stage.TTNN)
+        check_graph(replace(graph, nodes=wrong), Stage.TTNN)
 
 
 def test_bytes_count_the_exponents() -> None:

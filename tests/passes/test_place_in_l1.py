@@ -10,16 +10,17 @@ import pytest
 from compiler.dialects.ttnn.attention import update_caches
 from compiler.dialects.ttnn.elementwise import relu
 from compiler.dialects.ttnn.heads import create_heads
+from compiler.dialects.ttnn.inference import emit, infer_types
 from compiler.dialects.ttnn.linear import l1_bytes, linear
 from compiler.dialects.ttnn.normalization import layer_norm
-from compiler.dialects.ttnn.op import emit, infer_types
 from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.errors import InvalidGraph
 from compiler.ir.builder import Builder
+from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.operation import Stage
+from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import verify
 from compiler.target.boards import BOARDS
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
@@ -69,8 +70,8 @@ def test_results_live_until_their_last_view_is_read() -> None:
 def test_too_much_later_names_the_node() -> None:
     s = Sketch()
     early = s.relu(s.input(1, 1, 32))
-    shards = s.ops(to_memory_config, ("tensor", s.input(1, 64, 32)), memory_config="l1_height_sharded")[0]
-    out = s.add(s.relu(shards, memory_config="dram"), early)
+    shards = s.ops(to_memory_config, ("tensor", s.input(1, 64, 32)), memory=Memory.L1_HEIGHT_SHARDED)[0]
+    out = s.add(s.relu(shards, memory=DRAM), early)
     step = PlaceInL1(cores=1, l1_bytes=2 * TILE_BYTES, reserve=0)
     reasons = [reason for _, reason in near_misses(step, s.graph(out))]
     assert reasons[0] == "it takes 4096 bytes of L1 in a core, and 0 are free at ttnn.to_memory_config"
@@ -151,13 +152,13 @@ def test_outputs_stay_and_nothing_is_said_of_them() -> None:
     assert near_misses(PlaceInL1(CORES, L1_BYTES), case.graph) == []
 
 
-def moved(graph: Graph, index: int, **attributes: str) -> Graph:
-    """The graph with an input in L1, whatever its readers make of it, and attributes for the first node."""
+def moved(graph: Graph, index: int, memory: Memory | None = None) -> Graph:
+    """The graph with an input in L1, whatever its readers make of it, and where the first node writes to."""
     old = graph.inputs[index].value
     new = Value(old.type.with_(memory=L1))
     inputs = tuple(Port(p.name, new if p.value is old else p.value) for p in graph.inputs)
     nodes = [node.with_operands({old: new}) for node in graph.nodes]
-    nodes[0] = replace(nodes[0], attributes=tuple(sorted({**dict(nodes[0].attributes), **attributes}.items())))
+    nodes[0] = replace(nodes[0], placement=Placement(memory=memory))
     return replace(graph, inputs=inputs, nodes=tuple(nodes))
 
 
@@ -175,13 +176,13 @@ def plain_mask() -> Graph:
     ("graph", "fault"),
     [
         (moved(plain(), 0), "ttnn.relu reads input_tensor in L1, and does not say where its result goes"),
-        (moved(plain_mask(), 3, memory_config="dram"), MASK),
+        (moved(plain_mask(), 3, DRAM), MASK),
         (moved(rows(together=True).graph, 1), f"{UPDATE} takes cache_tensor1 and cache_tensor2 from one memory"),
     ],
 )
 def test_verify_refuses(graph: Graph, fault: str) -> None:
     with pytest.raises(InvalidGraph, match="does not take its operands") as error:
-        verify(graph, Stage.TTNN)
+        check_graph(graph, Stage.TTNN)
     assert fault in str(error.value)
 
 

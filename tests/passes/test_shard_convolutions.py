@@ -10,7 +10,7 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.convolution import conv1d, l1_bytes
-from compiler.dialects.ttnn.op import infer_types
+from compiler.dialects.ttnn.inference import infer_types
 from compiler.dialects.ttnn.shape import permute
 from compiler.ir.graph import Graph, Value
 from compiler.ir.operation import Stage

@@ -10,6 +10,7 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import linear
+from compiler.dialects.ttnn.program import program
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
@@ -93,7 +94,7 @@ def test_as_many_readers_a_bank_as_share_its_columns_and_are_fastest() -> None:
     attributes = {}
     for out in (128, 192, 384):  # of which a bank holds two, three and six tile columns
         (node,) = (node for node in fused(step, one(out=out), Stage.TTNN).nodes if node.op is linear)
-        attributes[out] = node.attribute("readers")
+        attributes[out] = program(node).readers
     assert attributes == {128: 2, 192: 3, 384: 2}
     slow = "1 reading 1 tile columns a bank would be no faster than now"
     assert [why for _, why in near_misses(step, one(out=64).graph)] == [slow]
@@ -107,7 +108,7 @@ def test_readers_that_would_have_nothing_to_write_are_not_asked_for(tiles: int, 
     """
     step = replace(paced(banks=8, sharded=((1, 2e9), (2, 3e9), (3, 4e9))), grid=Grid(13, 10))
     (node,) = (node for node in fused(step, one(out=32 * tiles), Stage.TTNN).nodes if node.op is linear)
-    assert node.attribute("readers") == readers
+    assert program(node).readers == readers
 
 
 @pytest.mark.parametrize(("flops", "sharded"), [(8.5e9, True), (7e9, False)])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.op import emit
+from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Port, Value

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.dialects.ttnn.op import OPS, Numerics, TtnnOp
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import OPS, TtnnOp
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
 
@@ -52,7 +53,7 @@ def allowance(node: Node, operands: Sequence[Tensor]) -> Allowance:
     assert isinstance(op, TtnnOp)
     wanted = _results(op, node, [tensor.clone() for tensor in operands])  # an op may write into its operands
     exact = Allowance(wanted, 0.0)
-    if op.moves_only or not wanted[0].is_floating_point() or not exact.largest:
+    if op.semantics.moves_only or not wanted[0].is_floating_point() or not exact.largest:
         return exact
     return Allowance(wanted, ROUNDING * exact.largest + _kernels_own(op, node, operands))
 
@@ -62,7 +63,7 @@ def _results(op: TtnnOp, node: Node, operands: Sequence[Tensor], without: Sequen
     kept = [(name, tensor) for name, tensor in zip(node.names, operands, strict=True) if name not in without]
     attributes = [(name, value) for name, value in node.attributes if name not in without]
     with torch.no_grad():
-        made = op.apply(_EXACT, [name for name, _ in kept], [tensor for _, tensor in kept], attributes)
+        made = op.semantics.apply(_EXACT, [name for name, _ in kept], [tensor for _, tensor in kept], attributes)
     return tuple(made) if isinstance(made, list | tuple) else (made,)
 
 
@@ -70,18 +71,20 @@ def _kernels_own(op: TtnnOp, node: Node, operands: Sequence[Tensor]) -> float:
     """The error that is no rounding of the result."""
     (result,) = _results(op, node, operands, _FUSED)
     error = _of(op, result)
-    if op.error_bound is not None and op.error_bound.inner:
-        error += op.error_bound.of_sum(products(node)) * float(sums_of_magnitudes(node, operands).max())
+    if op.semantics.error_bound is not None and op.semantics.error_bound.inner:
+        error += op.semantics.error_bound.of_sum(products(node)) * float(sums_of_magnitudes(node, operands).max())
     for activation in fused_activations(node):
         function = OPS[f"ttnn.{activation}"]
-        before, result = result, function.reference(_EXACT, result)
-        moved = [function.reference(_EXACT, before + sign * error) - result for sign in (1, -1)]
+        before, result = result, function.semantics.reference(_EXACT, result)
+        moved = [function.semantics.reference(_EXACT, before + sign * error) - result for sign in (1, -1)]
         error = max(float(change.abs().max()) for change in moved) + _of(function, result)
     return error
 
 
 def _of(op: TtnnOp, result: Tensor) -> float:
-    return op.error_bound.relative * float(result.abs().max()) if op.error_bound is not None else 0.0
+    return (
+        op.semantics.error_bound.relative * float(result.abs().max()) if op.semantics.error_bound is not None else 0.0
+    )
 
 
 def fused_activations(node: Node) -> tuple[str, ...]:
@@ -95,7 +98,7 @@ def products(node: Node) -> int:
     """How many products a node of the matrix engine sums for one element of its result."""
     operands = {name: value.type for name, value in zip(node.names, node.operands, strict=True)}
     assert isinstance(node.op, TtnnOp)
-    return node.op.flops(operands, [result.type for result in node.results]) // (2 * node.result.type.elements)
+    return node.op.cost.flops(operands, [result.type for result in node.results]) // (2 * node.result.type.elements)
 
 
 def sums_of_magnitudes(node: Node, operands: Sequence[Tensor]) -> Tensor:
@@ -113,20 +116,20 @@ def with_error(
     ``run`` computes the node with the roundings that the reference models inside it.
     """
     op = node.op
-    assert isinstance(op, TtnnOp) and op.error_bound is not None
-    if not op.error_bound.inner:
+    assert isinstance(op, TtnnOp) and op.semantics.error_bound is not None
+    if not op.semantics.error_bound.inner:
         return _off(op, run(*operands), draw)
     (result,) = _results(op, node, operands, _FUSED)
-    share = op.error_bound.of_sum(products(node))
+    share = op.semantics.error_bound.of_sum(products(node))
     result = result + share * sums_of_magnitudes(node, operands) * draw(result)
     for activation in fused_activations(node):
         function = OPS[f"ttnn.{activation}"]
-        result = _off(function, function.reference(_EXACT, result), draw)
+        result = _off(function, function.semantics.reference(_EXACT, result), draw)
     return result
 
 
 def _off(op: TtnnOp, result: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
-    beyond = op.error_bound.beyond_model if op.error_bound is not None else 0.0
+    beyond = op.semantics.error_bound.beyond_model if op.semantics.error_bound is not None else 0.0
     return result * (1 + beyond * draw(result)) if beyond else result
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compiler.dialects.ttnn.cost import MOVES, Cost
 from compiler.dialects.ttnn.exponential import approximate_exponential
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import ttnn_op
+from compiler.dialects.ttnn.program import HIFI4, Program, program
 from compiler.ir.graph import Node
 from compiler.ir.operation import Aliasing
 from compiler.ir.types import TILE, DType, Memory, TensorType
@@ -28,8 +31,7 @@ def _cores(node: Node) -> int:
     in the wheel, and github.com/tenstorrent/tt-metal/pull/44614.
     """
     batch, heads, queries, _ = node["input_tensor_q"].type.padded_shape
-    chunk = node.attribute("q_chunk_size", TILE)
-    assert isinstance(chunk, int)
+    chunk = program(node).q_chunk_size or TILE
     return batch * heads * -(-queries // chunk)
 
 
@@ -38,11 +40,14 @@ def _programs(node: Node) -> int:
     return 2 if node.operand("attn_mask") is not None and node.attribute("scale", 1.0) != 1.0 else 1
 
 
-def _against(operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> Iterator[str]:
+def _against(operands: Mapping[str, TensorType], program: Program) -> Iterator[str]:
     """With a mask ttnn hides no key by itself, though it reads all keys of the last tile; without one it hides them."""
     queries, keys = operands["input_tensor_q"].shape, operands["input_tensor_k"].shape
-    for name, size in (("q_chunk_size", queries[-2]), ("k_chunk_size", keys[-2])):
-        chunk = given.get(name, TILE)
+    for name, said, size in (
+        ("q_chunk_size", program.q_chunk_size, queries[-2]),
+        ("k_chunk_size", program.k_chunk_size, keys[-2]),
+    ):
+        chunk = TILE if said is None else said
         if chunk % TILE or -(-size // TILE) * TILE % chunk:
             yield f"{name} {chunk} is no multiple of {TILE} that divides {size} rounded up to whole tiles"
     mask = operands.get("attn_mask")
@@ -72,13 +77,13 @@ def _attention_by_width(operands: Mapping[str, TensorType], result: TensorType) 
     rounding="scores, masked scores, exponentials, their sum and the weighted sum of values, then the result: "
     "the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
     left_out="the rescaling between chunks of keys; the exact exponential's and the reciprocal's own error",
-    flops=_attention_flops,
-    matrix=True,
-    in_dram=("attn_mask",),
-    cores=_cores,
-    programs=_programs,
-    by_width=_attention_by_width,
-    against=_against,
+    legality=Legality(
+        in_dram=("attn_mask",),
+        by_width=_attention_by_width,
+        settings=("fidelity", "q_chunk_size", "k_chunk_size"),
+        against=_against,
+    ),
+    cost=Cost(flops=_attention_flops, programs=_programs, matrix=True, cores=_cores),
 )
 def attention(
     numerics: Numerics,
@@ -124,8 +129,8 @@ def in_stages(
     return numerics.round(weights @ values) / total
 
 
-EXACT: Mapping[str, Any] = {"exp_approx_mode": False, "q_chunk_size": TILE, "k_chunk_size": TILE}
-"""How every attention is planned: with the exact exponential, a tile of queries and a tile of keys at a time.
+BY_TILES = HIFI4.with_(q_chunk_size=TILE, k_chunk_size=TILE)
+"""How every attention is planned, with ``exp_approx_mode=False``: a tile of queries and a tile of keys at a time.
 
 ttnn approximates the exponential where it is given no program configuration, or one that does not forbid it; with the
 destination of 32 bits that ``HIFI4`` asks for it heeds this, with one of 16 bits it does not. To forbid it chunks must
@@ -139,9 +144,9 @@ Longer chunks of keys would spare rescalings: for a card to say whether they are
     "ttnn.experimental.indexed_fused_update_cache",
     rounding="nothing",
     moves_only=True,
-    flops=lambda *_: 0,
     writes=("cache_tensor1", "cache_tensor2"),
-    alike=(("cache_tensor1", "cache_tensor2"), ("input_tensor1", "input_tensor2")),
+    legality=Legality(same_memory=(("cache_tensor1", "cache_tensor2"), ("input_tensor1", "input_tensor2"))),
+    cost=MOVES,
 )
 def update_caches(
     _: Numerics,
@@ -163,8 +168,8 @@ def update_caches(
     "ttnn.typecast",
     rounding="nothing: to indices only",
     moves_only=True,
-    flops=lambda *_: 0,
     aliasing=Aliasing.IN_REFERENCE,  # of what is indices already
+    cost=MOVES,
 )
 def typecast(_: Numerics, input_tensor: Tensor) -> Tensor:
     """To indices, fractions cut off."""

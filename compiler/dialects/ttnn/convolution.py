@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.dialects.ttnn.op import SUMS, Numerics, ttnn_op
+from compiler.dialects.ttnn.cost import Cost
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import SUMS, Numerics
+from compiler.dialects.ttnn.op import ttnn_op
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType, round_up
 
@@ -32,13 +35,14 @@ def _programs(node: Node) -> int:
     "ttnn.conv1d",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
     left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
-    flops=_conv_flops,
-    programs=_programs,
-    matrix=True,
-    shards=True,
-    in_dram=("input_tensor",),
-    from_host=("weight_tensor", "bias_tensor"),
-    blocks={"weight_tensor": 0, "bias_tensor": -1},
+    legality=Legality(
+        shards=True,
+        in_dram=("input_tensor",),
+        from_host=("weight_tensor", "bias_tensor"),
+        block_float_axes={"weight_tensor": 0, "bias_tensor": -1},
+        settings=("fidelity", "act_block_h_override", "reallocate_halo_output"),
+    ),
+    cost=Cost(flops=_conv_flops, programs=_programs, matrix=True),
 )
 def conv1d(
     _: Numerics,

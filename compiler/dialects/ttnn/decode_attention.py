@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from compiler.dialects.ttnn.attention import in_stages
+from compiler.dialects.ttnn.cost import Cost
 from compiler.dialects.ttnn.exponential import approximate_exponential
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import ttnn_op
+from compiler.dialects.ttnn.program import Program, program
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, DType, TensorType
 
@@ -28,8 +31,8 @@ def _cores(node: Node) -> int:
     ``sdpa_decode/device/kernels/rt_args_common.hpp``), and a core without one does nothing.
     """
     rows, heads, keys, _ = node["input_tensor_k"].type.padded_shape
-    chunk, group = node.attribute("k_chunk_size"), node.attribute("max_cores_per_head_batch")
-    assert isinstance(chunk, int) and isinstance(group, int)
+    chunk, group = program(node).k_chunk_size, program(node).max_cores_per_head_batch
+    assert chunk is not None and group is not None
     chunks = -(-keys // chunk)
     return rows * heads * -(-chunks // -(-chunks // group))
 
@@ -38,14 +41,13 @@ HALF_TILE = 16
 """Query heads that fit into half a tile, of which the kernel computes half where there are no more."""
 
 
-def _against(operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> Iterator[str]:
+def _against(operands: Mapping[str, TensorType], program: Program) -> Iterator[str]:
     """The kernel reads whole chunks of keys; those behind the position it hides, the last tile's padding among them."""
-    heads, keys, chunk = (
-        operands["input_tensor_q"].shape[2],
-        operands["input_tensor_k"].shape[-2],
-        given["k_chunk_size"],
-    )
-    if chunk % TILE or keys % chunk:
+    heads, keys = operands["input_tensor_q"].shape[2], operands["input_tensor_k"].shape[-2]
+    chunk = program.k_chunk_size
+    if chunk is None or program.max_cores_per_head_batch is None:
+        yield "it is not said how many keys are taken at a time (k_chunk_size), and how many cores share those of a row"
+    elif chunk % TILE or keys % chunk:
         yield f"{keys} keys that are no multiple of k_chunk_size {chunk}, or that none of {TILE}"
     if heads > HALF_TILE:
         yield f"{heads} heads of queries: with more than {HALF_TILE} it computes another exponential than is modelled"
@@ -57,11 +59,12 @@ def _against(operands: Mapping[str, TensorType], given: Mapping[str, Any]) -> It
     "the result: the kernel keeps all of them in bfloat16; products are exact and accumulated in float32",
     left_out="the rescaling between chunks of keys, and between the cores that share them; the approximation of the "
     "reciprocal",
-    flops=_flops,
-    matrix=True,
-    in_dram=("input_tensor_q", "input_tensor_k", "input_tensor_v"),
-    cores=_cores,
-    against=_against,
+    legality=Legality(
+        in_dram=("input_tensor_q", "input_tensor_k", "input_tensor_v"),
+        settings=("fidelity", "k_chunk_size", "max_cores_per_head_batch"),
+        against=_against,
+    ),
+    cost=Cost(flops=_flops, matrix=True, cores=_cores),
 )
 def decode_attention(
     numerics: Numerics,

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.dialects.ttnn.op import Numerics, Ties, TtnnOp, ttnn_op
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import Numerics, Ties
+from compiler.dialects.ttnn.op import TtnnOp, ttnn_op
 
 Operand = Tensor | float
-
+_ON_SHARDS = Legality(shards=True)
 
 _SUM = "the result, ties away from zero"
 """Sums are made in the matrix unit, whose 16-bit destination rounds so; products and quotients in the vector unit."""
@@ -21,7 +23,7 @@ SUM_ACTIVATIONS = {"relu": torch.relu}
 """What a sum can apply before it writes its result."""
 
 
-@ttnn_op("ttnn.add", rounding=_SUM, ties=Ties.AWAY, shards=True)
+@ttnn_op("ttnn.add", rounding=_SUM, ties=Ties.AWAY, legality=_ON_SHARDS)
 def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activations: tuple[str, ...] = ()) -> Tensor:
     """``activations`` are applied to the sum, one after the other: it is all the same to relu which is rounded."""
     out = input_tensor_a + input_tensor_b
@@ -30,22 +32,22 @@ def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activation
     return out
 
 
-@ttnn_op("ttnn.subtract", rounding=_SUM, ties=Ties.AWAY, shards=True)
+@ttnn_op("ttnn.subtract", rounding=_SUM, ties=Ties.AWAY, legality=_ON_SHARDS)
 def subtract(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
     return input_tensor_a - input_tensor_b
 
 
-@ttnn_op("ttnn.rsub", rounding=f"{_SUM}, as its kernel is that of a sum", ties=Ties.AWAY, shards=True)
+@ttnn_op("ttnn.rsub", rounding=f"{_SUM}, as its kernel is that of a sum", ties=Ties.AWAY, legality=_ON_SHARDS)
 def rsub(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
     return input_b - input_tensor_a
 
 
-@ttnn_op("ttnn.multiply", shards=True)
+@ttnn_op("ttnn.multiply", legality=_ON_SHARDS)
 def multiply(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand) -> Tensor:
     return input_tensor_a * input_tensor_b
 
 
-@ttnn_op("ttnn.divide", shards=True)
+@ttnn_op("ttnn.divide", legality=_ON_SHARDS)
 def divide(
     _: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor | None = None, value: float | None = None
 ) -> Tensor:
@@ -55,7 +57,7 @@ def divide(
     return input_tensor_a / other
 
 
-@ttnn_op("ttnn.maximum", shards=True)
+@ttnn_op("ttnn.maximum", legality=_ON_SHARDS)
 def maximum(_: Numerics, input_tensor_a: Tensor, input_b: float) -> Tensor:
     return input_tensor_a.clamp(min=input_b)
 
@@ -66,7 +68,7 @@ def _unary(name: str, function: Callable[[Tensor], Tensor], left_out: str = "not
     def reference(_: Numerics, input_tensor: Tensor) -> Tensor:
         return function(input_tensor)
 
-    return ttnn_op(name, left_out=left_out, shards=True)(reference)
+    return ttnn_op(name, left_out=left_out, legality=_ON_SHARDS)(reference)
 
 
 _APPROXIMATE = "the kernel's own approximation of the function"

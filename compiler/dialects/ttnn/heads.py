@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.cost import MOVES
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import ttnn_op
 from compiler.ir.operation import Aliasing
 
 
@@ -13,8 +15,8 @@ from compiler.ir.operation import Aliasing
     "ttnn.experimental.nlp_create_qkv_heads",
     rounding="nothing",
     moves_only=True,
-    flops=lambda *_: 0,
     aliasing=Aliasing.IN_REFERENCE,
+    cost=MOVES,
 )
 def create_heads(
     _: Numerics, input: Tensor, num_heads: int, num_kv_heads: int, transpose_k_heads: bool

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.dialects.ttnn.op import SUMS, Numerics, matmul_flops, tiles, ttnn_op
+from compiler.dialects.ttnn.cost import Cost, matmul_flops, tiles
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import SUMS, Numerics
+from compiler.dialects.ttnn.op import ttnn_op
+from compiler.dialects.ttnn.program import program
 from compiler.ir.graph import Node
 from compiler.ir.types import BLOCK as BLOCKS
 from compiler.ir.types import TILE, DType, Memory, TensorType
@@ -44,7 +48,7 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
 
 def _linear_programs(node: Node) -> int:
     """With no cores given, an activation is a program of its own, and so is a bias where data or result is in L1."""
-    if node.attribute("core_grid") is not None or is_configured(node):
+    if program(node).cores is not None or is_configured(node):
         return 1
     activation = node.attribute("activation") is not None
     on_chip = Memory.L1 in (node["input_tensor_a"].type.memory, node.result.type.memory)
@@ -86,7 +90,7 @@ def _linear_cores(node: Node) -> int:
     """The readers of weights over the banks of DRAM compute, too; else the cores to which the result's tiles go."""
     weight, result = node["input_tensor_b"].type, node.result.type
     if weight.shards is not None:
-        return weight.shards * int(str(node.attribute("readers", 1)))
+        return weight.shards * (program(node).readers or 1)
     return result.shards if result.shards is not None else tiles(node)
 
 
@@ -116,12 +120,12 @@ def _linear_by_width(operands: Mapping[str, TensorType], result: TensorType) -> 
     "ttnn.linear",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
     left_out=f"{SUMS}, and are made block by block of the inner dimension; the activation's own approximation",
-    flops=matmul_flops("input_tensor_b", -2),
-    programs=_linear_programs,
-    matrix=True,
-    blocks={"input_tensor_b": -1},
-    by_width=_linear_by_width,
-    cores=_linear_cores,
+    legality=Legality(
+        block_float_axes={"input_tensor_b": -1},
+        by_width=_linear_by_width,
+        settings=("fidelity", "cores", "block", "readers"),
+    ),
+    cost=Cost(flops=matmul_flops("input_tensor_b", -2), programs=_linear_programs, matrix=True, cores=_linear_cores),
 )
 def linear(
     _: Numerics,
@@ -139,9 +143,8 @@ def linear(
     "ttnn.matmul",
     rounding="the result; products are exact, accumulation is float32 (HiFi4)",
     left_out=f"{SUMS}, and are made block by block of the inner dimension",
-    flops=matmul_flops("input_tensor_a", -1),
-    matrix=True,
-    blocks={"input_tensor_b": -1},
+    legality=Legality(block_float_axes={"input_tensor_b": -1}, settings=("fidelity",)),
+    cost=Cost(flops=matmul_flops("input_tensor_a", -1), matrix=True),
 )
 def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tensor:
     """Batched matrix product [..., m, k] x [..., k, n]."""

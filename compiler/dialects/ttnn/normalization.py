@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.cost import Cost
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import ttnn_op
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType
 
@@ -37,9 +40,8 @@ def _norm_cores(node: Node) -> int:
     "ttnn.layer_norm",
     rounding="the result; the sum with a residual, mean, variance and scaling are float32",
     left_out="the approximation of the reciprocal square root; the order of summation over tiles",
-    flops=lambda _, results: 8 * results[0].elements,
-    by_width=_norm_by_width,
-    cores=_norm_cores,
+    legality=Legality(by_width=_norm_by_width, settings=("fidelity",)),
+    cost=Cost(flops=lambda _, results: 8 * results[0].elements, cores=_norm_cores),
 )
 def layer_norm(
     _: Numerics,
@@ -58,7 +60,7 @@ def layer_norm(
     "ttnn.batch_norm",
     rounding="the result",
     left_out="rounding between the kernel's stages; the approximation of the reciprocal square root",
-    flops=lambda _, results: 4 * results[0].elements,
+    cost=Cost(flops=lambda _, results: 4 * results[0].elements),
 )
 def batch_norm(
     _: Numerics,
@@ -79,7 +81,8 @@ def batch_norm(
     "ttnn.softmax",
     rounding="the result; exponentials and their sum are float32",
     left_out="the approximations of the exponential and the reciprocal",
-    flops=lambda _, results: 5 * results[0].elements,
+    legality=Legality(settings=("fidelity",)),
+    cost=Cost(flops=lambda _, results: 5 * results[0].elements),
 )
 def softmax(_: Numerics, input_tensor: Tensor, dim: int, numeric_stable: bool = True) -> Tensor:
     """The largest element is subtracted first (``numeric_stable``), so no row overflows."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import ttnn_op
 
 
 @ttnn_op("ttnn.plus_one", rounding="nothing: indices", moves_only=True, writes=("input_tensor",))

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from compiler.dialects.ttnn.op import Numerics, ttnn_op
+from compiler.dialects.ttnn.cost import MOVES, STAYS, Cost, none
+from compiler.dialects.ttnn.legality import Legality
+from compiler.dialects.ttnn.numerics import Numerics
+from compiler.dialects.ttnn.op import ttnn_op
 from compiler.ir.graph import Node
 from compiler.ir.operation import Aliasing
 from compiler.ir.types import TILE, Layout, Memory, TensorType
-
-
-def _no_flops(*_: object) -> int:
-    return 0
 
 
 def _moves_by_width(operands: Mapping[str, TensorType], result: TensorType) -> Iterator[str]:
@@ -37,10 +36,9 @@ def _views_by_width(operands: Mapping[str, TensorType], result: TensorType) -> I
     "ttnn.to_memory_config",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
-    shards=True,
-    by_width=_moves_by_width,
     aliasing=Aliasing.IN_REFERENCE,
+    legality=Legality(shards=True, by_width=_moves_by_width),
+    cost=MOVES,
 )
 def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
@@ -50,10 +48,9 @@ def to_memory_config(_: Numerics, tensor: Tensor) -> Tensor:
     "ttnn.to_device",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
-    from_host=("tensor",),
-    programs=lambda _: 0,
     aliasing=Aliasing.IN_REFERENCE,
+    legality=Legality(from_host=("tensor",)),
+    cost=STAYS,
 )
 def to_device(_: Numerics, tensor: Tensor) -> Tensor:
     """From the host, where it was computed, to a memory of the device: a write, and no program."""
@@ -83,11 +80,9 @@ def _slice_programs(node: Node) -> int:
     "ttnn.reshape",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
-    shards=True,
-    by_width=_views_by_width,
-    programs=_reshape_programs,
     aliasing=Aliasing.SOMETIMES,
+    legality=Legality(shards=True, by_width=_views_by_width),
+    cost=Cost(flops=none, programs=_reshape_programs),
 )
 def reshape(
     _: Numerics,
@@ -107,9 +102,8 @@ def reshape(
     "ttnn.experimental.view",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
     aliasing=Aliasing.ALWAYS,
-    programs=lambda _: 0,
+    cost=STAYS,
 )
 def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """One row a tile, its columns cut into heads or heads laid side by side: [b, 1, 1, h * d] and [b, h, 1, d].
@@ -128,10 +122,9 @@ def view(_: Numerics, input_tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     "ttnn.narrow",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
-    in_dram=("input_tensor",),
     aliasing=Aliasing.ALWAYS,
-    programs=lambda _: 0,
+    legality=Legality(in_dram=("input_tensor",)),
+    cost=STAYS,
 )
 def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int) -> Tensor:
     """A view of a run along the first dimension of more than one, in DRAM; ``start`` is where the first bank is."""
@@ -142,8 +135,8 @@ def narrow(_: Numerics, input_tensor: Tensor, dim: int, start: int, length: int)
     "ttnn.to_layout",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
     aliasing=Aliasing.IN_REFERENCE,
+    cost=MOVES,
 )
 def to_layout(_: Numerics, tensor: Tensor) -> Tensor:
     return tensor
@@ -153,8 +146,8 @@ def to_layout(_: Numerics, tensor: Tensor) -> Tensor:
     "ttnn.permute",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
     aliasing=Aliasing.IN_REFERENCE,
+    cost=MOVES,
 )
 def permute(_: Numerics, input_tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     return input_tensor.permute(dims)
@@ -164,8 +157,8 @@ def permute(_: Numerics, input_tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     "ttnn.expand",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
     aliasing=Aliasing.IN_REFERENCE,
+    cost=MOVES,
 )
 def expand(_: Numerics, input_tensor: Tensor, output_shape: tuple[int, ...]) -> Tensor:
     return input_tensor.expand(output_shape)
@@ -175,9 +168,8 @@ def expand(_: Numerics, input_tensor: Tensor, output_shape: tuple[int, ...]) -> 
     "ttnn.slice",
     rounding="nothing",
     moves_only=True,
-    flops=_no_flops,
-    programs=_slice_programs,
     aliasing=Aliasing.IN_REFERENCE,
+    cost=Cost(flops=none, programs=_slice_programs),
 )
 def slice_(
     _: Numerics,
@@ -190,12 +182,12 @@ def slice_(
     return input_tensor[tuple(slice(start, end, step) for start, end, step in ranges)]
 
 
-@ttnn_op("ttnn.concat", rounding="nothing", moves_only=True, flops=_no_flops, lists=("tensors",))
+@ttnn_op("ttnn.concat", rounding="nothing", moves_only=True, lists=("tensors",), cost=MOVES)
 def concat(_: Numerics, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return torch.cat(list(tensors), dim)
 
 
-@ttnn_op("ttnn.pad", rounding="nothing", moves_only=True, flops=_no_flops)
+@ttnn_op("ttnn.pad", rounding="nothing", moves_only=True, cost=MOVES)
 def pad(_: Numerics, input_tensor: Tensor, padding: tuple[tuple[int, int], ...], value: float) -> Tensor:
     """``padding`` is how much of ``value`` is put before and behind each dimension, the first one first."""
     widths = [width for pair in reversed(padding) for width in pair]

@@ -12,12 +12,14 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.attention import attention, update_caches
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.elementwise import add
+from compiler.dialects.ttnn.program import Program
 from compiler.errors import InvalidGraph
+from compiler.ir.check import check_graph
 from compiler.ir.constants import Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
 from compiler.ir.operation import Stage
+from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.ir.verify import verify
 from compiler.pipeline import Pipeline
 from tests.passes.interpret import Sketch
 
@@ -35,7 +37,7 @@ def good() -> Graph:
 def faults(graph: Graph, stage: Stage = Stage.ATEN, after: str = "") -> list[str]:
     """The faults that the message lists."""
     with pytest.raises(InvalidGraph) as error:
-        verify(graph, stage, after)
+        check_graph(graph, stage, after)
     return [line.strip() for line in str(error.value).split("\ngraph ")[0].splitlines()[1:]]
 
 
@@ -46,15 +48,15 @@ def with_node(graph: Graph, index: int, **changes: Any) -> Graph:
 
 
 def test_a_good_graph_has_none() -> None:
-    verify(good(), Stage.ATEN)
-    verify(Pipeline().lower(good(), DType.BFLOAT16), Stage.TTNN)
+    check_graph(good(), Stage.ATEN)
+    check_graph(Pipeline().lower(good(), DType.BFLOAT16), Stage.TTNN)
 
 
 def test_the_message_names_graph_stage_and_pass_and_shows_the_text() -> None:
     graph = good()
     graph = replace(graph, nodes=(graph.nodes[1], graph.nodes[0], graph.nodes[2]))
     with pytest.raises(InvalidGraph) as error:
-        verify(graph, Stage.ATEN, after="a-pass")
+        check_graph(graph, Stage.ATEN, after="a-pass")
     text = str(error.value)
     assert text.startswith("graph 'sketch' is not valid at the aten stage after a-pass:\n")
     assert text.endswith(f"\n{graph}")
@@ -126,6 +128,12 @@ def test_op_of_the_wrong_stage() -> None:
     assert faults(good(), Stage.TTNN)[0] == "aten.relu.default at model (line:1) is no op of this stage"
 
 
+@pytest.mark.parametrize("said", [{"placement": Placement(memory=Memory.L1)}, {"program": Program(block=2)}])
+def test_where_and_how_is_not_known_before_it_is_lowered(said: dict[str, Any]) -> None:
+    fault = "aten.relu.default at model (line:1) says where or how it runs, and that is not known before it is lowered"
+    assert faults(with_node(good(), 0, **said)) == [fault]
+
+
 def test_a_node_of_unknown_origin_is_still_named() -> None:
     graph = with_node(good(), 0, origins=())
     assert faults(graph, Stage.TTNN)[0] == "aten.relu.default at no origin is no op of this stage"
@@ -146,26 +154,24 @@ def test_mixed_floats() -> None:
     assert faults(graph, Stage.TTNN) == ["float types are mixed: ['bf16', 'f32']"]
 
 
-def attending(keys: int = 64, mask: tuple[int, ...] | None = (1, 1, 5, 64), **attributes: Any) -> Graph:
+def attending(keys: int = 64, mask: tuple[int, ...] | None = (1, 1, 5, 64), **chunks: int) -> Graph:
     """Attention of five queries by hand, as no rule would write it."""
     shapes = {"input_tensor_q": (1, 2, 5, 32), "input_tensor_k": (1, 2, keys, 32), "input_tensor_v": (1, 2, keys, 32)}
     shapes |= {} if mask is None else {"attn_mask": mask}
-    return _one_node(attention, shapes, {"is_causal": False, **attributes}, (1, 2, 5, 32))
+    return _one_node(attention, shapes, (1, 2, 5, 32), Program(**chunks))
 
 
 def attending_over_a_cache(keys: int, chunk: int, heads: int = 1) -> Graph:
     """Flash-decode by hand."""
     query, cache = (1, 2, heads, 32), (2, 1, keys, 32)
     shapes = {"input_tensor_q": query, "input_tensor_k": cache, "input_tensor_v": cache, "cur_pos_tensor": (1, 32)}
-    given = {"is_causal": True, "k_chunk_size": chunk, "max_cores_per_head_batch": 4}
-    return _one_node(decode_attention, shapes, given, query)
+    return _one_node(decode_attention, shapes, query, Program(k_chunk_size=chunk, max_cores_per_head_batch=4))
 
 
-def _one_node(op: Any, shapes: dict[str, tuple[int, ...]], attributes: dict[str, Any], made: tuple[int, ...]) -> Graph:
+def _one_node(op: Any, shapes: dict[str, tuple[int, ...]], made: tuple[int, ...], program: Program) -> Graph:
     values = [Value(replace(TILE, shape=shape)) for shape in shapes.values()]
-    node = Node(
-        op, tuple(values), tuple(shapes), tuple(sorted(attributes.items())), (Value(replace(TILE, shape=made)),)
-    )
+    result = Value(replace(TILE, shape=made))
+    node = Node(op, tuple(values), tuple(shapes), (), (result,), program=program)
     ports = tuple(Port(name, value) for name, value in zip(shapes, values, strict=True))
     return Graph("by hand", ports, (), (node,), (Port("out", node.result),))
 
@@ -180,6 +186,7 @@ ATTENTIONS = {
     "a mask of two dimensions": (attending(mask=(5, 64)), r"a mask \[5, 64\] for"),
     "chunks that do not divide": (attending(k_chunk_size=96), "k_chunk_size 96 is no multiple of 32 that divides 64"),
     "chunks of half a tile": (attending(q_chunk_size=16), "q_chunk_size 16 is no multiple of 32 that divides 5"),
+    "cores for attention": (attending(readers=2), "it does not heed readers"),
     "a cache": (attending_over_a_cache(64, 32), None),
     "a cache that ends inside a tile": (attending_over_a_cache(40, 32), "40 keys that are no multiple of k_chunk_size"),
     "a cache that ends inside a chunk": (
@@ -195,7 +202,7 @@ ATTENTIONS = {
 def test_attention_that_a_device_computes_wrongly_is_refused_by_name(name: str) -> None:
     graph, refused = ATTENTIONS[name]
     if refused is None:
-        verify(graph, Stage.TTNN)
+        check_graph(graph, Stage.TTNN)
     else:
         (fault,) = faults(graph, Stage.TTNN)
         assert re.search(f"does not take its operands: {graph.nodes[0].op.name} does not take this: .*{refused}", fault)
@@ -218,7 +225,7 @@ def written(s: Sketch) -> tuple[Value, Value]:
 def test_writing_what_nothing_reads_later_is_fine() -> None:
     s = caches()
     before = s.op(ops.relu.default, s.ports[0].value)
-    verify(Pipeline().lower(s.case(*written(s), before).graph, DType.FLOAT32), Stage.TTNN)
+    check_graph(Pipeline().lower(s.case(*written(s), before).graph, DType.FLOAT32), Stage.TTNN)
 
 
 @pytest.mark.parametrize("reader", ["node", "output"])

@@ -12,7 +12,7 @@ from compiler.ir.text import to_text
 from compiler.ir.types import DType
 
 
-def verify(graph: Graph, stage: Stage, after: str = "") -> None:
+def check_graph(graph: Graph, stage: Stage, after: str = "") -> None:
     """Check definitions before uses, types, and the ops of the stage.
 
     Raises ``InvalidGraph`` with all that is wrong and the graph's text; ``after`` names the pass that made it.
@@ -63,12 +63,14 @@ def _ops(graph: Graph, stage: Stage) -> Iterator[str]:
     for node in graph.nodes:
         if node.op.stage is not stage:
             yield f"{_say(node)} is no op of this stage"
+        elif stage is Stage.ATEN and (node.placement or node.program):
+            yield f"{_say(node)} says where or how it runs, and that is not known before it is lowered"
 
 
 def _types(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         try:
-            inferred = node.op.infer(node.names, tuple(v.type for v in node.operands), node.attributes)
+            inferred = node.op.infer(node)
         except Exception as error:
             yield f"{_say(node)} does not take its operands: {str(error).splitlines()[0]}"
             continue
