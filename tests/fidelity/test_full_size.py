@@ -67,14 +67,14 @@ def float32(reference: Reference) -> compiler.CompiledSpeechT5:
 
 
 @pytest.fixture(scope="module")
-def bfloat16(reference: Reference) -> compiler.CompiledSpeechT5:
-    return compiler.compile_speecht5(reference.model, precision="bfloat16")
+def bfloat16(float32: compiler.CompiledSpeechT5) -> compiler.CompiledSpeechT5:
+    return float32.with_plan(precision="bfloat16")
 
 
 @pytest.fixture(scope="module", params=WEIGHTS)
-def stored(request: pytest.FixtureRequest, reference: Reference) -> compiler.CompiledSpeechT5:
+def stored(request: pytest.FixtureRequest, bfloat16: compiler.CompiledSpeechT5) -> compiler.CompiledSpeechT5:
     """A plan in bfloat16, its matrices stored in each way: the bar is the same."""
-    return compiler.compile_speecht5(reference.model, precision="bfloat16", weights=request.param)
+    return bfloat16.with_plan(weights=request.param)
 
 
 def test_float32_speech_is_hugging_faces(reference: Reference, float32: compiler.CompiledSpeechT5) -> None:
@@ -93,8 +93,10 @@ def test_bfloat16_speech_is_close(reference: Reference, bfloat16: compiler.Compi
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_speech_of_the_plan_of_optional_passes(reference: Reference, precision: str) -> None:
-    compiled = compiler.compile_speecht5(reference.model, precision=precision, enable=sorted(pipeline.OPTIONAL))
+def test_speech_of_the_plan_of_optional_passes(
+    reference: Reference, float32: compiler.CompiledSpeechT5, precision: str
+) -> None:
+    compiled = float32.with_plan(precision=precision, enable=tuple(sorted(pipeline.OPTIONAL)))
     speech = spoken(compiled, reference.ids, reference.speaker)
     assert speech.shape == reference.speech.shape
     if precision == "float32":
@@ -146,12 +148,16 @@ class ForgetsBatchNorm(FoldBatchNorm):
 
 @pytest.mark.parametrize(("fold", "forgets"), [(FoldScale, ForgetsScale), (FoldBatchNorm, ForgetsBatchNorm)])
 def test_each_fold_is_heard(
-    reference: Reference, monkeypatch: pytest.MonkeyPatch, fold: type, forgets: Callable[[], Any]
+    reference: Reference,
+    float32: compiler.CompiledSpeechT5,
+    monkeypatch: pytest.MonkeyPatch,
+    fold: type,
+    forgets: Callable[[], Any],
 ) -> None:
     passes = tuple(forgets() if type(step) is fold else step for step in pipeline.ATEN_PASSES)
     assert passes != pipeline.ATEN_PASSES
     monkeypatch.setattr(pipeline, "ATEN_PASSES", passes)
-    compiled = compiler.compile_speecht5(reference.model, precision="float32")
+    compiled = float32.with_plan()
     misses_both_bars(spoken(compiled, reference.ids, reference.speaker), reference)
 
 

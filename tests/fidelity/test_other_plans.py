@@ -12,6 +12,7 @@ from compiler import CompiledSpeechT5
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.dialects.ttnn.shape import narrow
+from tests.fidelity.conftest import Pair
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
 from tests.models import assert_close, lively, relative_error, speaker, tokens
 
@@ -32,21 +33,27 @@ def model() -> SpeechT5ForTextToSpeech:
     return lively(small(), stop_bias=-1.2)
 
 
+@pytest.fixture(scope="module")
+def plain(model: SpeechT5ForTextToSpeech) -> CompiledSpeechT5:
+    """The default plan; the others share its traces."""
+    return compiler.compile_speecht5(model)
+
+
 @pytest.fixture(scope="module", params=PLANS)
 def plan(request: pytest.FixtureRequest) -> Plan:
     return PLANS[request.param][0]
 
 
 @pytest.fixture(scope="module")
-def compiled(model: SpeechT5ForTextToSpeech, plan: Plan) -> CompiledSpeechT5:
-    return compiler.compile_speecht5(model, **plan)
+def compiled(plain: CompiledSpeechT5, plan: Plan) -> CompiledSpeechT5:
+    return plain.with_plan(**plan)
 
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("graph", ["decoder_step", "decoder_step_attentions"])
-def test_the_plan_is_another(model: Any, name: str, graph: str) -> None:
+def test_the_plan_is_another(plain: CompiledSpeechT5, name: str, graph: str) -> None:
     plan, wanted = PLANS[name]
-    nodes = compiler.compile_speecht5(model, **plan).graph(graph).graph.nodes
+    nodes = plain.with_plan(**plan).graph(graph).graph.nodes
     assert wanted <= {node.op.name for node in nodes}
 
 
@@ -76,18 +83,28 @@ def test_cross_attentions(model: Any, compiled: CompiledSpeechT5) -> None:
         assert relative_error(ours, theirs) <= BAR
 
 
+@pytest.fixture(scope="module")
+def of_three_rows(model: SpeechT5ForTextToSpeech) -> CompiledSpeechT5:
+    return compiler.compile_speecht5(model, batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def subdued() -> Pair:
+    model = lively(small(), voice=1.0, sublayers=0.5)
+    return model, compiler.compile_speecht5(model, precision="bfloat16")
+
+
 @pytest.mark.slow
-def test_rows_of_a_batch(model: Any, plan: Plan) -> None:
-    compiled = compiler.compile_speecht5(model, batch_size=3, **plan)
+def test_rows_of_a_batch(model: Any, of_three_rows: CompiledSpeechT5, plan: Plan) -> None:
+    compiled = of_three_rows.with_plan(**plan)
     want, got = both(model, compiled, padded_batch(model.config), speaker(model.config, rows=3))
     assert got.shape == want.shape
     assert relative_error(got, want) <= BAR
 
 
 @pytest.mark.slow
-def test_bfloat16_is_close(plan: Plan) -> None:
-    model = lively(small(), voice=1.0, sublayers=0.5)
-    compiled = compiler.compile_speecht5(model, precision="bfloat16", **plan)
+def test_bfloat16_is_close(subdued: Pair, plan: Plan) -> None:
+    model, compiled = subdued[0], subdued[1].with_plan(**plan)
     ratios = {"minlenratio": 8.0, "maxlenratio": 8.0}
     want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), **ratios)
     assert got.shape == want.shape
@@ -95,8 +112,8 @@ def test_bfloat16_is_close(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("board", ["n150", *(pytest.param(name, marks=pytest.mark.slow) for name in ("p150", "p100"))])
-def test_padding_between_heads_is_not_heard(model: Any, board: str) -> None:
+def test_padding_between_heads_is_not_heard(model: Any, plain: CompiledSpeechT5, board: str) -> None:
     """The banks of a board say how much there is."""
-    compiled = compiler.compile_speecht5(model, board=board)
+    compiled = plain.with_plan(board=board)
     want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), maxlenratio=2.0)
     assert relative_error(got, want) <= BAR

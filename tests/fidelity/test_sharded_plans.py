@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
@@ -22,11 +24,13 @@ def model() -> SpeechT5ForTextToSpeech:
     return lively(SpeechT5Config(encoder_layers=1, decoder_layers=1))
 
 
-def step(
-    model: SpeechT5ForTextToSpeech, precision: str, weights: str, board: str, enable: tuple[str, ...]
-) -> Executable:
-    options = CompileOptions(precision=precision, weights=weights, board=board, enable=enable)
-    return CompiledSpeechT5(model, options).graph("decoder_step", text=40, steps=70)
+@pytest.fixture(scope="module")
+def compiled(model: SpeechT5ForTextToSpeech) -> CompiledSpeechT5:
+    return CompiledSpeechT5(model, CompileOptions())
+
+
+def step(compiled: CompiledSpeechT5, **plan: Any) -> Executable:
+    return compiled.with_plan(**plan).graph("decoder_step", text=40, steps=70)
 
 
 def sharded(executable: Executable) -> dict[str, int]:
@@ -50,15 +54,15 @@ def sharded(executable: Executable) -> dict[str, int]:
     ("precision", "weights"), [("float32", "bfloat16"), ("bfloat16", "bfloat16"), ("bfloat16", "bfloat8_b")]
 )
 def test_bit_for_bit(
-    model: SpeechT5ForTextToSpeech,
+    compiled: CompiledSpeechT5,
     precision: str,
     weights: str,
     enable: tuple[str, ...],
     board: str,
     want: dict[str, int],
 ) -> None:
-    plain = step(model, precision, weights, board, ())
-    other = step(model, precision, weights, board, enable)
+    plain = step(compiled, precision=precision, weights=weights, board=board)
+    other = step(compiled, precision=precision, weights=weights, board=board, enable=enable)
     assert sharded(plain) == {"norms": 0, "weights": 0}
     if (precision, weights) == ("bfloat16", "bfloat16"):
         assert sharded(other) == want

@@ -21,6 +21,11 @@ def voice() -> checkpoint.Voice:
     return checkpoint.load_voice(str(checkpoint.SMALL_VOICE))
 
 
+@pytest.fixture(scope="module")
+def float32(voice: checkpoint.Voice) -> compiler.CompiledSpeechT5:
+    return compiler.compile_speecht5(voice.model)
+
+
 def spoken(model: Any, voice: checkpoint.Voice, text: str, speaker: str, seed: int = 0, **options: Any) -> torch.Tensor:
     ids = voice.tokenizer(text, return_tensors="pt").input_ids
     torch.manual_seed(seed)
@@ -32,20 +37,19 @@ def said() -> list[tuple[str, str]]:
     return [(text, speaker) for text in PHRASES for speaker in ("anna", "angus")]
 
 
-def test_float32_is_hugging_faces(voice: checkpoint.Voice) -> None:
-    compiled = compiler.compile_speecht5(voice.model)
+def test_float32_is_hugging_faces(voice: checkpoint.Voice, float32: compiler.CompiledSpeechT5) -> None:
     lengths = set()
     for text, speaker in said():
-        want, got = (spoken(model, voice, text, speaker) for model in (voice.model, compiled))
+        want, got = (spoken(model, voice, text, speaker) for model in (voice.model, float32))
         assert got.shape == want.shape, f"{speaker} says {text!r} in another number of frames"
         assert relative_error(got, want) <= 2e-5
         lengths.add(want.shape[0])
     assert len(lengths) >= 4, "phrases must stop at different steps, or stopping is not tested"
 
 
-def test_bfloat16_is_close(voice: checkpoint.Voice) -> None:
+def test_bfloat16_is_close(voice: checkpoint.Voice, float32: compiler.CompiledSpeechT5) -> None:
     """Left alone, rounding may move a stop by a step; made to go on as long as Hugging Face, speech is the same."""
-    compiled = compiler.compile_speecht5(voice.model, precision="bfloat16")
+    compiled = float32.with_plan(precision="bfloat16")
     for text, speaker in said():
         want, got = (spoken(model, voice, text, speaker) for model in (voice.model, compiled))
         assert abs(got.shape[0] - want.shape[0]) <= voice.model.config.reduction_factor
@@ -55,12 +59,11 @@ def test_bfloat16_is_close(voice: checkpoint.Voice) -> None:
         assert_close(got, want, 0.999)
 
 
-def test_two_hundred_free_running_steps(voice: checkpoint.Voice) -> None:
-    compiled = compiler.compile_speecht5(voice.model)
+def test_two_hundred_free_running_steps(voice: checkpoint.Voice, float32: compiler.CompiledSpeechT5) -> None:
     text = PHRASES[0]
     length = voice.tokenizer(text, return_tensors="pt").input_ids.shape[1]
     ratios = {"minlenratio": 400 / length + 1e-6, "maxlenratio": 400 / length + 1e-6}
-    want, got = (spoken(model, voice, text, "anna", **ratios) for model in (voice.model, compiled))
+    want, got = (spoken(model, voice, text, "anna", **ratios) for model in (voice.model, float32))
     assert got.shape == want.shape == (400, 80)
     assert relative_error(got, want) <= 2e-5
 
