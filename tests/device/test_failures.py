@@ -33,12 +33,13 @@ from tests.lowering.cases.sketch import Build, Case
 LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
 
 
-def plan(build: Build, dtype: DType = DType.BFLOAT16, memory: Memory | None = None) -> Plan:
-    """A graph to check; ``memory`` is where all its nodes are told to write to, whatever was inferred."""
+def plan(build: Build, dtype: DType = DType.BFLOAT16, memory: Memory | None = None, **attributes: str) -> Plan:
+    """A graph to check. ``memory`` is where all its nodes are told to write to, ``attributes`` are added to theirs."""
     drawn = Case("doctored", build, 0.0, 0.0, "").sketch()
     graph = rules.lower(drawn.graph, dtype)
-    told = {} if memory is None else {"placement": Placement(memory=memory)}
-    nodes = [replace(n, **told) for n in graph.nodes]
+    nodes = [replace(n, attributes=tuple(sorted({**dict(n.attributes), **attributes}.items()))) for n in graph.nodes]
+    if memory is not None:
+        nodes = [replace(node, placement=Placement(memory=memory)) for node in nodes]
     return Plan.of(Executable(replace(graph, nodes=tuple(nodes)), Weights(drawn.weights)), "doctored")
 
 
