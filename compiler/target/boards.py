@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compiler.dialects.ttnn.memory_configs import DeviceSpec
+
 _CARDS = "docs.tenstorrent.com/aibs"
 _REPORTS = "github.com/tenstorrent/tt-metal/tree/main/tech_reports"
 _ENGINE = f"{_REPORTS}/matrix_engine/matrix_engine.md"
@@ -67,13 +69,14 @@ LINK = Number(
 class Board:
     """One chip of a board. ``chips`` run replicas of a plan, side by side: no plan is spread over two.
 
-    ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is what is reached of the memory's bandwidth, not
-    what is on the data sheet, where pages are read from all banks in turn; ``dram_sharded`` where each bank's shard is
-    read by one core or more beside it, by how many. ``banks`` are those that a tensor is dealt out over there, ``l1``
-    is what programs and tensors share of a core's L1.
+    ``arch`` is ttnn's name of the architecture, ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is
+    what is reached of the memory's bandwidth, not what is on the data sheet, where pages are read from all banks in
+    turn; ``dram_sharded`` where each bank's shard is read by one core or more beside it, by how many. ``banks`` are
+    those that a tensor is dealt out over there, ``l1`` is what programs and tensors share of a core's L1.
     """
 
     name: str
+    arch: str
     chips: int
     columns: int
     rows: int
@@ -83,6 +86,11 @@ class Board:
     dram_sharded: Mapping[int, Number]
     banks: Number
     l1: Number
+
+    @property
+    def device(self) -> DeviceSpec:
+        """What calls of ttnn depend on of this board, on one chip of it."""
+        return DeviceSpec(self.arch, self.columns, self.rows, int(self.banks.value))
 
     @property
     def link(self) -> float:
@@ -107,6 +115,7 @@ class Board:
 
 def _board(
     name: str,
+    arch: str,
     chips: int,
     grid: str,
     clock: tuple[float, str],
@@ -118,6 +127,7 @@ def _board(
     columns, rows = map(int, grid.split("x"))
     return Board(
         name,
+        arch,
         chips,
         columns,
         rows,
@@ -133,7 +143,7 @@ def _board(
 def _wormhole(name: str, chips: int, grid: str) -> Board:
     clock = (1.0, f"{_CARDS}/wormhole/specifications.html")
     shards = {1: (239.0, _WORMHOLE_SHARDS)}
-    return _board(name, chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_216)
+    return _board(name, "WORMHOLE_B0", chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_216)
 
 
 def _blackhole(name: str, grid: str, banks: int, sheet: int) -> Board:
@@ -143,7 +153,8 @@ def _blackhole(name: str, grid: str, banks: int, sheet: int) -> Board:
         2: (0.9 * sheet, _BLACKHOLE_SHARDS.format(90, sheet, "more readers a bank")),
         3: (0.9 * sheet, _BLACKHOLE_SHARDS.format(90, sheet, "more readers a bank")),
     }
-    return _board(name, 1, grid, clock, (0.67 * sheet, _BLACKHOLE_PAGES.format(sheet)), shards, banks, 1_461_120)
+    dram = (0.67 * sheet, _BLACKHOLE_PAGES.format(sheet))
+    return _board(name, "BLACKHOLE", 1, grid, clock, dram, shards, banks, 1_461_120)
 
 
 BOARDS = {
