@@ -16,10 +16,14 @@ from compiler.ir.types import DType
 from compiler.runtime.weights import in_blocks
 from tests.installed import installed
 
-BFLOAT16, FLOAT32 = Numerics(DType.BFLOAT16), Numerics(DType.FLOAT32)
+BFLOAT16 = Numerics(DType.BFLOAT16)
 _IN0, _IN1 = 7, 5
 """Significant bits of the first and the second factor that the matrix engine multiplies in its first pass: source B has
 1 and 6, source A 1 and 4 (matrix_engine.md of tt-metal's tech reports)."""
+
+
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Of two factors, with something added to each column of the result."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,21 @@ class Compute:
             raise TypeError(f"incompatible function arguments: compute_kernel_config={config!r}")
         return cls(config.math_fidelity.name, config.fp32_dest_acc_en, config.math_approx_mode)
 
-    def product(self, a: Tensor, b: Tensor, product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """``product`` of what the passes over the mantissas see, as the destination holds it."""
+    def product(self, a: Tensor, b: Tensor, product: Product, addend: Tensor | None = None) -> Tensor:
+        """``product`` of what the passes over the mantissas see, as the destination holds it, and an addend."""
+        sum_in = addend if self.float32 else None
         if self.fidelity == "LoFi":
-            made = product(_cut(a, _IN0), _cut(b, _IN1))
+            made = product(_cut(a, _IN0), _cut(b, _IN1), sum_in)
         elif self.fidelity == "HiFi2":
-            made = product(_cut(a, _IN0), b)
+            made = product(_cut(a, _IN0), b, sum_in)
         elif self.fidelity == "HiFi3":
-            made = product(a, b) - product(a - _cut(a, _IN0), b - _cut(b, _IN1))
+            made = product(a, b, sum_in) - product(a - _cut(a, _IN0), b - _cut(b, _IN1), None)
         else:
-            made = product(a, b)
-        return made if self.float32 else BFLOAT16.round(made)
+            made = product(a, b, sum_in)
+        if self.float32:
+            return made
+        made = BFLOAT16.round(made)
+        return made if addend is None else made + product(torch.zeros_like(a), torch.zeros_like(b), addend)
 
     def seen(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """The factors as the first passes see them, for a kernel that multiplies inside."""

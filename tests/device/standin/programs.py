@@ -70,6 +70,8 @@ def program(function: Callable[..., Any] | None = None, *, writes: tuple[str, ..
     def call(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         given |= given.pop(others, {})
+        for name, parameter in signature.parameters.items():
+            _check(name, str(parameter.annotation), given.get(name, parameter.default))
         operands = list(_tensors(given))
         device = operands[0].on_device
         if any(tensor.device is not device for tensor in operands):
@@ -110,6 +112,13 @@ def _dispatched(made: list[Tensor], run: Callable[[int], tuple[Tensor, ...]], na
     dispatch(device, again, name)
 
 
+def _check(name: str, wanted: str, value: Any) -> None:
+    """Refuse what is no tensor where one is wanted."""
+    items = value if wanted == "list[Tensor]" and isinstance(value, list) else [value]
+    if wanted in ("Tensor", "list[Tensor]") and not all(isinstance(item, Tensor) for item in items):
+        raise TypeError(f"incompatible function arguments: {name}={value!r} is no tensor")
+
+
 def _tensors(given: dict[str, Any]) -> Iterator[Tensor]:
     for value in given.values():
         for item in value if isinstance(value, list) else [value]:
@@ -140,3 +149,9 @@ def _again(tensor: Tensor) -> Tensor:
 
 def _shared(made: Tensor, operand: Tensor) -> bool:
     return made.shards[0].untyped_storage().data_ptr() == operand.shards[0].untyped_storage().data_ptr()
+
+
+def of_kind(value: Any, *names: str) -> None:
+    """Refuse what is no object of one of these classes of ttnn."""
+    if value is not None and not isinstance(value, tuple(getattr(installed(), name) for name in names)):
+        raise TypeError(f"incompatible function arguments: {value!r} is no {' or '.join(names)}")
