@@ -12,9 +12,12 @@ QUIET = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}
 
 @cache
 def installed() -> ModuleType:
-    """Import ttnn, late, as that takes seconds."""
-    for name, level in QUIET.items():
-        os.environ.setdefault(name, level)
-    import ttnn
-
+    """Import ttnn, late, as that takes seconds. Processes that are started later are not quiet by this."""
+    lent = {name: level for name, level in QUIET.items() if name not in os.environ}
+    os.environ.update(lent)
+    try:
+        import ttnn
+    finally:
+        for name in lent:
+            del os.environ[name]
     return ttnn

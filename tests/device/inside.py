@@ -99,6 +99,12 @@ def narrowed(executor: Any, report: Report, rounds: int) -> tuple[int, int]:
     return banks, part.buffer_address() - tensor.buffer_address()
 
 
+def dram_grid(executor: Any, report: Report) -> dict[str, list[int]]:
+    """The banks of DRAM, as shards are dealt out over them."""
+    grid = executor.device.dram_grid_size()
+    return {"dram_grid": [grid.x, grid.y]}
+
+
 def placed(executor: Any, report: Report, type: Any) -> str:
     """Where a tensor of a type is kept, in ttnn's words."""
     from compiler.dialects.ttnn.memory_configs import memory_config

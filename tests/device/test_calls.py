@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from compiler.device.session import Session
 from compiler.dialects.ttnn.call import HostCall, HostTensor, TtnnCall, Upload, call_of
 from compiler.dialects.ttnn.symbols import Made, Named, Typed, live, made, typed, typed_call
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
 from compiler.target.boards import BOARDS
+from tests.device import inside
 from tests.device.standin import models
 from tests.device.standin.models import PLANS, compiled
 from tests.lowering.outcomes import BY_NAME
@@ -50,6 +53,37 @@ def calls(board: str) -> str:
 @pytest.mark.parametrize("board", ["n150", "p150"])
 def test_calls_of_each_kind(board: str, golden: Callable[[str, str], None]) -> None:
     golden(f"calls_{board}", calls(board))
+
+
+def describe(session: Session) -> dict[str, Any]:
+    return {**session.call("compiler.device.checks:describe"), **session.call(inside.dram_grid)}
+
+
+def test_ttnn_opens_the_device_that_calls_are_decided_for(session: Session, board: str, on_device: bool) -> None:
+    """Without a device a call is decided for what the table of boards says."""
+    found = describe(session)
+    assert found == told(board) | ({"devices": found["devices"]} if on_device else {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", [name for name in BOARDS if name != "n150"])
+def test_ttnn_opens_the_devices_of_other_boards(board: str, on_device: bool) -> None:
+    if on_device:
+        pytest.skip("for the mocks of all boards")
+    with Session(board, time_limit=120) as opened:
+        assert describe(opened) == told(board)
+
+
+def told(board: str) -> dict[str, Any]:
+    """What the table says of a board."""
+    spec = BOARDS[board].device
+    return {
+        "arch": spec.arch,
+        "grid": [spec.columns, spec.rows],
+        "banks": spec.banks,
+        "devices": BOARDS[board].chips,
+        "dram_grid": [spec.banks, 1],
+    }
 
 
 # --- objects as data --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Nothing here needs ttnn. A path begins with the name of something that whoever m
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ Argument = Named | Made | None | bool | int | float | str | tuple["Argument", ..
 """What a call of ttnn is given besides tensors. A tuple is passed as a list, tuples within it as tuples."""
 DEVICE = Named("device")
 """The open device."""
+
+
+Namer = Callable[[int], str]
+"""Gives the name of a node's operand, by its place among the operands."""
 
 
 def made(path: str, *positional: Argument, **keywords: Argument) -> Made:
@@ -93,7 +98,7 @@ def typed(argument: Argument | Typed, indent: int = 0) -> str:
         case float() if not math.isfinite(argument):
             return f'float("{argument}")'
         case str():
-            return f'"{argument}"'
+            return json.dumps(argument, ensure_ascii=False)
         case _:
             return repr(argument)
 
@@ -117,7 +122,3 @@ def typed_call(path: str, arguments: Iterable[tuple[str | None, Argument | Typed
         return whole
     lines = (line for part in parts(4) for line in (part + ",").split("\n"))
     return "\n".join([f"{path}(", *(f"    {line}" for line in lines), ")"])
-
-
-Namer = Callable[[int], str]
-"""Gives the name of a node's operand, by its place among the operands."""
