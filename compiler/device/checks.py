@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import ttnn
 
 from compiler.device import tensors
-from compiler.device.calls import prepare
-from compiler.device.executor import TtnnExecutor, dram_banks
+from compiler.device.binder import Binder
+from compiler.device.executor import TtnnExecutor
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.kernels import blame_disk
 from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
@@ -31,13 +30,8 @@ BY_POSITION = (embedding, typecast, plus_one)
 
 def describe(executor: TtnnExecutor, report: Callable[[str], None]) -> dict[str, Any]:
     """The device that is open: its architecture, its grid of cores, its banks of DRAM, and how many there are."""
-    grid = executor.device.compute_with_storage_grid_size()
-    return {
-        "arch": str(executor.device.arch()).split(".")[-1],
-        "grid": [grid.x, grid.y],
-        "banks": dram_banks(executor.device),
-        "devices": executor.replicas,
-    }
+    spec = executor.binder.spec
+    return {"arch": spec.arch, "grid": [spec.columns, spec.rows], "banks": spec.banks, "devices": spec.replicas}
 
 
 def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> GraphCheck:
@@ -52,7 +46,8 @@ def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> 
         known = executor.device.num_program_cache_entries()
         outputs = executor.run(executable, loaded(executor, plan))
         again = executor.device.num_program_cache_entries() - known
-        _keep_to_the_types(executable.graph, outputs, executor.device)
+        _keep_to_the_types(executable.graph, outputs, executor.binder)
+    ttnn = executor.binder.ttnn
     l1, dram = (ttnn.get_memory_view(executor.device, kind) for kind in (ttnn.BufferType.L1, ttnn.BufferType.DRAM))
     return GraphCheck(
         graph=plan.name,
@@ -93,9 +88,9 @@ def loaded(executor: TtnnExecutor, plan: Plan) -> dict[str, Any]:
     return {port.name: load(port) for port in plan.graph.inputs}
 
 
-def _keep_to_the_types(graph: Graph, made: Mapping[str, Any], device: Any) -> None:
+def _keep_to_the_types(graph: Graph, made: Mapping[str, Any], binder: Binder) -> None:
     for port in graph.outputs:
-        wrong = list(tensors.differences(made[port.name], port.value.type, device))
+        wrong = list(tensors.differences(made[port.name], port.value.type, binder))
         if wrong:
             raise DeviceError(f"output {port.name} of {graph.name} changed between two runs: {'; '.join(wrong)}")
 
@@ -133,13 +128,14 @@ class _Walk:
     def _call(self, node: Node, operands: list[Any]) -> list[Any]:
         """The results of a node; none where there is no memory for them, and nothing can stand in."""
         if runs_on_host(node):
-            return list(prepare(node, self._executor.device)(operands))
+            return list(self._executor.binder.prepare(node)(operands))
+        ttnn = self._executor.binder.ttnn
         before = ttnn.get_memory_view(self._executor.device, ttnn.BufferType.L1).total_bytes_allocated_per_bank
         ttnn.graph.begin_graph_capture(ttnn.graph.RunMode.NORMAL)
         refused: Exception | None = None
         made: tuple[Any, ...] = ()
         try:
-            made = prepare(node, self._executor.device)(operands)
+            made = self._executor.binder.prepare(node)(operands)
         except REFUSALS as error:
             refused = error
         finally:
@@ -156,7 +152,7 @@ class _Walk:
         wrong = [
             difference
             for tensor, result in zip(made, node.results, strict=True)
-            for difference in tensors.differences(tensor, result.type, self._executor.device)
+            for difference in tensors.differences(tensor, result.type, self._executor.binder)
         ]
         if wrong:
             self._complain(node, "; ".join(wrong))

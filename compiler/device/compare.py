@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from compiler.device.calls import prepare
 from compiler.device.checks import loaded
 from compiler.device.executor import TtnnExecutor
 from compiler.device.findings import NodeError, Plan
@@ -34,7 +33,7 @@ def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) ->
     found = []
     for call in executable.calls:
         report(f"{plan.name}, {call.node.op.name}")
-        results = prepare(call.node, executor.device)([handles[place] for place in call.reads])
+        results = executor.binder.prepare(call.node)([handles[place] for place in call.reads])
         made = [
             _read(executor, result)[: v.type.shape[0]] for result, v in zip(results, call.node.results, strict=True)
         ]

@@ -8,12 +8,12 @@ from typing import Any
 from weakref import ref
 
 import torch
-import ttnn
 
 from compiler.device import tensors
-from compiler.device.calls import Call, prepare
+from compiler.device.binder import Binder, Bound
 from compiler.device.reasons import REFUSALS, placing, refusal
 from compiler.device.replay import Replay
+from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.errors import InvalidArgument
 from compiler.ir.constants import Expression
 from compiler.ir.graph import Constant
@@ -33,7 +33,7 @@ class _Program:
     executable: ref[Executable]
     keys: tuple[_Key, ...]
     constants: tuple[Any, ...]
-    calls: tuple[Call, ...]
+    calls: tuple[Bound, ...]
 
 
 class TtnnExecutor:
@@ -45,27 +45,30 @@ class TtnnExecutor:
     devices the rows of a batch are split, and each device runs the whole graph.
     """
 
-    def __init__(self, device: Any, *, traced: bool = False) -> None:
-        """``traced``: capture a step once and replay it; a mock device cannot."""
-        self.device, self.traced = device, traced
-        self.replicas: int = device.get_num_devices()
+    def __init__(self, ttnn: Any, device: Any, *, traced: bool = False) -> None:
+        """``ttnn`` is the module that opened ``device``. ``traced``: capture a step once and replay it; no mock can."""
+        self.binder, self.traced = Binder.of(ttnn, device), traced
+        self.device = device
+        self.replicas = self.binder.spec.replicas
         self._weights: dict[_Key, Any] = {}
         self._programs: dict[int, _Program] = {}
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
         with placing(type):
-            return tensors.to_device(tensor, type, self.device)
+            return tensors.to_device(tensor, type, self.binder)
 
     def read(self, handle: Handle) -> torch.Tensor:
-        return tensors.from_device(handle, self.device)
+        return tensors.from_device(handle, self.binder)
 
     def overwrite(self, handle: Handle, tensor: torch.Tensor, type: TensorType) -> None:
-        ttnn.copy_host_to_device_tensor(tensors.to_host(tensor, type, self.device), handle)
+        self.binder.ttnn.copy_host_to_device_tensor(tensors.to_host(tensor, type, self.binder), handle)
 
     def grown(self, handle: Handle, type: TensorType) -> Handle:
         missing = type.shape[2] - handle.shape[2]
         with placing(type):
-            return ttnn.pad(handle, [(0, 0), (0, 0), (0, missing), (0, 0)], 0.0) if missing else handle
+            if not missing:
+                return handle
+            return self.binder.ttnn.pad(handle, [(0, 0), (0, 0), (0, missing), (0, 0)], 0.0)
 
     def run(self, executable: Executable, inputs: Mapping[str, Handle]) -> dict[str, Handle]:
         """All outputs of one run. Raises :class:`compiler.device.reasons.Refused` where ttnn refuses an op."""
@@ -94,11 +97,11 @@ class TtnnExecutor:
         known = self._programs.get(id(executable))
         if known is None:
             _check_precision(executable)
-            _check_board(executable, self.device)
+            _check_board(executable, self.binder.spec)
             keys = tuple((executable.owner, c.expression, c.value.type) for c in executable.graph.constants)
             pairs = zip(keys, executable.graph.constants, strict=True)
             constants = tuple(self._placed(executable, key, constant) for key, constant in pairs)
-            calls = tuple(prepare(node, self.device) for node in executable.graph.nodes)
+            calls = tuple(self.binder.prepare(node) for node in executable.graph.nodes)
             known = self._programs[id(executable)] = _Program(self._remembered(executable), keys, constants, calls)
         return known
 
@@ -125,21 +128,16 @@ class TtnnExecutor:
         return self._weights[key]
 
 
-def _check_board(executable: Executable, device: Any) -> None:
-    grid, banks = device.compute_with_storage_grid_size(), dram_banks(device)
-    fits = fitting(grid.x * grid.y, banks)
+def _check_board(executable: Executable, device: DeviceSpec) -> None:
+    fits = fitting(device.cores, device.banks)
     if executable.board is not None and executable.board not in fits:
         board = BOARDS[executable.board]
         raise InvalidArgument(
             f"the graph {executable.name} was compiled for a {board.name}, with {board.cores.value:.0f} cores and "
-            f"{board.banks.value:.0f} banks of DRAM; this device has {grid.x * grid.y} ({grid.x}x{grid.y}) and "
-            f"{banks}: " + (f"compile with board={fits[0]!r}" if fits else "plans are made for none like it")
+            f"{board.banks.value:.0f} banks of DRAM; this device has {device.cores} "
+            f"({device.columns}x{device.rows}) and {device.banks}: "
+            + (f"compile with board={fits[0]!r}" if fits else "plans are made for none like it")
         )
-
-
-def dram_banks(device: Any) -> int:
-    """The banks of DRAM that tensors are dealt out over."""
-    return int(ttnn.get_memory_view(device, ttnn.BufferType.DRAM).num_banks)
 
 
 def _check_precision(executable: Executable) -> None:

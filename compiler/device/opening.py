@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from compiler.device.executor import TtnnExecutor
 from compiler.device.reasons import reason
 from compiler.device.surroundings import survivable
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
-
-if TYPE_CHECKING:
-    from compiler.device.executor import TtnnExecutor
 
 MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
 """The variable that names a mock's board; beside ``SIMULATOR`` it describes the system that is simulated."""
@@ -64,11 +62,9 @@ def open_device(devices: int | None = None, *, trace: bool | None = None) -> Ite
     with survivable():
         import ttnn  # noqa: PLC0415, takes seconds, and says so on the terminal
 
-        from compiler.device.executor import TtnnExecutor  # noqa: PLC0415, needs ttnn
-
         device = _opened(devices, {"trace_region_size": TRACE_REGION} if traced else {})
     try:
-        yield TtnnExecutor(device, traced=traced)
+        yield TtnnExecutor(ttnn, device, traced=traced)
     finally:
         ttnn.close_mesh_device(device)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import ttnn
-
+from compiler.device.binder import Binder
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor, Handle
 
@@ -15,8 +14,8 @@ class OnDevice(Executor, Protocol):
     """An executor that runs graphs on one open device."""
 
     @property
-    def device(self) -> Any:
-        """The open device of ttnn, or its mesh of devices."""
+    def binder(self) -> Binder:
+        """The module of ttnn with its open device, or its mesh of devices."""
         ...
 
 
@@ -30,13 +29,14 @@ class Replay:
 
     def __init__(self, executor: OnDevice, executable: Executable, inputs: Mapping[str, Handle]) -> None:
         self._executor, self._executable = executor, executable
+        self._binder = executor.binder
         self.state = dict(inputs)
         self._warm = False
         self._trace: Any = None
         self._outputs: dict[str, Handle] = {}
 
     def step(self) -> Mapping[str, Handle]:
-        device = self._executor.device
+        ttnn, device = self._binder.ttnn, self._binder.device
         if not self._warm:
             self._outputs = self._run()
             self._warm = True
@@ -54,12 +54,12 @@ class Replay:
     def close(self) -> None:
         """Free the trace."""
         if self._trace is not None:
-            ttnn.release_trace(self._executor.device, self._trace)
+            self._binder.ttnn.release_trace(self._binder.device, self._trace)
             self._trace = None
 
     def _run(self) -> dict[str, Handle]:
         made = self._executor.run(self._executable, self.state)
         for name, kept in self.state.items():
             if name in made and made[name].buffer_address() != kept.buffer_address():
-                ttnn.copy(made[name], kept)
+                self._binder.ttnn.copy(made[name], kept)
         return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.program import Fidelity
 
 _CARDS = "docs.tenstorrent.com/aibs"
@@ -69,13 +70,15 @@ LINK = Number(
 class Board:
     """One chip of a board.
 
-    ``chips`` is the number of chips. Each runs a replica of a plan; no plan spans two. ``columns`` and ``rows`` are
-    those of the grid of cores. ``dram`` is the bandwidth that was reached (not the data sheet's) when pages are read
-    from all banks in turn. ``dram_sharded`` is that of shards which cores beside each bank read, by the number of
-    readers per bank. ``banks`` are the DRAM banks. ``l1`` are the bytes of a core's L1 that programs and tensors share.
+    ``chips`` is the number of chips. Each runs a replica of a plan; no plan spans two. ``arch`` is ttnn's name of the
+    architecture. ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is the bandwidth that was reached
+    (not the data sheet's) when pages are read from all banks in turn. ``dram_sharded`` is that of shards which cores
+    beside each bank read, by the number of readers per bank. ``banks`` are the DRAM banks. ``l1`` are the bytes of a
+    core's L1 that programs and tensors share.
     """
 
     name: str
+    arch: str
     chips: int
     columns: int
     rows: int
@@ -85,6 +88,11 @@ class Board:
     dram_sharded: Mapping[int, Number]
     banks: Number
     l1: Number
+
+    @property
+    def device(self) -> DeviceSpec:
+        """What calls of ttnn depend on of this board, on one chip of it."""
+        return DeviceSpec(self.arch, self.columns, self.rows, int(self.banks.value))
 
     @property
     def link(self) -> float:
@@ -109,6 +117,7 @@ class Board:
 
 def _board(
     name: str,
+    arch: str,
     chips: int,
     grid: str,
     clock: tuple[float, str],
@@ -120,6 +129,7 @@ def _board(
     columns, rows = map(int, grid.split("x"))
     return Board(
         name,
+        arch,
         chips,
         columns,
         rows,
@@ -135,7 +145,7 @@ def _board(
 def _wormhole(name: str, chips: int, grid: str) -> Board:
     clock = (1.0, f"{_CARDS}/wormhole/specifications.html")
     shards = {1: (239.0, _WORMHOLE_SHARDS)}
-    return _board(name, chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_216)
+    return _board(name, "WORMHOLE_B0", chips, grid, clock, (185.0, _WORMHOLE_PAGES), shards, 12, 1_393_216)
 
 
 def _blackhole(name: str, grid: str, banks: int, sheet: int) -> Board:
@@ -145,7 +155,8 @@ def _blackhole(name: str, grid: str, banks: int, sheet: int) -> Board:
         2: (0.9 * sheet, _BLACKHOLE_SHARDS.format(90, sheet, "more readers a bank")),
         3: (0.9 * sheet, _BLACKHOLE_SHARDS.format(90, sheet, "more readers a bank")),
     }
-    return _board(name, 1, grid, clock, (0.67 * sheet, _BLACKHOLE_PAGES.format(sheet)), shards, banks, 1_461_120)
+    dram = (0.67 * sheet, _BLACKHOLE_PAGES.format(sheet))
+    return _board(name, "BLACKHOLE", 1, grid, clock, dram, shards, banks, 1_461_120)
 
 
 BOARDS = {

@@ -156,6 +156,7 @@ def test_what_dispatches_nothing_moves_nothing() -> None:
 
 ROUND = Board(
     "round",
+    arch="NONE",
     chips=1,
     columns=5,
     rows=2,

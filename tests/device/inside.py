@@ -99,11 +99,17 @@ def narrowed(executor: Any, report: Report, rounds: int) -> tuple[int, int]:
     return banks, part.buffer_address() - tensor.buffer_address()
 
 
+def dram_grid(executor: Any, report: Report) -> dict[str, list[int]]:
+    """The banks of DRAM, as shards are dealt out over them."""
+    grid = executor.device.dram_grid_size()
+    return {"dram_grid": [grid.x, grid.y]}
+
+
 def placed(executor: Any, report: Report, type: Any) -> str:
     """Where a tensor of a type is kept, in ttnn's words."""
-    from compiler.device.tensors import memory_config
+    from compiler.dialects.ttnn.memory_configs import memory_config
 
-    return str(memory_config(type, executor.device))
+    return str(executor.binder.live(memory_config(type, executor.binder.spec)))
 
 
 def after_lengths(executor: Any, report: Report, lengths: list[int]) -> list[tuple[int, int, int]]:
@@ -197,12 +203,12 @@ def prepared(
 
 def attention_configs(executor: Any, report: Report, plan: Any) -> list[tuple[Any, ...]]:
     """What ttnn is told of each attention of a plan: which exponential, chunks of queries and keys, and the grid."""
-    from compiler.device.program_configs import program_config
+    from compiler.dialects.ttnn.program_configs import program_config
 
     found = []
     for node in plan.executable().graph.nodes:
         if node.op.name == "ttnn.transformer.scaled_dot_product_attention":
-            config = program_config(node, executor.device)
+            config = executor.binder.live(program_config(node, executor.binder.spec))
             grid = config.compute_with_storage_grid_size
             found.append((config.exp_approx_mode, config.q_chunk_size, config.k_chunk_size, (grid.x, grid.y)))
     return found

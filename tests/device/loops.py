@@ -93,13 +93,10 @@ def on_the_reference(batch: int, steps: int, postnet: str = "bucket") -> torch.T
 
 def _board(executor: Any) -> str:
     """What to plan for: the executor's device, or any board where there is none."""
-    device = getattr(executor, "device", None)
-    if device is None:
+    if not hasattr(executor, "binder"):
         return "n150"
-    from compiler.device.executor import dram_banks
-
-    grid = device.compute_with_storage_grid_size()
-    return fitting(grid.x * grid.y, dram_banks(device))[0]
+    spec = executor.binder.spec
+    return fitting(spec.cores, spec.banks)[0]
 
 
 def _generate(

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +14,20 @@ import pytest
 
 import compiler.pipeline  # noqa: F401, registers the rules
 from compiler import versions
-from compiler.device import calls, executor, mock, opening
+from compiler.device import executor, mock, opening
+from compiler.device.binder import Binder
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.reasons import Refused, placing, reason
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
+from compiler.dialects.ttnn.call import TtnnCall
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.ir.graph import Port, Value
 from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
+from compiler.target.boards import BOARDS
 from compiler.versions import UnsupportedVersion
 from lowering import rules
 from tests.device import inside
@@ -132,7 +136,7 @@ def test_float32_is_refused_by_ttnn_itself(session: Session) -> None:
 
 def test_an_op_that_ttnn_has_no_more() -> None:
     with pytest.raises(DeviceError, match=r"installed ttnn has no op ttnn\.gone\.linear: .*Run `make setup`"):
-        calls._function("ttnn.gone.linear")
+        Binder(types.SimpleNamespace(), None, BOARDS["n150"].device).bind(TtnnCall("ttnn.gone.linear", (), ()))
 
 
 def test_arguments_that_ttnn_takes_no_more(session: Session) -> None:

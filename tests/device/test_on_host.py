@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from compiler.device.binder import Binder
 from compiler.dialects.ttnn.elementwise import add, multiply
 from compiler.dialects.ttnn.inference import infer_types
 from compiler.dialects.ttnn.op import TtnnOp
@@ -12,6 +15,7 @@ from compiler.dialects.ttnn.shape import reshape
 from compiler.ir.graph import Node, Value
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.runtime.executable import computed
+from compiler.target.boards import BOARDS
 
 
 def node(op: TtnnOp, operands: dict[str, tuple[int, ...]], **attributes: tuple[int, ...]) -> Node:
@@ -25,18 +29,13 @@ def node(op: TtnnOp, operands: dict[str, tuple[int, ...]], **attributes: tuple[i
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_rows_that_devices_split_meet_what_all_of_them_have(replicas: int) -> None:
     """An index for two rows and three heads, and a mask with two rows a device."""
-    from compiler.device.calls import prepare
-
-    class Mesh:
-        def get_num_devices(self) -> int:
-            return replicas
-
+    binder = Binder(None, None, replace(BOARDS["n300"].device, replicas=replicas))
     index = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     keep = (torch.arange(5) < torch.arange(1, 1 + 2 * replicas)[:, None]).long()[:, None, None, :]
     product = node(multiply, {"input_tensor_a": (2, 3, 4, 5), "input_tensor_b": (2, 1, 1, 5)})
     flat = node(reshape, {"input_tensor": (2, 3, 4, 5)}, shape=(6, 4, 5))
-    (masked,) = prepare(product, Mesh())([index, keep])
-    (made,) = prepare(flat, Mesh())([masked])
+    (masked,) = binder.prepare(product)([index, keep])
+    (made,) = binder.prepare(flat)([masked])
     shares = [(index * keep[2 * i : 2 * i + 2]).reshape(6, 4, 5) for i in range(replicas)]
     assert torch.equal(made, torch.cat(shares))
 

@@ -1,12 +1,16 @@
-"""Steps as a trace: in which order ttnn is called. No mock can capture one, so what captures is a tape here."""
+"""Steps as a trace: in which order ttnn is called. No mock can capture one, so what captures is a tape here.
+
+That replayed steps give the right numbers is in ``test_standin.py``.
+"""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from compiler.device import opening, replay
+from compiler.device import opening
 from compiler.device.replay import Replay
 from compiler.device.session import Session
 from compiler.errors import InvalidArgument
@@ -26,9 +30,8 @@ class Handle:
 class Tape:
     """Takes the place of ttnn and of the executor, and writes down how they are called."""
 
-    device = "device"
-
     def __init__(self) -> None:
+        self.binder = SimpleNamespace(ttnn=self, device="device")
         self.calls: list[str] = []
         self.broken = False
 
@@ -61,10 +64,8 @@ class Tape:
 
 
 @pytest.fixture
-def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
-    tape = Tape()
-    monkeypatch.setattr(replay, "ttnn", tape)
-    return tape
+def tape() -> Tape:
+    return Tape()
 
 
 def replayed(tape: Tape) -> Replay:

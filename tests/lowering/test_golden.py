@@ -10,12 +10,10 @@ A ttnn that is missing is an error here, no reason to skip: the project depends 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -28,22 +26,11 @@ from compiler.dialects.ttnn.numerics import Numerics
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
 from compiler.runtime.weights import Weights, to_device
+from tests.installed import installed
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import ORDER, Case, relative_error
 
 FLOAT32 = Numerics(DType.FLOAT32)
-QUIET = {"TT_METAL_LOGGER_LEVEL": "FATAL", "LOGURU_LEVEL": "ERROR"}
-"""What keeps ttnn from printing its configuration when it is imported."""
-
-
-@cache
-def installed() -> ModuleType:
-    """The ttnn of this environment: imported late, as that takes seconds."""
-    for name, level in QUIET.items():
-        os.environ.setdefault(name, level)
-    import ttnn
-
-    return ttnn
 
 
 def callable_of(name: str) -> Any:

@@ -6,15 +6,15 @@ All of it follows from the shapes, the shards and the device's grid of cores.
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import ttnn
+from enum import Enum
 
 from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.linear import BLOCK, block_width, is_configured, linear, matmul
+from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.dialects.ttnn.program import program
+from compiler.dialects.ttnn.symbols import Argument, Made, Named, made
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType
 
@@ -22,7 +22,7 @@ DESTINATION = 4
 """Tiles of float32 that a core accumulates at a time, on Wormhole and Blackhole alike."""
 
 
-def program_config(node: Node, device: Any) -> Any:
+def program_config(node: Node, device: DeviceSpec) -> Made | None:
     """The program configuration of a node; ``None`` where ttnn is to choose."""
     if node.op is layer_norm and node.result.type.by_width:
         return _norm(node.result.type, device)
@@ -36,16 +36,17 @@ def program_config(node: Node, device: Any) -> Any:
     return None
 
 
-def unary(activation: str) -> Any:
+def unary(activation: str) -> Made:
     """An activation as ttnn names it."""
-    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, activation.upper()))
+    return made("ttnn.UnaryWithParam", Named(f"ttnn.UnaryOpType.{activation.upper()}"))
 
 
-def _norm(result: TensorType, device: Any) -> Any:
+def _norm(result: TensorType, device: DeviceSpec) -> Made:
     """Each core normalizes its own columns, and they exchange their sums."""
     columns = result.shard_columns // TILE
-    return ttnn.LayerNormShardedMultiCoreProgramConfig(
-        compute_with_storage_grid_size=_first_cores(result.shards or 1, device),
+    return made(
+        "ttnn.LayerNormShardedMultiCoreProgramConfig",
+        compute_with_storage_grid_size=device.first_cores(result.shards or 1),
         subblock_w=block_width(columns, DESTINATION),
         block_h=result.padded_rows // TILE,
         block_w=columns,
@@ -53,20 +54,21 @@ def _norm(result: TensorType, device: Any) -> Any:
     )
 
 
-def _chunks(node: Node, device: Any) -> Any:
+def _chunks(node: Node, device: DeviceSpec) -> Made | None:
     """How attention deals out queries and keys, and which exponential it computes."""
-    chunks = {name: value for name, value in program(node).said if name != "fidelity"}
-    settings = chunks | {name: value for name, value in node.attributes if name == "exp_approx_mode"}
+    settings: dict[str, Argument] = {name: value for name, value in program(node).said if not isinstance(value, Enum)}
+    settings |= {name: value for name, value in node.attributes if name == "exp_approx_mode"}
     if not settings:
         return None
-    grid = device.compute_with_storage_grid_size()
-    return ttnn.SDPAProgramConfig(compute_with_storage_grid_size=grid, **{"q_chunk_size": 0} | settings)
+    settings = {"q_chunk_size": 0} | settings
+    return made("ttnn.SDPAProgramConfig", compute_with_storage_grid_size=device.grid, **settings)
 
 
-def _by_bank(node: Node) -> Any:
+def _by_bank(node: Node) -> Made:
     """Readers beside the banks of DRAM, each of which multiplies the columns that its bank holds."""
     rows, result = node["input_tensor_a"].type, node.result.type
-    return ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig(
+    return made(
+        "ttnn.MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig",
         in0_block_w=_block(rows),
         per_core_M=1,
         per_core_N=result.shard_columns // TILE,
@@ -75,18 +77,19 @@ def _by_bank(node: Node) -> Any:
     )
 
 
-def _multicast(node: Node, device: Any) -> Any:
+def _multicast(node: Node, device: DeviceSpec) -> Made:
     """Cores that each compute some columns and are sent the whole input: those of the result's shards, or all."""
     rows, result = node["input_tensor_a"].type, node.result.type
-    grid, height = device.compute_with_storage_grid_size(), result.padded_rows // TILE
+    grid, height = device.grid, result.padded_rows // TILE
     if result.by_width:
-        grid, columns = _first_cores(result.shards or 1, device), result.shard_columns // TILE
+        grid, columns = device.first_cores(result.shards or 1), result.shard_columns // TILE
     else:
-        columns = -(-result.padded_shape[-1] // (TILE * grid.x * grid.y))
+        columns = -(-result.padded_shape[-1] // (TILE * device.cores))
     wide = block_width(columns, DESTINATION)
     block = rows.shard_columns // TILE if rows.by_width else block_width(rows.padded_shape[-1] // TILE)
-    return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
-        compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
+    return made(
+        "ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig",
+        compute_with_storage_grid_size=grid,
         in0_block_w=program(node).block or block,
         out_subblock_h=block_width(height, DESTINATION // wide) if wide == columns else 1,
         out_subblock_w=wide,
@@ -104,7 +107,7 @@ def _is_shared(node: Node) -> bool:
     return math.prod(rows) == 1 < math.prod(matrices)
 
 
-def _repeated(node: Node, device: Any) -> Any:
+def _repeated(node: Node, device: DeviceSpec) -> Made | None:
     """Cores that each multiply some rows with one matrix after the other, where ttnn does not see to that by itself.
 
     It takes one batch of rows for several matrices with no other configuration (``in0_reuse`` in tt-metal's
@@ -115,11 +118,11 @@ def _repeated(node: Node, device: Any) -> Any:
     inner = rows.padded_shape[-1] // TILE
     if inner % 2 == 0:
         return None
-    grid = device.compute_with_storage_grid_size()
-    height, columns = -(-rows.padded_rows // (TILE * grid.x * grid.y)), result.padded_shape[-1] // TILE
+    height, columns = -(-rows.padded_rows // (TILE * device.cores)), result.padded_shape[-1] // TILE
     wide = block_width(columns, DESTINATION)
-    return ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
-        compute_with_storage_grid_size=grid,
+    return made(
+        "ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig",
+        compute_with_storage_grid_size=device.grid,
         in0_block_w=block_width(inner),
         out_subblock_h=block_width(height, DESTINATION // wide) if wide == columns else 1,
         out_subblock_w=wide,
@@ -131,7 +134,7 @@ def _repeated(node: Node, device: Any) -> Any:
     )
 
 
-def _activation(node: Node) -> Any:
+def _activation(node: Node) -> Argument:
     name = node.attribute("activation")
     return None if name is None else unary(str(name))
 
@@ -145,9 +148,3 @@ def _block(rows: TensorType) -> int:
     if shard > BLOCK:
         return block_width(shard, BLOCK)
     return max(width for width in range(shard, BLOCK + 1, shard) if columns % width == 0)
-
-
-def _first_cores(count: int, device: Any) -> Any:
-    """The rectangle that the first ``count`` cores fill, row after row."""
-    width = device.compute_with_storage_grid_size().x
-    return ttnn.CoreCoord(min(count, width), -(-count // width))
