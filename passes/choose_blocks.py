@@ -57,8 +57,7 @@ class ChooseBlocks:
         chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
         if not chosen:
             return graph
-        builder = Builder()
-        builder.keep_constants(graph.constants)
+        builder = Builder.on(graph)
         for node in graph.nodes:
             attributes = {**dict(node.attributes), "block": _block(node)} if node in chosen else {}
             builder.copy(replace(node, attributes=tuple(sorted(attributes.items()))) if attributes else node)

@@ -71,8 +71,7 @@ class ShardConvolutions:
         chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
         if not chosen:
             return graph
-        builder = Builder()
-        builder.keep_constants(graph.constants)
+        builder = Builder.on(graph)
         for node in graph.nodes:
             current = node.with_operands(builder.mapping)
             placement = _placement(graph, chosen, node, current)

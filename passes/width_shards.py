@@ -124,8 +124,7 @@ class _Layout:
     def __init__(self, graph: Graph, demanded: Mapping[Value, int]) -> None:
         self._graph, self._demanded = graph, demanded
         self._forms: dict[Value, dict[int | None, Value]] = {}
-        self.builder = Builder()
-        self.builder.keep_constants(graph.constants)
+        self.builder = Builder.on(graph)
 
     def add(self, node: Node, want: Sharded | None) -> None:
         if is_conversion(node):
@@ -185,7 +184,8 @@ class _Layout:
             attributes.pop("core_grid", None)
         listed = tuple(sorted(attributes.items()))
         types = infer_types(node.op, node.names, tuple(value.type for value in operands), listed)
-        made = tuple(map(Value, types))
+        taken = [v.name if shards is None else self.builder.names.result(node.op.short_name) for v in node.results]
+        made = tuple(map(Value, types, taken))
         self.builder.nodes.append(replace(node, operands=operands, attributes=listed, results=made))
         return made
 
@@ -202,7 +202,7 @@ class _Layout:
                 where = {"memory_config": BY_WIDTH.value, "shards": shards}
             listed = tuple(sorted(where.items()))
             (type,) = infer_types(to_memory_config, ("tensor",), (source.type,), listed)
-            forms[shards] = Value(type)
+            forms[shards] = Value(type, self.builder.names.result(to_memory_config.short_name))
             node = Node(to_memory_config, (source,), ("tensor",), listed, (forms[shards],), reader.origins)
             self.builder.nodes.append(node)
         return forms[shards]

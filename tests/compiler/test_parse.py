@@ -140,7 +140,7 @@ def replaced(before: str, after: str) -> str:
 def refusals() -> Iterator[tuple[str, str]]:
     yield "", "the text ends in line 0: 'graph NAME {' is missing"
     yield replaced("# format 1", "# format 2"), "line 1, column 22: the comment '# format 1' is expected"
-    yield replaced("  nodes:\n", ""), "line 6, column 18: torch has no op aten.aten.add.Tensor"
+    yield replaced("  nodes:\n", ""), "line 6, column 20: torch has no op aten.aten.add.Tensor"
     yield replaced("f32[3] {", "f23[3] {"), "line 3, column 9: there is no element type f23"
     yield replaced("{host, mask}", "{host, guest}"), "line 3, column 23: there is no role guest"
     yield replaced("view(a", "vue(a"), "line 5, column 19: torch has no op aten.vue"
@@ -153,18 +153,18 @@ def refusals() -> Iterator[tuple[str, str]]:
     yield replaced("graph g", "graph 'g'"), "line 1, column 7: a name goes in double quotes"
     yield replaced("view(a", r'view("\q"'), "line 5, column 24: a name goes in double quotes"
     yield replaced("view(a, size=[3])", "i64[1]{1.5}"), "line 5, column 19: 1 numbers of i64 do not make i64[1]"
-    yield replaced("other=%c0)", "other=%c0, alpha=1, alpha=2)"), "line 7, column 69: alpha is given twice"
+    yield replaced("other=%c0)", "other=%c0, alpha=1, alpha=2)"), "line 7, column 71: alpha is given twice"
     yield replaced("size=[3]", "size=[3"), "line 5, column 34: , is expected, and ) is there"
-    yield replaced("aten.add.Tensor", "aten.odd.Tensor"), "line 7, column 18: there is no op aten.odd.Tensor"
+    yield replaced("aten.add.Tensor", "aten.odd.Tensor"), "line 7, column 20: there is no op aten.odd.Tensor"
     yield (
         replaced("aten.add.Tensor", "stable.add"),
-        "line 7, column 18: stable.add is of no dialect: aten, ttnn are known",
+        "line 7, column 20: stable.add is of no dialect: aten, ttnn are known",
     )
-    yield replaced("other=%c0", "other=%c1"), "line 7, column 49: %c1 is read, and not defined before"
-    yield replaced("%0: f32[3]", "%x: f32[3]"), "line 7, column 5: %x is defined already"
-    yield replaced("y = %0", "y = 0"), "line 9, column 9: a value such as %0 is expected, and 0 is there"
-    yield replaced("y = %0", "y = %0 %0"), "line 9, column 12: the line should end before %0"
-    yield replaced("y = %0", "y = %0 ;"), "line 9, column 12: nothing here can be read"
+    yield replaced("other=%c0", "other=%c1"), "line 7, column 51: %c1 is read, and not defined before"
+    yield replaced("%add: f32[3]", "%x: f32[3]"), "line 7, column 5: %x is defined already"
+    yield replaced("y = %add", "y = 0"), "line 9, column 9: a value such as %0 is expected, and 0 is there"
+    yield replaced("y = %add", "y = %add %add"), "line 9, column 14: the line should end before %add"
+    yield replaced("y = %add", "y = %add ;"), "line 9, column 14: nothing here can be read"
     yield TEXT + "\n}", "line 11, column 1: the graph has ended before this line"
     yield TEXT.removesuffix("}"), "the text ends in line 9: '}' is missing"
     large = of_expression(Literal(torch.arange(100.0)))
