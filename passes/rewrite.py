@@ -83,7 +83,8 @@ def apply(fusion: Fusion, graph: Graph) -> Graph:
                 builder.copy(node)
                 continue
             current = Match(match.nodes, tuple((role, builder.mapping.get(v, v)) for role, v in match.values))
-            builder.mapping.update(zip(node.results, fusion.rewrite(builder, current), strict=True))
+            since = len(builder.nodes)
+            builder.substitute(node.results, fusion.rewrite(builder, current), since)
         graph = without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
     return graph
 

@@ -73,6 +73,17 @@ class Builder:
         self.nodes.append(node)
         return node
 
+    def substitute(self, old: Iterable[Value], new: Iterable[Value], since: int) -> None:
+        """Let values stand for those of the old graph. What was made for it, from node ``since`` on, takes its name."""
+        made = {result for node in self.nodes[since:] for result in node.results}
+        pairs = list(zip(old, new, strict=True))
+        renamed = {value: replace(value, name=gone.name) for gone, value in reversed(pairs) if value in made}
+        self.nodes[since:] = [
+            replace(node.with_operands(renamed), results=tuple(renamed.get(v, v) for v in node.results))
+            for node in self.nodes[since:]
+        ]
+        self.mapping.update((gone, renamed.get(value, value)) for gone, value in pairs)
+
     def graph(self, name: str, inputs: Iterable[Port], outputs: Iterable[Port]) -> Graph:
         """The graph: outputs go through ``mapping``, constants that nothing reads are left out."""
         ports = tuple(replace(p, value=self.mapping.get(p.value, p.value)) for p in outputs)
@@ -91,13 +102,13 @@ def rebuild(graph: Graph, change: Callable[[Builder, Node], tuple[Value, ...] | 
     builder = Builder.on(graph)
     changed = False
     for node in graph.nodes:
-        current = node.with_operands(builder.mapping)
+        current, since = node.with_operands(builder.mapping), len(builder.nodes)
         replacement = change(builder, current)
         if replacement is None:
             builder.nodes.append(current)
         else:
             changed = True
-            builder.mapping.update(zip(node.results, replacement, strict=True))
+            builder.substitute(node.results, replacement, since)
     return without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs)) if changed else graph
 
 

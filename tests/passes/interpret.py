@@ -89,12 +89,23 @@ class Sketch:
         return Origin(module, f"line:{len(self.builder.nodes) + 1}")
 
 
-def interpret(graph: Graph, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run a graph of either stage in float64, and check on the way that every type is as stated."""
+def interpret(
+    graph: Graph,
+    parameters: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    disturbed: tuple[Node, int] | None = None,
+) -> dict[str, Tensor]:
+    """Run a graph of either stage in float64, and check on the way that every type is as stated.
+
+    ``disturbed``: a node that reads an operand, by its place, with something added to each of its numbers.
+    """
     memory = {port.value: _wide(inputs[port.name].clone()) for port in graph.inputs}
     memory |= {constant.value: evaluate(constant.expression, parameters) for constant in graph.constants}
     for node in graph.nodes:
-        results = _apply(node.op, node.names, [memory[v] for v in node.operands], node.attributes)
+        operands = [memory[v] for v in node.operands]
+        if disturbed is not None and disturbed[0] is node:
+            operands[disturbed[1]] = _disturb(operands[disturbed[1]])
+        results = _apply(node.op, node.names, operands, node.attributes)
         for value, tensor in zip(node.results, results, strict=True):
             stated = value.type
             assert (tuple(tensor.shape), tensor.is_floating_point()) == (stated.shape, stated.dtype.is_float), node
@@ -127,6 +138,25 @@ def _apply(op: Any, names: Any, tensors: list[Tensor], attributes: Any) -> tuple
 
 def _wide(tensor: Tensor) -> Tensor:
     return tensor.detach().double() if tensor.is_floating_point() else tensor
+
+
+def _disturb(tensor: Tensor) -> Tensor:
+    """Something else at each place: what is the same everywhere, norms and softmax would take out again."""
+    return tensor + 0.01 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def insensitive(case: Case, before: Graph) -> list[str]:
+    """What was made of ``before`` and reads numbers that do not count: a fault there would not show in the results."""
+    want, old = case.run(), set(before.nodes)
+    found = []
+    for node in case.graph.nodes:
+        for i, value in enumerate(node.operands):
+            if node in old or not value.type.dtype.is_float:
+                continue
+            got = interpret(case.graph, case.parameters, case.inputs, (node, i))
+            if all(float((got[name] - tensor).abs().max()) <= TOLERANCE for name, tensor in want.items()):
+                found.append(f"{node.op.name} reads {node.names[i]}")
+    return found
 
 
 def assert_same_numbers(got: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> None:
