@@ -102,13 +102,13 @@ def rebuild(graph: Graph, change: Callable[[Builder, Node], tuple[Value, ...] | 
     builder = Builder.on(graph)
     changed = False
     for node in graph.nodes:
-        current, since = node.with_operands(builder.mapping), len(builder.nodes)
+        current = node.with_operands(builder.mapping)
         replacement = change(builder, current)
         if replacement is None:
             builder.nodes.append(current)
         else:
             changed = True
-            builder.substitute(node.results, replacement, since)
+            builder.mapping.update(zip(node.results, replacement, strict=True))
     return without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs)) if changed else graph
 
 

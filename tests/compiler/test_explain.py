@@ -12,7 +12,7 @@ from lowering import rules
 from passes.canonicalize import Canonicalize
 from passes.flash_decode import FlashDecode
 from passes.fold_scale import FoldScale
-from tests.passes.interpret import Sketch
+from tests.sketch import Sketch
 
 
 def recorded(graph: Graph) -> Recorder:

@@ -24,8 +24,8 @@ from compiler.ir.text import literals, to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
 from tests.compiler.test_printer import everything
-from tests.passes.interpret import Case
 from tests.passes.random_graphs import deterministic, random_cases
+from tests.sketch import Case
 
 ROW = TensorType((3,), DType.FLOAT32)
 

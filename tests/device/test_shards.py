@@ -18,7 +18,7 @@ from compiler.runtime.weights import Weights
 from compiler.target.boards import BOARDS
 from passes.shard_weights import Pace, ShardWeights
 from passes.width_shards import Grid
-from tests.lowering.cases.sketch import Case
+from tests.lowering.cases.sketch import Spec
 from tests.models import lively
 
 
@@ -61,9 +61,9 @@ def test_readers_of_a_bank_have_something_to_write(name: str, on_device: bool) -
     found: dict[int, int] = {}
     with Session(name, time_limit=120) as session:
         for tiles in (9, 17, 20, 21, 25):
-            case = Case("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
+            case = Spec("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
             drawn = case.sketch()
-            executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights))
+            executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.parameters))
             checked = session.call("compiler.device.checks:check", Plan.of(executable, "linear"))
             assert checked.complaints == (), tiles
             found[tiles] = next(

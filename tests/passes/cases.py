@@ -6,7 +6,8 @@ after alone, none for a line of both. ``?`` is a near miss of the last pass at t
 
 What follows are other graphs. Lines of ``~`` say how one differs from the graph before: they replace lines that define
 the same, or are added; types of results are inferred anew, and what is dead then is left out. Behind them is what the
-passes make of it: lines of ``+``, the new ones of the graph after, and reasons. Without ``+`` they leave it as it is.
+passes make of it: reasons, and lines of ``+``, which are those that neither the case's graph after them has nor, of
+what that does not define, the graph before them. Without ``+`` they leave it as it is.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from compiler.ir.literals import read_literals
 from compiler.ir.operation import Origin
 from compiler.ir.parse import parse
 from compiler.ir.text import node_text, to_text, value_names
-from compiler.ir.types import TensorType
+from compiler.ir.types import DType, TensorType
 from compiler.pipeline import ATEN_PASSES, WEIGHT_PASSES, ttnn_passes
 from compiler.target.boards import BOARDS
 from passes.rewrite import Matcher, near_misses
 from passes.shard_weights import Pace
 from passes.width_shards import Grid
-from tests.passes.interpret import Case
+from tests.sketch import Case
 
 FOLDER = Path(__file__).parent / "cases"
 _STEPS = (*ATEN_PASSES, *ttnn_passes(BOARDS["n150"]), *(step for steps in WEIGHT_PASSES.values() for step in steps))
@@ -81,27 +82,28 @@ class TextCase:
         """The file with these graphs after the passes, all in the form that is printed now."""
         reasons = _reasons(self.steps[-1], after)
         old, new = to_text(self.case.graph).splitlines(), to_text(after).splitlines()
-        before, places = _places(self.case.graph), _places(after)
+        gone_from, made_of = _places(self.case.graph), _places(after)
         lines = list(self.head)
         for tag, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
             gone, made = ([], []) if tag == "equal" else (old[i:j], new[k:m])
             seen: set[Origin] = set()
             for line in gone:  # what stands for nodes comes behind the last of them
                 lines.append(f"- {line}")
-                seen |= before.get(line, set())
-                while made and line is not gone[-1] and places.get(made[0]) and places[made[0]] <= seen:
+                seen |= gone_from.get(line, set())
+                while made and line is not gone[-1] and made_of.get(made[0]) and made_of[made[0]] <= seen:
                     lines += _marked("+", made.pop(0), reasons)
             for line in made:
                 lines += _marked("+", line, reasons)
             for line in new[k:m] if tag == "equal" else ():
                 lines += _marked(" ", line, reasons)
-        for other, after in zip(self.others, others, strict=True):
-            old = to_text(other.case.graph).splitlines()
-            printed = {_defined(line): line for line in old}
-            lines += [f"~ {printed.get(_defined(line), line)}" for line in other.lines]
-            made = [line for line in to_text(after).splitlines() if line not in old]
-            changes = [f"+ {line}" for line in made] or ([] if after is other.case.graph else ["+"])
-            said = [f"?     {reason}" for reason in itertools.chain(*_reasons(self.steps[-1], after).values())]
+        made = _by_name(to_text(after, origins=False))
+        for other, changed in zip(self.others, others, strict=True):
+            before = _by_name(to_text(other.case.graph, origins=False))
+            lines += [f"~ {before.get(_defined(line), line)}" for line in other.lines]
+            known = before | made
+            new = [line for name, line in _by_name(to_text(changed, origins=False)).items() if known.get(name) != line]
+            changes = [] if changed is other.case.graph else [f"+ {line}" for line in new] or ["+"]
+            said = [f"?     {reason}" for reason in itertools.chain(*_reasons(self.steps[-1], changed).values())]
             lines += [*changes, *said] or ["?"]
         return "\n".join(lines) + "\n"
 
@@ -123,6 +125,10 @@ def _places(graph: Graph) -> dict[str, set[Origin]]:
     """The origins of the node that a line of the text is."""
     names = value_names(graph)
     return {f"    {node_text(node, names)}": set(node.origins) for node in graph.nodes}
+
+
+def _by_name(text: str) -> dict[str, str]:
+    return {_defined(line): line for line in text.splitlines()}
 
 
 def _edits(lines: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -195,7 +201,8 @@ def _data(name: str, type: TensorType, role: Role, said: str) -> Tensor:
         return torch.full(type.shape, int(said[2:]))
     if type.dtype.is_float and Role.MASK not in role and said != "0 or 1":
         return torch.randn(type.shape, generator=random)
-    return torch.randint(below, type.shape, generator=random).to(type.dtype.on_host)
+    data = torch.randint(below, type.shape, generator=random)
+    return data.to(torch.float32) if type.dtype.is_float else data.bool() if type.dtype is DType.BOOL else data
 
 
 def _weight(name: str, type: TensorType) -> Tensor:

@@ -1,4 +1,4 @@
-"""Graphs written by hand, graphs run by torch, and what holds for every pass.
+"""Graphs run by torch, and what holds for every pass.
 
 Graphs run in float64, constants included. A pass changes how numbers are computed and not which, so what rounding may
 explain here is 1e-16 of the largest value between input and output; a tolerance of 1e-9 leaves room for that and for
@@ -8,85 +8,25 @@ nothing else: forgetting an epsilon of 1e-5 shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from compiler.dialects.aten import Aten, emit
+from compiler.dialects.aten import Aten
 from compiler.dialects.ttnn.op import Numerics, TtnnOp
-from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.builder import without_dead_nodes
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
-from compiler.ir.graph import Graph, Node, Port, Role, Value
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, to_text
 from compiler.ir.types import DType, Memory, TensorType
 from compiler.ir.verify import verify
 
+if TYPE_CHECKING:  # a case runs itself
+    from tests.sketch import Case
+
 TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Case:
-    """A graph with numbers to run it on."""
-
-    graph: Graph
-    parameters: Mapping[str, Tensor]
-    inputs: Mapping[str, Tensor]
-
-    def with_roles(self, role: Role, *names: str) -> Case:
-        """The same with this role for the inputs of these names, and for no others."""
-        ports = tuple(replace(p, role=role if p.name in names else Role.NONE) for p in self.graph.inputs)
-        return replace(self, graph=replace(self.graph, inputs=ports))
-
-    def run(self, graph: Graph | None = None) -> dict[str, Tensor]:
-        return interpret(graph or self.graph, self.parameters, self.inputs)
-
-
-@dataclass
-class Sketch:
-    """Writes a graph by hand. Each op has an origin of its own: ``line:1``, ``line:2``, ..."""
-
-    builder: Builder = field(default_factory=Builder)
-    ports: list[Port] = field(default_factory=list)
-    parameters: dict[str, Tensor] = field(default_factory=dict)
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    random: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
-
-    def input(self, name: str, *shape: int, below: int | None = None, role: Role = Role.NONE) -> Value:
-        """An input of normal numbers; of whole numbers where they are to be ``below`` something."""
-        data = self._normal(shape) if below is None else torch.randint(below, shape, generator=self.random)
-        self.inputs[name] = data
-        self.ports.append(Port(name, Value(TensorType.of(data)), role))
-        return self.ports[-1].value
-
-    def weight(self, name: str, *shape: int) -> Value:
-        """A parameter; a variance is positive."""
-        if name not in self.parameters:
-            data = self._normal(shape)
-            self.parameters[name] = data.abs() + 0.5 if name.endswith("var") else data
-        return self.builder.constant(Parameter(name), TensorType.of(self.parameters[name]))
-
-    def op(self, overload: Any, *args: Any, module: str = "model", **kwargs: Any) -> Value:
-        return emit(self.builder, overload, *args, origins=[self._origin(module)], **kwargs)
-
-    def parts(self, overload: Any, operand: Value, types: list[TensorType], **attributes: Any) -> tuple[Value, ...]:
-        """An op with several results."""
-        name = Aten(overload).parameters[0]
-        return self.builder.emit(Aten(overload), [(name, operand)], attributes, types, [self._origin("model")])
-
-    def case(self, *outputs: Value, **named: Value) -> Case:
-        """The graph, its outputs called ``out``, ``out1``, ... unless they are given names."""
-        ports = [Port(f"out{i or ''}", value) for i, value in enumerate(outputs)]
-        ports += [Port(name, value) for name, value in named.items()]
-        return Case(self.builder.graph("sketch", self.ports, ports), dict(self.parameters), dict(self.inputs))
-
-    def _normal(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=self.random)
-
-    def _origin(self, module: str) -> Origin:
-        return Origin(module, f"line:{len(self.builder.nodes) + 1}")
 
 
 def interpret(

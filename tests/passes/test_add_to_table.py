@@ -13,7 +13,8 @@ from compiler.ir.text import to_text
 from passes.add_to_table import AddToTable
 from passes.hoist_invariants import hoist_invariants
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 ADD = AddToTable()
 

@@ -18,7 +18,8 @@ from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of, origins
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of, origins
+from tests.sketch import Case, Sketch
 
 BACK, SWAP = (2, 0, 1), (0, 2, 1)
 

@@ -15,7 +15,8 @@ from compiler.ir.text import to_text
 from compiler.ir.types import DType, TensorType
 from passes.base import CANONICAL
 from passes.canonicalize import Canonicalize
-from tests.passes.interpret import Sketch, assert_same_numbers, changed, formula, has_dead_code, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, formula, has_dead_code, ops_of
+from tests.sketch import Sketch
 
 ONES, ZEROS = (str(Literal(torch.full((4,), value))) for value in (1.0, 0.0))
 Write = Callable[[Sketch, Value], Value]

@@ -13,7 +13,8 @@ from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from passes.carry_row import CarryRow
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 CARRY = CarryRow()
 

@@ -13,7 +13,8 @@ import pytest
 from compiler.ir.graph import Graph
 from compiler.ir.verify import verify
 from tests.passes.cases import FOLDER, TextCase
-from tests.passes.interpret import Case, assert_same_numbers, changed, has_dead_code, insensitive
+from tests.passes.interpret import assert_same_numbers, changed, has_dead_code, insensitive
+from tests.sketch import Case
 
 PATHS = sorted(FOLDER.rglob("*.txt"))
 

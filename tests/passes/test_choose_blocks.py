@@ -18,8 +18,9 @@ from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
 from passes.width_shards import Grid
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed, fused
 from tests.passes.test_shard_norms import decoder_block, projected
+from tests.sketch import Case, Sketch
 
 STEP = ChooseBlocks()
 PLACED = PlaceInL1(cores=4, l1_bytes=1 << 30)

@@ -13,7 +13,8 @@ from compiler.ir.text import to_text
 from passes.compose_linears import ComposeLinears
 from passes.fold_constants import FoldConstants
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, formula, fused, ops_of
+from tests.sketch import Case, Sketch
 
 COMPOSE = ComposeLinears()
 

@@ -13,7 +13,8 @@ from compiler.ir.operation import Origin
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, TensorType
 from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, ops_of
+from tests.sketch import Case, Sketch
 
 
 def two_layers() -> Case:

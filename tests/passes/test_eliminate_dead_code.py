@@ -8,7 +8,8 @@ from compiler.dialects.aten import ops
 from compiler.ir.text import to_text
 from compiler.ir.types import DType, TensorType
 from passes.eliminate_dead_code import EliminateDeadCode
-from tests.passes.interpret import Case, Sketch, changed, ops_of
+from tests.passes.interpret import changed, ops_of
+from tests.sketch import Case, Sketch
 
 
 def with_dead_code() -> Case:

@@ -20,8 +20,9 @@ from compiler.target.boards import BOARDS
 from passes.base import Pass
 from passes.canonicalize import Canonicalize
 from tests.conftest import GOLDEN
-from tests.passes.interpret import Case, assert_same_numbers, changed, has_dead_code, origins, signature
+from tests.passes.interpret import assert_same_numbers, changed, has_dead_code, origins, signature
 from tests.passes.random_graphs import deterministic, random_cases
+from tests.sketch import Case
 
 PASSES = tuple(dict.fromkeys(ATEN_PASSES))
 FUSIONS = tuple(step for step in PASSES if hasattr(step, "match"))

@@ -22,7 +22,8 @@ from passes.concat_heads import ConcatHeads
 from passes.flash_decode import FlashDecode
 from passes.fold_constants import FoldConstants
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 KEYS, HEAD = 64, 32
 LOWEST = torch.finfo(torch.float32).min

@@ -14,7 +14,8 @@ from compiler.ir.text import to_text
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_constants import FoldConstants
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused
+from tests.passes.interpret import assert_same_numbers, changed, fused
+from tests.sketch import Case, Sketch
 
 HEADS, HEAD, KEYS = 2, 4, 5
 

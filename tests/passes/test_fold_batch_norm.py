@@ -12,7 +12,8 @@ from compiler.ir.text import to_text
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
 from passes.rewrite import near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, formula, fused, ops_of
+from tests.sketch import Case, Sketch
 
 
 def norm(s: Sketch, x: Value, affine: bool = True, training: bool = False) -> Value:

@@ -13,7 +13,8 @@ from compiler.ir.text import to_text
 from compiler.ir.types import DType, TensorType
 from passes.base import FOLDED
 from passes.fold_constants import FoldConstants
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, constant, formula, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, constant, formula, ops_of
+from tests.sketch import Case, Sketch
 
 
 def positions() -> Case:

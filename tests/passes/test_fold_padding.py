@@ -13,7 +13,8 @@ from compiler.ir.text import to_text
 from passes.fold_constants import FoldConstants
 from passes.fold_padding import FoldPadding
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, formula, fused
+from tests.passes.interpret import assert_same_numbers, formula, fused
+from tests.sketch import Case, Sketch
 
 
 def linear(s: Sketch, x: Value, bias: bool = True) -> Value:

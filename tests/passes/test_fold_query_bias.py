@@ -15,7 +15,8 @@ from passes.fold_constants import FoldConstants
 from passes.fold_query_bias import FoldQueryBias
 from passes.hoist_invariants import hoist_invariants
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEADS, HEAD, KEYS = 2, 4, 5
 FOLD = FoldQueryBias()

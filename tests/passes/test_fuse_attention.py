@@ -15,7 +15,8 @@ from compiler.ir.text import to_text
 from compiler.pipeline import ATEN_PASSES, run_passes
 from passes.fuse_attention import FuseAttention
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, formula, fused, ops_of
+from tests.sketch import Case, Sketch
 
 BATCH, HEADS, QUERIES, KEYS, HEAD = 2, 3, 4, 5, 32
 

@@ -18,7 +18,8 @@ from lowering.rules import lower
 from passes.fuse_activation import FuseActivation
 from passes.fuse_bias import FuseBias
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 
 def lowered(case: Case) -> Case:

@@ -17,7 +17,8 @@ from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.fuse_residual import FuseResidual
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, fused, ops_of
+from tests.sketch import Case, Sketch
 
 
 def lowered(case: Case) -> Case:

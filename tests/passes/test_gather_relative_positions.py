@@ -17,7 +17,8 @@ from compiler.runtime.weights import Weights
 from passes.fold_constants import FoldConstants
 from passes.gather_relative_positions import GatherRelativePositions, by_distance
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEADS, HEAD, LIMIT = 3, 4, 2
 

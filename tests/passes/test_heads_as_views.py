@@ -18,7 +18,8 @@ from lowering.rules import lower
 from passes.heads_as_views import MOST_PADDED, HeadsAsViews
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEAD = 32
 VIEW = "ttnn.experimental.view"

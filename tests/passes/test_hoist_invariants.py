@@ -14,16 +14,8 @@ from compiler.ir.text import to_text
 from compiler.ir.verify import verify
 from compiler.pipeline import ATEN_PASSES, run_passes
 from passes.hoist_invariants import hoist_invariants
-from tests.passes.interpret import (
-    Case,
-    Sketch,
-    assert_same_numbers,
-    has_dead_code,
-    interpret,
-    ops_of,
-    origins,
-    signature,
-)
+from tests.passes.interpret import assert_same_numbers, has_dead_code, interpret, ops_of, origins, signature
+from tests.sketch import Case, Sketch
 
 
 def loop() -> Case:

@@ -25,8 +25,9 @@ from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
 from tests.passes.test_mask_by_index import HEADS, KEYS, Layer
+from tests.sketch import Case, Sketch
 
 TILE = 2048
 """Bytes of a tile of 16 bits."""

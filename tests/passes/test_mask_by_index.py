@@ -20,7 +20,8 @@ from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from passes.fold_constants import FoldConstants
 from passes.mask_by_index import MaskByIndex
 from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEADS, QUERIES, KEYS, HEAD = 3, 4, 5, 6
 LOWEST = torch.finfo(torch.float32).min

@@ -20,7 +20,8 @@ from compiler.target.cost import work
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed, fused
+from tests.sketch import Case, Sketch
 
 
 def lowered(case: Case, dtype: DType = DType.BFLOAT16) -> Case:

@@ -21,7 +21,8 @@ from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import near_misses
 from passes.shard_convolutions import ShardConvolutions
 from tests.models import CORES, L1_BYTES
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed, fused
+from tests.sketch import Case, Sketch
 
 SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED, Memory.DRAM
 

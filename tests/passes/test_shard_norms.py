@@ -21,7 +21,8 @@ from passes.fuse_residual import FuseResidual
 from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
 from passes.width_shards import Grid
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed, fused
+from tests.sketch import Case, Sketch
 
 GRID = Grid(columns=2, rows=2)
 STEP = ShardNorms(GRID)

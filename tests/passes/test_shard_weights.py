@@ -20,8 +20,9 @@ from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import Pace, ShardWeights
 from passes.width_shards import Grid
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed, fused
 from tests.passes.test_shard_norms import GRID, decoder_block, lowered, projected, ways
+from tests.sketch import Case, Sketch
 
 FREE = ShardWeights(GRID, Pace(banks=2, interleaved=1e9, sharded=((1, 2e9),), flops=1e15, gap=0.0))
 """Shards are read twice as fast, and conversions cost nothing. A weight of 64 by 64 in float32 saves 8.2 us."""

@@ -12,7 +12,8 @@ from compiler.ir.graph import Value
 from compiler.ir.text import to_text
 from passes.rewrite import Match, near_misses
 from passes.slice_after_view import SliceAfterView
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, formula, fused
+from tests.passes.interpret import assert_same_numbers, formula, fused
+from tests.sketch import Case, Sketch
 
 
 def rows(shape: tuple[int, ...], dim: int, end: int, view: tuple[int, ...]) -> Case:

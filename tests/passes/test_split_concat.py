@@ -14,7 +14,8 @@ from passes.fold_constants import FoldConstants
 from passes.hoist_invariants import hoist_invariants
 from passes.rewrite import Match, near_misses
 from passes.split_concat import SplitConcat
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, formula, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, formula, fused, ops_of
+from tests.sketch import Case, Sketch
 
 SPLIT = SplitConcat()
 

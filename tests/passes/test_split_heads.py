@@ -17,7 +17,8 @@ from lowering.rules import lower
 from passes.fuse_activation import FuseActivation
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, constant, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, constant, fused, ops_of
+from tests.sketch import Case, Sketch
 
 BATCH, ROWS, HEADS, HEAD = 2, 3, 2, 32
 

@@ -17,8 +17,9 @@ from compiler.ir.text import to_text
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
 from tests.passes.test_split_heads import HEAD, HEADS, ROWS, heads, lowered
+from tests.sketch import Case, Sketch
 
 INNER = 4
 MUCH = 2**20

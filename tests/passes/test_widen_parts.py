@@ -19,7 +19,8 @@ from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.rewrite import near_misses
 from passes.widen_parts import WidenParts
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEADS, KEYS, HEAD = 2, 3, 32
 
