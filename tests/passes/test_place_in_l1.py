@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,6 @@ from compiler.dialects.ttnn.attention import update_caches
 from compiler.dialects.ttnn.elementwise import relu
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.dialects.ttnn.linear import l1_bytes, linear
-from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.dialects.ttnn.op import emit, infer_types
 from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.errors import InvalidGraph
@@ -24,29 +22,9 @@ from compiler.target.boards import BOARDS
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
 from tests.models import CORES, L1_BYTES
-from tests.passes.interpret import changed, fused
+from tests.passes.interpret import changed
 from tests.passes.planned import assert_planned, peaks
 from tests.sketch import DRAM, L1, TILE_BYTES, Case, Sketch
-
-
-def block() -> Case:
-    """A linear, a view of it, a norm with a residual, and a linear that is the output."""
-    s = Sketch()
-    x, weight, row = s.placed(1, 40, 64), s.placed(64, 64), s.placed(1, 64)
-    product = (("input_tensor_b", weight), ("bias", row))
-    hidden = s.view(s.ops(linear, ("input_tensor_a", x), *product)[0], 1, 1, 40, 64)
-    normed = s.ops(
-        layer_norm,
-        *(("input_tensor", hidden), ("weight", row), ("bias", row), ("residual_input_tensor", hidden)),
-        epsilon=1e-5,
-    )[0]
-    return s.case(s.ops(linear, ("input_tensor_a", normed), *product)[0])
-
-
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    graph = fused(PlaceInL1(CORES, L1_BYTES), block(), Stage.TTNN)
-    assert_planned(graph, PlaceInL1(CORES, L1_BYTES))
-    golden("place_in_l1", str(graph))
 
 
 def test_results_live_until_their_last_view_is_read() -> None:
@@ -86,17 +64,6 @@ def test_what_nothing_reads_takes_no_room_later() -> None:
     assert peaks(graph, 1)[:2] == [(3 * TILE_BYTES, 0), (2 * TILE_BYTES, 0)]
 
 
-def masked() -> tuple[Sketch, Value]:
-    s = Sketch()
-    q, k, v = (s.placed(1, 2, 32, 32) for _ in range(3))
-    return s, s.attention(q, k, v, s.view(s.relu(s.placed(1, 32, 32)), 1, 1, 32, 32))
-
-
-def mask() -> Case:
-    s, out = masked()
-    return s.case(out)
-
-
 def rows(together: bool) -> Case:
     """Rows for two caches, from one node or from two."""
     s = Sketch()
@@ -110,31 +77,8 @@ def rows(together: bool) -> Case:
     return s.case(*s.update(s.placed(1, 2, 64, 32), key, s.placed(1, 2, 64, 32), value, s.index()))
 
 
-def made_caches() -> Case:
-    s = Sketch()
-    key, value = (s.relu(s.placed(1, 2, 64, 32)) for _ in range(2))
-    row = [s.placed(1, 2, 1, 32) for _ in range(2)]
-    out = s.update(key, row[0], value, row[1], s.index())
-    return s.case(s.relu(out[0]), s.relu(out[1]))
-
-
 UPDATE = "ttnn.experimental.indexed_fused_update_cache"
 MASK = "ttnn.transformer.scaled_dot_product_attention is not known to take attn_mask from L1"
-
-
-@pytest.mark.parametrize(
-    ("case", "reason"),
-    [
-        (mask(), MASK),
-        (rows(together=False), f"{UPDATE} takes input_tensor1 and input_tensor2 from one memory, "),
-        (made_caches(), f"{UPDATE} updates it in place"),
-    ],
-)
-def test_near_misses(case: Case, reason: str) -> None:
-    step = PlaceInL1(CORES, L1_BYTES)
-    assert changed(step, case, Stage.TTNN) is case.graph
-    reasons = [found for _, found in near_misses(step, case.graph)]
-    assert reasons and all(found.startswith(reason) for found in reasons)
 
 
 def test_rows_of_one_node_go_together() -> None:
@@ -163,12 +107,12 @@ def moved(graph: Graph, index: int, **attributes: str) -> Graph:
 
 def plain() -> Graph:
     s = Sketch()
-    return s.graph(s.relu(s.placed(1, 32, 32)))
+    return s.case(s.relu(s.placed(1, 32, 32))).graph
 
 
 def plain_mask() -> Graph:
     s = Sketch()
-    return s.graph(s.attention(*(s.placed(1, 2, 32, 32) for _ in range(3)), s.placed(1, 1, 32, 32)))
+    return s.case(s.attention(*(s.placed(1, 2, 32, 32) for _ in range(3)), s.placed(1, 1, 32, 32))).graph
 
 
 @pytest.mark.parametrize(
