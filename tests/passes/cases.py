@@ -2,12 +2,12 @@
 
 A case begins with lines of ``#``: what it shows, ``# run:`` and the passes, ``# numbers:`` and what its numbers are.
 Then comes the graph, each line behind a mark: ``-`` for a line of the graph before alone, ``+`` for one of the graph
-after alone, none for a line of both. ``?`` is a near miss of the last pass at the node above, with the reason.
+after alone, none for a line of both. ``?`` is a near miss of a pass at the node above, with the reason.
 
 What follows are other graphs. Lines of ``~`` say how one differs from the graph before: they replace lines that define
 the same, or are added; types of results are inferred anew, and what is dead then is left out. Behind them is what the
-passes make of it: reasons, and lines of ``+``, which are those that neither the case's graph after them has nor, of
-what that does not define, the graph before them. Without ``+`` they leave it as it is.
+passes make of it: reasons, and lines of ``+`` for what is neither as ``~`` says, nor as in the case's graph after them,
+nor, where neither defines it, as in the graph before them. Without ``+`` they leave the graph as it is.
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ class TextCase:
         others = []
         for edit in _edits(lines[end:]):
             graph = differing(parse("\n".join(edited(before, edit)), DIALECTS, literals))
+            unread = {_defined(line) for line in edit} - set(_by_name(to_text(graph)))
+            assert not unread, f"{path.name}: what defines {', '.join(unread)} makes no difference, nothing reads it"
             others.append(Other(edit, numbered(graph, numbers)))
         return cls(head, steps, numbered(parse("\n".join(before), DIALECTS, literals), numbers), tuple(others))
 
     def text(self, after: Graph, others: Sequence[Graph]) -> str:
         """The file with these graphs after the passes, all in the form that is printed now."""
-        reasons = _reasons(self.steps[-1], after)
+        reasons = _reasons(self.steps, after)
         old, new = to_text(self.case.graph).splitlines(), to_text(after).splitlines()
         gone_from, made_of = _places(self.case.graph), _places(after)
         lines = list(self.head)
@@ -96,24 +98,27 @@ class TextCase:
                 lines += _marked("+", line, reasons)
             for line in new[k:m] if tag == "equal" else ():
                 lines += _marked(" ", line, reasons)
-        made = _by_name(to_text(after, origins=False))
+        own, made = (_by_name(to_text(graph, origins=False)) for graph in (self.case.graph, after))
         for other, changed in zip(self.others, others, strict=True):
             before = _by_name(to_text(other.case.graph, origins=False))
-            lines += [f"~ {before.get(_defined(line), line)}" for line in other.lines]
-            known = before | made
+            edit = {name: before.get(name, line) for name, line in _by_name("\n".join(other.lines)).items()}
+            known = before | made | edit
+            edit = {name: line for name, line in edit.items() if line != own.get(name)}
+            lines += [f"~ {line}" for line in edit.values()]
             new = [line for name, line in _by_name(to_text(changed, origins=False)).items() if known.get(name) != line]
             changes = [] if changed is other.case.graph else [f"+ {line}" for line in new] or ["+"]
-            said = [f"?     {reason}" for reason in itertools.chain(*_reasons(self.steps[-1], changed).values())]
+            said = [f"?     {reason}" for reason in itertools.chain(*_reasons(self.steps, changed).values())]
             lines += [*changes, *said] or ["?"]
         return "\n".join(lines) + "\n"
 
 
-def _reasons(step: Any, graph: Graph) -> dict[str, list[str]]:
-    """The near misses of a pass, by the line of the node."""
+def _reasons(steps: Sequence[Any], graph: Graph) -> dict[str, list[str]]:
+    """The near misses of passes, by the line of the node."""
     found: dict[str, list[str]] = {}
     names = value_names(graph)
-    for node, reason in near_misses(step, graph) if isinstance(step, Matcher) else ():
-        found.setdefault(node_text(node, names), []).append(reason)
+    for step in steps:
+        for node, reason in near_misses(step, graph) if isinstance(step, Matcher) else ():
+            found.setdefault(node_text(node, names), []).append(reason)
     return found
 
 
