@@ -57,8 +57,7 @@ class ChooseBlocks:
         chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
         if not chosen:
             return graph
-        builder = Builder()
-        builder.keep_constants(graph.constants)
+        builder = Builder.on(graph)
         for node in graph.nodes:
             told = program(node).with_(block=_block(node)) if node in chosen else node.program
             builder.copy(replace(node, program=told))

@@ -143,7 +143,7 @@ def _with_largest_result(graph: Graph, group: Sequence[Node]) -> set[Node]:
 
 def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
     """The graph with these nodes on the host."""
-    builder = Builder()
+    builder = Builder.on(graph)
     crossing = set(_crossing(graph, moved))
     read = {value for node in moved for value in node.operands}
     on_host: dict[Value, Value] = {}
@@ -158,7 +158,6 @@ def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
             on_host[constant.value] = builder.constant(
                 constant.expression, constant.value.type.with_(memory=Memory.HOST)
             )
-    builder.keep_constants(graph.constants)
 
     def send(value: Value, node: Node) -> None:
         where = Placement(memory=value.type.memory or Memory.DRAM)
@@ -174,7 +173,8 @@ def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
             continue
         here = node.placement.with_(memory=None)
         current = replace(node, operands=tuple(on_host[v] for v in node.operands), placement=here)
-        current = replace(current, results=tuple(Value(type) for type in current.op.infer(current)))
+        made = (replace(v, type=type) for v, type in zip(node.results, current.op.infer(current), strict=True))
+        current = replace(current, results=tuple(made))
         assert runs_on_host(current)
         builder.nodes.append(current)
         on_host.update(zip(node.results, current.results, strict=True))

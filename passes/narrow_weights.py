@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.dialects.ttnn.convolution import conv1d
@@ -61,7 +61,7 @@ class NarrowWeights:
         if not chosen:
             return graph
         weights = {
-            weight: Value(weight.type.with_(dtype=DType.BFLOAT8_B))
+            weight: replace(weight, type=weight.type.with_(dtype=DType.BFLOAT8_B))
             for weight in dict.fromkeys(w for node in graph.nodes if node in chosen for w in _weights(node))
         }
         constants = tuple(Constant(weights.get(c.value, c.value), c.expression) for c in graph.constants)

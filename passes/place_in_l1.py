@@ -79,8 +79,7 @@ class PlaceInL1(Planner):
         placed = {node for node, found in self.plan(graph).items() if isinstance(found, Match)}
         if not placed:
             return graph
-        builder = Builder()
-        builder.keep_constants(graph.constants)
+        builder = Builder.on(graph)
         for node in graph.nodes:
             current = node.with_operands(builder.mapping)
             if node not in placed and current is node:
@@ -91,7 +90,7 @@ class PlaceInL1(Planner):
                 if node.op is linear and not is_configured(current):
                     current = replace(current, program=program(node).with_(cores=Cores.ALL))
                 current = replace(current, placement=node.placement.with_(memory=where))
-            made = tuple(Value(type) for type in current.op.infer(current))
+            made = tuple(replace(v, type=type) for v, type in zip(node.results, current.op.infer(current), strict=True))
             builder.nodes.append(replace(current, results=made))
             builder.mapping.update(zip(node.results, made, strict=True))
         return builder.graph(graph.name, graph.inputs, graph.outputs)

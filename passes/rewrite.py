@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.constants import Expression
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.names import Names, names_of
 from compiler.ir.operation import Origin
 
 
@@ -72,8 +73,9 @@ class Fusion(Matcher, Protocol):
 
 def apply(fusion: Fusion, graph: Graph) -> Graph:
     """Rewrite all matches until there are none. The same graph where there is none to begin with."""
+    names = Names(names_of(graph).values())  # for all rounds, so that no round calls anything as an earlier one did
     while matches := dict(_disjoint(fusion, graph)):
-        builder = Builder()
+        builder = Builder(names=names)
         builder.keep_constants(graph.constants)
         for node in graph.nodes:
             match = matches.get(node)
@@ -81,7 +83,8 @@ def apply(fusion: Fusion, graph: Graph) -> Graph:
                 builder.copy(node)
                 continue
             current = Match(match.nodes, tuple((role, builder.mapping.get(v, v)) for role, v in match.values))
-            builder.mapping.update(zip(node.results, fusion.rewrite(builder, current), strict=True))
+            since = len(builder.nodes)
+            builder.substitute(node.results, fusion.rewrite(builder, current), since)
         graph = without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
     return graph
 

@@ -73,8 +73,7 @@ class ShardConvolutions:
         chosen = {node for node in graph.nodes if isinstance(self.match(graph, node), Match)}
         if not chosen:
             return graph
-        builder = Builder()
-        builder.keep_constants(graph.constants)
+        builder = Builder.on(graph)
         for node in graph.nodes:
             current = node.with_operands(builder.mapping)
             memory = _memory(graph, chosen, node, current)

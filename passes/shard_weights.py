@@ -107,8 +107,7 @@ class ShardWeights(Planner):
         chosen = [node for node, found in self.plan(graph).items() if isinstance(found, Match)]
         if not chosen:
             return graph
-        builder = Builder()
-        builder.keep_constants(graph.constants)
+        builder = Builder.on(graph)
         wanted = {node: replace(self._wanted(node), operands=self._weights(builder, graph, node)) for node in chosen}
         constants = tuple(c for by_type in builder.constants.values() for c in by_type.values())
         return shard(Graph(graph.name, graph.inputs, constants, graph.nodes, graph.outputs), wanted)

@@ -127,8 +127,7 @@ class _Layout:
     def __init__(self, graph: Graph, demanded: Mapping[Value, int]) -> None:
         self._graph, self._demanded = graph, demanded
         self._forms: dict[Value, dict[int | None, Value]] = {}
-        self.builder = Builder()
-        self.builder.keep_constants(graph.constants)
+        self.builder = Builder.on(graph)
 
     def add(self, node: Node, want: Sharded | None) -> None:
         if is_conversion(node):
@@ -186,7 +185,8 @@ class _Layout:
         if readers is not None:
             told = told.with_(readers=readers)
         current = replace(node, operands=operands, placement=placement, program=told)
-        made = tuple(map(Value, node.op.infer(current)))
+        taken = [v.name if shards is None else self.builder.names.result(node.op.short_name) for v in node.results]
+        made = tuple(map(Value, node.op.infer(current), taken))
         self.builder.nodes.append(replace(current, results=made))
         return made
 

@@ -63,28 +63,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 @pytest.fixture(scope="session")
 def tiny_model() -> Any:
     """A SpeechT5ForTextToSpeech of two layers, hidden size 64 and heads of 32, in evaluation mode. Only read it."""
-    from transformers import SpeechT5Config
+    from tests.models import lively, tiny_config
 
-    from tests.models import lively
-
-    config = SpeechT5Config(
-        vocab_size=20,
-        hidden_size=64,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        num_mel_bins=8,
-        reduction_factor=2,
-        speech_decoder_prenet_units=16,
-        speech_decoder_prenet_layers=2,
-        speech_decoder_postnet_layers=2,
-        speech_decoder_postnet_units=8,
-        speaker_embedding_dim=16,
-        encoder_max_relative_position=4,
-        max_text_positions=24,
-        max_speech_positions=40,
-    )
-    return lively(config)
+    return lively(tiny_config())

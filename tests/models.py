@@ -16,6 +16,32 @@ CORES = min(int(board.cores.value) for board in BOARDS.values())
 L1_BYTES = min(int(board.l1.value) for board in BOARDS.values())
 """The least of each number among the boards: what is planned for it runs on all."""
 
+_TINY = {
+    "vocab_size": 20,
+    "hidden_size": 64,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "num_mel_bins": 8,
+    "reduction_factor": 2,
+    "speech_decoder_prenet_units": 16,
+    "speech_decoder_prenet_layers": 2,
+    "speech_decoder_postnet_layers": 2,
+    "speech_decoder_postnet_units": 8,
+    "speaker_embedding_dim": 16,
+    "encoder_max_relative_position": 4,
+    "max_text_positions": 24,
+    "max_speech_positions": 40,
+}
+
+
+def tiny_config(**changes: int) -> SpeechT5Config:
+    """Two layers, hidden size 64, heads of 32, and room for one bucket of text and one of steps."""
+    return SpeechT5Config(**{**_TINY, **changes})
+
 
 def lively(
     config: SpeechT5Config,

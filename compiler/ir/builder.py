@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from compiler.ir.constants import Expression
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
+from compiler.ir.names import Names, names_of
 from compiler.ir.operation import Attribute, Operation, Origin
 from compiler.ir.settings import ANYWHERE, NO_SETTINGS, Placement, Settings
 from compiler.ir.types import TensorType
@@ -22,12 +24,20 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     constants: dict[Expression, dict[TensorType, Constant]] = field(default_factory=dict)
     mapping: dict[Value, Value] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
+
+    @classmethod
+    def on(cls, graph: Graph) -> Self:
+        """A builder of what a graph becomes: it has its constants, and calls nothing new as a value of it is called."""
+        builder = cls(names=Names(names_of(graph).values()))
+        builder.keep_constants(graph.constants)
+        return builder
 
     def constant(self, expression: Expression, type: TensorType) -> Value:
         """A constant; equal expressions of equal type share one value."""
         by_type = self.constants.setdefault(expression, {})
         if type not in by_type:
-            by_type[type] = Constant(Value(type), expression)
+            by_type[type] = Constant(Value(type, self.names.constant()), expression)
         return by_type[type].value
 
     def keep_constants(self, constants: Iterable[Constant]) -> None:
@@ -54,7 +64,7 @@ class Builder:
             tuple(value for _, value in given),
             tuple(name for name, _ in given),
             tuple(sorted(attributes.items())),
-            tuple(Value(type) for type in types),
+            tuple(Value(type, self.names.result(op.short_name)) for type in types),
             tuple(dict.fromkeys(origins)),
             placement,
             program,
@@ -84,6 +94,17 @@ class Builder:
         self.nodes.append(node)
         return node
 
+    def substitute(self, old: Iterable[Value], new: Iterable[Value], since: int) -> None:
+        """Let values stand for those of the old graph. What was made for it, from node ``since`` on, takes its name."""
+        made = {result for node in self.nodes[since:] for result in node.results}
+        pairs = list(zip(old, new, strict=True))
+        renamed = {value: replace(value, name=gone.name) for gone, value in reversed(pairs) if value in made}
+        self.nodes[since:] = [
+            replace(node.with_operands(renamed), results=tuple(renamed.get(v, v) for v in node.results))
+            for node in self.nodes[since:]
+        ]
+        self.mapping.update((gone, renamed.get(value, value)) for gone, value in pairs)
+
     def graph(self, name: str, inputs: Iterable[Port], outputs: Iterable[Port]) -> Graph:
         """The graph: outputs go through ``mapping``, constants that nothing reads are left out."""
         ports = tuple(replace(p, value=self.mapping.get(p.value, p.value)) for p in outputs)
@@ -99,8 +120,7 @@ def rebuild(graph: Graph, change: Callable[[Builder, Node], tuple[Value, ...] | 
     having emitted what they need, or ``None`` to keep the node. Nodes that nothing reads are left out afterwards.
     Returns ``graph`` itself where every node was kept.
     """
-    builder = Builder()
-    builder.keep_constants(graph.constants)
+    builder = Builder.on(graph)
     changed = False
     for node in graph.nodes:
         current = node.with_operands(builder.mapping)

@@ -1,8 +1,8 @@
 """The compiler's graph: frozen data in static single assignment form.
 
 A graph is a list of nodes in an order in which they can run. Each node applies one op to values and defines new ones;
-nothing is ever changed in place, a transformation returns another graph. Values are told apart by identity and have no
-names; names are given where it is printed. Two graphs that say the same compare equal, wherever their nodes came from.
+nothing is ever changed in place, a transformation returns another graph. Values are told apart by identity; their names
+are for the text alone. Two graphs that say the same compare equal, whatever they call it and wherever it came from.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from compiler.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor that a graph computes, takes or holds. Equal only to itself."""
+    """A tensor that a graph computes, takes or holds. Equal only to itself.
+
+    ``name`` is what the text calls it, where that is free. An input is called by its port.
+    """
 
     type: TensorType
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +173,7 @@ class Graph:
 
     @cached_property
     def _key(self) -> tuple[object, ...]:
-        """All that a graph says, values numbered in order of first definition, origins left out."""
+        """All that a graph says, values numbered in order of first definition, names and origins left out."""
         used = {v for node in self.nodes for v in node.operands} | self.returned
         number: dict[Value, int] = {}
         count = itertools.count()

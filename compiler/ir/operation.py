@@ -59,6 +59,11 @@ class Operation(Protocol):
         ...
 
     @property
+    def short_name(self) -> str:
+        """The name without namespaces and overload, such as ``linear``: what its results are called."""
+        ...
+
+    @property
     def stage(self) -> Stage:
         """The stage at which a graph may hold it."""
         ...

@@ -99,7 +99,7 @@ class _Reader:
                 role |= Role[word.text.upper()]
                 if self._lines.peek().text != "}":
                     self._lines.take(",")
-        return Port(self._unquoted(token, token.text.removeprefix("%")), value, role)
+        return Port(value.name, value, role)
 
     def _constant(self) -> Constant:
         token, value = self._typed()
@@ -195,7 +195,8 @@ class _Reader:
     def _typed(self) -> tuple[Token, Value]:
         token = self._lines.take("a value such as %0", "value")
         self._lines.take(":")
-        return token, Value(self._type(self._lines.take("a type", "word")))
+        name = self._unquoted(token, token.text.removeprefix("%"))
+        return token, Value(self._type(self._lines.take("a type", "word")), name)
 
     def _type(self, token: Token) -> TensorType:
         lines = self._lines

@@ -1,4 +1,8 @@
-"""Graphs as text: one line a node, the same text for the same graph. :mod:`compiler.ir.parse` reads it back."""
+"""Graphs as text: one line a node. :mod:`compiler.ir.parse` reads it back.
+
+A value is called the same in the texts of all graphs that have it, so what differs between the texts before and after
+a pass is what the pass did.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from compiler.ir.constants import Literal, literals_of, quoted
 from compiler.ir.constants import show_attribute as show
+from compiler.ir.names import names_of
 
 if TYPE_CHECKING:  # the graph prints itself
     from compiler.ir.graph import Graph, Node, Port, Value
@@ -42,15 +47,12 @@ def literals(graph: Graph) -> dict[str, Literal]:
 
 def value_names(graph: Graph) -> dict[Value, str]:
     """Name the values of a graph as :func:`to_text` does."""
-    names: dict[Value, str] = {port.value: f"%{_input_name(port.name)}" for port in graph.inputs}
-    names |= {constant.value: f"%c{i}" for i, constant in enumerate(graph.constants)}
-    results = (result for node in graph.nodes for result in node.results)
-    return names | {result: f"%{count}" for count, result in enumerate(results)}
+    return {value: f"%{_quoted(name)}" for value, name in names_of(graph).items()}
 
 
-def _input_name(name: str) -> str:
-    """In quotes where it is like a name that constants have."""
-    return json.dumps(name) if re.fullmatch(r"c\d+", name) else quoted(name)
+def _quoted(name: str) -> str:
+    """In quotes where it is not all letters, digits and ``_``, with ``.`` between them."""
+    return name if re.fullmatch(r"\w(?:[\w.]*\w)?", name, re.ASCII) else json.dumps(name)
 
 
 def _input(port: Port, names: dict[Value, str]) -> str:

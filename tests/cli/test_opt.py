@@ -31,11 +31,11 @@ graph sums {  # format 2
     %x: f32[2,3]
     %w: f32[2,3]
   constants:
-    %c0: f32[3] = neg(bias)
+    %c1: f32[3] = neg(bias)
   nodes:
-    %0: f32[2,3] = aten.add.Tensor(self=%x, other=%c0)  # layer (here.py:3)
+    %2: f32[2,3] = aten.add.Tensor(self=%x, other=%c1)  # layer (here.py:3)
   outputs:
-    y = %0
+    y = %2
 }
 """
 

@@ -30,7 +30,7 @@ def shared(result: Tensor, operand: Tensor) -> bool:
 def test_an_op_shares_memory_only_where_it_says_so(name: str) -> None:
     """Of every node of every case of the lowering: results are the first operand's memory, or what was written."""
     drawn = BY_NAME[name].sketch()
-    executable = Executable(drawn.lowered(DType.FLOAT32), Weights(drawn.weights))
+    executable = Executable(drawn.lowered(DType.FLOAT32), Weights(drawn.parameters))
     results: dict[Value, Tensor] = {}
     constants = {c.value: executable.weight(c) for c in executable.graph.constants}
 

@@ -8,7 +8,7 @@ import networkx
 
 from compiler.dialects.aten import ops
 from compiler.inspect.analysis import critical_path, to_networkx
-from tests.passes.interpret import Case, Sketch
+from tests.sketch import Case, Sketch
 
 
 def diamond() -> Case:

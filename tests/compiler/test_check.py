@@ -21,7 +21,7 @@ from compiler.ir.operation import Stage
 from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.pipeline import Pipeline
-from tests.passes.interpret import Sketch
+from tests.sketch import Sketch
 
 ROW = TensorType((3,), DType.FLOAT32)
 TILE = TensorType((1, 32), DType.FLOAT32, Layout.TILE, Memory.DRAM)

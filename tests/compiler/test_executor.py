@@ -17,7 +17,7 @@ from compiler.ir.types import DType
 from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
-from tests.passes.interpret import Case, Sketch
+from tests.sketch import Case, Sketch
 
 
 def compiled(case: Case, dtype: DType = DType.FLOAT32) -> Executable:

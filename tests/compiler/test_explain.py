@@ -12,7 +12,7 @@ from lowering import rules
 from passes.canonicalize import Canonicalize
 from passes.flash_decode import FlashDecode
 from passes.fold_scale import FoldScale
-from tests.passes.interpret import Sketch
+from tests.sketch import Sketch
 
 
 def recorded(graph: Graph) -> Recorder:
@@ -35,7 +35,7 @@ def test_a_near_miss_names_pass_node_and_reason() -> None:
     assert (miss.stage, miss.reason) == ("fold-scale", "the result in between is read elsewhere")
     assert miss.graph is recorder.records[-1].graph and miss.node is miss.graph.nodes[1]
     assert str(miss) == (
-        "%1: f32[2,5] = aten.mul.Tensor(self=%0, other=2.0)  # attention (line:3)\n"
+        "%mul: f32[2,5] = aten.mul.Tensor(self=%linear, other=2.0)  # attention (line:3)\n"
         "  left as it is: the result in between is read elsewhere"
     )
 
@@ -50,7 +50,7 @@ def test_text_groups_nodes_by_reason() -> None:
     assert to_text(recorded(scaled(returned=True))).splitlines() == [
         "fold-scale: 1 near miss",
         "  the result in between is read elsewhere:",
-        "    %1: f32[2,5] = aten.mul.Tensor(self=%0, other=2.0)  # attention (line:3)",
+        "    %mul: f32[2,5] = aten.mul.Tensor(self=%linear, other=2.0)  # attention (line:3)",
     ]
 
 

@@ -22,7 +22,7 @@ from tests.models import pcc
 def made(name: str, executor: ReferenceExecutor) -> tuple[Executable, dict[str, Tensor]]:
     """A case in bfloat16, and what an executor makes of it."""
     drawn = BY_NAME[name].sketch()
-    executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights))
+    executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.parameters))
     ports = executable.graph.inputs
     return executable, executor.run(
         executable, {p.name: executor.load(drawn.inputs[p.name], p.value.type) for p in ports}
@@ -50,15 +50,15 @@ def test_equal_graphs_keep_their_own_weights() -> None:
     drawn, executor = BY_NAME["linear"].sketch(), ErringExecutor()
     graph = drawn.lowered(DType.BFLOAT16)
     given = {p.name: executor.load(drawn.inputs[p.name], p.value.type) for p in graph.inputs}
-    zeros = {name: torch.zeros_like(weight) for name, weight in drawn.weights.items()}
-    first, second = (Executable(graph, Weights(weights)) for weights in (drawn.weights, zeros))
+    zeros = {name: torch.zeros_like(weight) for name, weight in drawn.parameters.items()}
+    first, second = (Executable(graph, Weights(weights)) for weights in (drawn.parameters, zeros))
     assert executor.run(first, given)["output"].any() and not executor.run(second, given)["output"].any()
 
 
 def test_a_float32_plan_is_refused() -> None:
     drawn = BY_NAME["linear"].sketch()
     with pytest.raises(InvalidArgument, match="compile with precision='bfloat16'"):
-        ErringExecutor().run(Executable(drawn.lowered(DType.FLOAT32), Weights(drawn.weights)), {})
+        ErringExecutor().run(Executable(drawn.lowered(DType.FLOAT32), Weights(drawn.parameters)), {})
 
 
 # --- Speech -------------------------------------------------------------------------------------------------

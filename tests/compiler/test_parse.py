@@ -27,8 +27,8 @@ from compiler.ir.text import literals, to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
 from tests.compiler.test_printer import everything
-from tests.passes.interpret import Case
 from tests.passes.random_graphs import deterministic, random_cases
+from tests.sketch import Case
 
 ROW = TensorType((3,), DType.FLOAT32)
 
@@ -169,7 +169,7 @@ def replaced(before: str, after: str) -> str:
 def refusals() -> Iterator[tuple[str, str]]:
     yield "", "the text ends in line 0: 'graph NAME {' is missing"
     yield replaced("# format 2", "# format 1"), "line 1, column 22: the comment '# format 2' is expected"
-    yield replaced("  nodes:\n", ""), "line 6, column 18: torch has no op aten.aten.add.Tensor"
+    yield replaced("  nodes:\n", ""), "line 6, column 20: torch has no op aten.aten.add.Tensor"
     yield replaced("f32[3] {", "f23[3] {"), "line 3, column 9: there is no element type f23"
     yield replaced("{host, mask}", "{host, guest}"), "line 3, column 23: there is no role guest"
     yield replaced("view(a", "vue(a"), "line 5, column 19: torch has no op aten.vue"
@@ -182,33 +182,33 @@ def refusals() -> Iterator[tuple[str, str]]:
     yield replaced("graph g", "graph 'g'"), "line 1, column 7: a name goes in double quotes"
     yield replaced("view(a", r'view("\q"'), "line 5, column 24: a name goes in double quotes"
     yield replaced("view(a, size=[3])", "i64[1]{1.5}"), "line 5, column 19: 1 numbers of i64 do not make i64[1]"
-    yield replaced("other=%c0)", "other=%c0, alpha=1, alpha=2)"), "line 7, column 69: alpha is given twice"
+    yield replaced("other=%c0)", "other=%c0, alpha=1, alpha=2)"), "line 7, column 71: alpha is given twice"
     yield replaced("size=[3]", "size=[3"), "line 5, column 34: , is expected, and ) is there"
-    yield replaced("aten.add.Tensor", "aten.odd.Tensor"), "line 7, column 18: there is no op aten.odd.Tensor"
+    yield replaced("aten.add.Tensor", "aten.odd.Tensor"), "line 7, column 20: there is no op aten.odd.Tensor"
     yield (
         replaced("aten.add.Tensor", "stable.add"),
-        "line 7, column 18: stable.add is of no dialect: aten, ttnn are known",
+        "line 7, column 20: stable.add is of no dialect: aten, ttnn are known",
     )
-    yield replaced("other=%c0", "other=%c1"), "line 7, column 49: %c1 is read, and not defined before"
-    yield replaced("%0: f32[3]", "%x: f32[3]"), "line 7, column 5: %x is defined already"
-    yield replaced("y = %0", "y = 0"), "line 9, column 9: a value such as %0 is expected, and 0 is there"
-    yield replaced("y = %0", "y = %0 %0"), "line 9, column 12: the line should end before %0"
-    yield replaced("y = %0", "y = %0 ;"), "line 9, column 12: nothing here can be read"
+    yield replaced("other=%c0", "other=%c1"), "line 7, column 51: %c1 is read, and not defined before"
+    yield replaced("%add: f32[3]", "%x: f32[3]"), "line 7, column 5: %x is defined already"
+    yield replaced("y = %add", "y = 0"), "line 9, column 9: a value such as %0 is expected, and 0 is there"
+    yield replaced("y = %add", "y = %add %add"), "line 9, column 14: the line should end before %add"
+    yield replaced("y = %add", "y = %add ;"), "line 9, column 14: nothing here can be read"
     yield TEXT + "\n}", "line 11, column 1: the graph has ended before this line"
     yield TEXT.removesuffix("}"), "the text ends in line 9: '}' is missing"
     for said, message in (
-        ("placement{memory=l2}", "column 76: memory is one of host, dram, dram_width_sharded, l1, "),
-        ("placement{shards=two}", "column 76: a number for shards is expected, and two is there"),
-        ("placement{memory=l1, memory=l1}", "column 80: memory is given twice"),
-        ("placement{cores=all}", "column 69: placement has no cores, it has dtype, layout, memory, shards"),
-        ("program{fidelity=hifi5}", "column 76: fidelity is one of lofi, hifi2, hifi3, hifi4, and hifi5 is there"),
-        ("program{reallocate_halo_output=1}", "column 90: reallocate_halo_output is one of True, False, and 1"),
-        ("program{} placement{}", "column 69: the line should end before placement"),
+        ("placement{memory=l2}", "column 79: memory is one of host, dram, dram_width_sharded, l1, "),
+        ("placement{shards=two}", "column 79: a number for shards is expected, and two is there"),
+        ("placement{memory=l1, memory=l1}", "column 83: memory is given twice"),
+        ("placement{cores=all}", "column 72: placement has no cores, it has dtype, layout, memory, shards"),
+        ("program{fidelity=hifi5}", "column 79: fidelity is one of lofi, hifi2, hifi3, hifi4, and hifi5 is there"),
+        ("program{reallocate_halo_output=1}", "column 93: reallocate_halo_output is one of True, False, and 1"),
+        ("program{} placement{}", "column 72: the line should end before placement"),
     ):
         yield TTNN_TEXT.replace("x)", f"x) {said}"), f"line 6, {message}"
     yield (
         replaced("other=%c0)", "other=%c0) program{block=1}"),
-        "line 7, column 62: program has no block, it has nothing",
+        "line 7, column 64: program has no block, it has nothing",
     )
     large = of_expression(Literal(torch.arange(100.0)))
     yield to_text(large), "line 5, column 19: the text has this literal's digest alone, and its data were not given"

@@ -16,7 +16,7 @@ from compiler.pipeline import ATEN_PASSES, Pipeline, Recorder, check_order, run_
 from passes.base import CANONICAL, FOLDED, Property
 from passes.canonicalize import Canonicalize
 from passes.fold_scale import FoldScale
-from tests.passes.interpret import Sketch
+from tests.sketch import Sketch
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, summary, to_text
 from compiler.ir.types import DType, TensorType
 from compiler.pipeline import ATEN_PASSES, Pipeline, run_passes
-from tests.passes.interpret import Sketch
+from tests.sketch import Sketch
 
 
 def everything() -> Graph:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import SpeechT5Config
 
 from compiler import compile_speecht5
 from compiler.dialects import aten
@@ -24,7 +23,7 @@ from compiler.runtime.weights import Weights
 from compiler.speecht5.components import Component
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.torch_state import _TURNS, alone, computing, pinned, tracing
-from tests.models import lively, speaker, tokens
+from tests.models import lively, speaker, tiny_config, tokens
 
 
 @contextmanager
@@ -71,29 +70,8 @@ STATES: dict[str, State] = {
 
 def model() -> Any:
     """One layer of each kind, with room for two buckets of text and two of steps."""
-    return lively(
-        SpeechT5Config(
-            vocab_size=20,
-            hidden_size=64,
-            encoder_layers=1,
-            decoder_layers=1,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            encoder_ffn_dim=32,
-            decoder_ffn_dim=32,
-            num_mel_bins=8,
-            reduction_factor=2,
-            speech_decoder_prenet_units=16,
-            speech_decoder_prenet_layers=2,
-            speech_decoder_postnet_layers=2,
-            speech_decoder_postnet_units=8,
-            speaker_embedding_dim=16,
-            encoder_max_relative_position=4,
-            max_text_positions=48,
-            max_speech_positions=96,
-        ),
-        stop_bias=-9.0,
-    )
+    config = tiny_config(encoder_layers=1, decoder_layers=1, max_text_positions=48, max_speech_positions=96)
+    return lively(config, stop_bias=-9.0)
 
 
 IDS, VOICE = tokens(model().config, 40), speaker(model().config)

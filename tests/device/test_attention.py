@@ -23,8 +23,9 @@ from passes.concat_heads import ConcatHeads
 from tests.device import inside
 from tests.device.conftest import Mocks
 from tests.fidelity.test_generate_speech import small
-from tests.lowering.cases.sketch import Case, Results, Sketch
+from tests.lowering.cases.sketch import Results, Spec
 from tests.models import lively
+from tests.sketch import Sketch
 
 HEADS, HEAD = 12, 64
 """The default configuration's."""
@@ -36,8 +37,8 @@ def attentions(s: Sketch, batch: int) -> Results:
     """The encoder's attention at each length of text, and a step's over each text and each cache."""
 
     def attended(queries: int, keys: int, *mask: int) -> Value:
-        operands = [s.input(torch.zeros(batch, HEADS, rows, HEAD)) for rows in (queries, keys, keys)]
-        hidden = s.input(torch.zeros(*mask, queries, keys))
+        operands = [s.given(torch.zeros(batch, HEADS, rows, HEAD)) for rows in (queries, keys, keys)]
+        hidden = s.given(torch.zeros(*mask, queries, keys))
         made = s(ops.scaled_dot_product_attention.default, *operands, hidden, scale=1.0)
         turned = s(ops.permute.default, made, (0, 2, 1, 3))
         return s(ops.view.default, turned, (batch, queries, HEADS * HEAD))
@@ -48,7 +49,7 @@ def attentions(s: Sketch, batch: int) -> Results:
 
 
 def planned(batch: int) -> Graph:
-    drawn = Case("attention", lambda s: attentions(s, batch), 0.0, 0.0, "").sketch()
+    drawn = Spec("attention", lambda s: attentions(s, batch), 0.0, 0.0, "").sketch()
     return ConcatHeads().run(rules.lower(drawn.graph, DType.BFLOAT16))
 
 
@@ -97,7 +98,7 @@ def test_every_attention_of_a_model_is_told_to_be_exact(session: Session, board:
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_ttnn_divides_a_mask_by_the_scale(session: Session, scale: float) -> None:
     """In a program of its own, which the lowering spares it: it would make -inf of the lowest number."""
-    drawn = Case("scaled", lambda s: {"out": _masked(s)}, 0.0, 0.0, "").sketch()
+    drawn = Spec("scaled", lambda s: {"out": _masked(s)}, 0.0, 0.0, "").sketch()
     graph = rules.lower(drawn.graph, DType.BFLOAT16)
     (node,) = graph.nodes
     scaled = replace(node, attributes=tuple(sorted({**dict(node.attributes), "scale": scale}.items())))
@@ -106,5 +107,5 @@ def test_ttnn_divides_a_mask_by_the_scale(session: Session, scale: float) -> Non
 
 
 def _masked(s: Sketch) -> Value:
-    operands = [s.input(torch.zeros(1, 2, 32, 32)) for _ in range(3)]
-    return s(ops.scaled_dot_product_attention.default, *operands, s.input(torch.zeros(1, 1, 32, 32)), scale=1.0)
+    operands = [s.given(torch.zeros(1, 2, 32, 32)) for _ in range(3)]
+    return s(ops.scaled_dot_product_attention.default, *operands, s.given(torch.zeros(1, 1, 32, 32)), scale=1.0)

@@ -13,7 +13,7 @@ from compiler.inspect.checking import BoardCheck
 from compiler.ir.graph import Graph
 from compiler.ir.types import Memory
 from compiler.speecht5 import budgets
-from tests.passes.by_hand import Sketch
+from tests.sketch import Sketch
 
 NONE = GraphCheck("", 0, 0, 0, 0, {}, {}, 0, 0, 0, 0, 0, ())
 EMPTY = Graph("decoder_step", (), (), (), ())
@@ -36,9 +36,9 @@ def test_programs_of_the_loops_state_are_told_apart() -> None:
 
 def test_what_the_host_sends_inside_a_step_is_counted() -> None:
     sketch = Sketch()
-    given = sketch.input(32, 32, memory=Memory.HOST)
+    given = sketch.placed(32, 32, memory=Memory.HOST)
     (sent,) = sketch.ops(to_device, ("tensor", given), memory=Memory.DRAM)
-    rows = budgets.budgets(found(), sketch.graph(sent)), budgets.budgets(found(), EMPTY)
+    rows = budgets.budgets(found(), sketch.case(sent).graph), budgets.budgets(found(), EMPTY)
     assert [(each[7].ours, each[7].met) for each in rows] == [(1, False), (0, True)]
 
 

@@ -32,26 +32,26 @@ from compiler.versions import UnsupportedVersion
 from lowering import rules
 from tests.device import inside
 from tests.lowering.cases.attention import attention
-from tests.lowering.cases.sketch import Build, Case
+from tests.lowering.cases.sketch import Build, Spec
 
 LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
 
 
 def plan(build: Build, dtype: DType = DType.BFLOAT16, memory: Memory | None = None, **attributes: str) -> Plan:
     """A graph to check. ``memory`` is where all its nodes are told to write to, ``attributes`` are added to theirs."""
-    drawn = Case("doctored", build, 0.0, 0.0, "").sketch()
+    drawn = Spec("doctored", build, 0.0, 0.0, "").sketch()
     graph = rules.lower(drawn.graph, dtype)
     nodes = [replace(n, attributes=tuple(sorted({**dict(n.attributes), **attributes}.items()))) for n in graph.nodes]
     if memory is not None:
         nodes = [replace(node, placement=Placement(memory=memory)) for node in nodes]
-    return Plan.of(Executable(replace(graph, nodes=tuple(nodes)), Weights(drawn.weights)), "doctored")
+    return Plan.of(Executable(replace(graph, nodes=tuple(nodes)), Weights(drawn.parameters)), "doctored")
 
 
 def complaint(session: Session, asked: Plan) -> str:
     found: GraphCheck = session.call("compiler.device.checks:check", asked)
     assert not found.passed
     (only,) = found.complaints
-    assert only.origin == "case (call 0)"
+    assert only.origin == "model (line:1)"
     assert "backtrace" not in only.reason and ".so" not in only.reason
     return f"{only.node}: {only.reason}"
 
@@ -116,7 +116,7 @@ def test_a_result_of_another_type_than_inferred(session: Session) -> None:
 
 
 def test_a_head_that_is_no_whole_tile_is_refused_with_ttnns_own_reason(session: Session) -> None:
-    drawn = Case("doctored", lambda s: attention(s, 1, 2, 4, 4, 32), 0.0, 0.0, "").sketch()
+    drawn = Spec("doctored", lambda s: attention(s, 1, 2, 4, 4, 32), 0.0, 0.0, "").sketch()
     graph = rules.lower(drawn.graph, DType.BFLOAT16)
     narrow = {port.value: Value(port.value.type.with_(shape=(1, 2, 4, 24))) for port in graph.inputs}
     (node,) = graph.nodes
@@ -197,7 +197,7 @@ def test_no_device_for_the_command_line(no_card: None, command: list[str], tmp_p
 
 
 def test_a_float32_plan_stays_off_devices() -> None:
-    drawn = Case("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
+    drawn = Spec("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
     executable = Executable(rules.lower(drawn.graph, DType.FLOAT32), Weights({}))
     with pytest.raises(InvalidArgument, match="plain was compiled in float32, which only the reference executor runs"):
         executor._check_precision(executable)
@@ -207,7 +207,7 @@ def test_a_float32_plan_stays_off_devices() -> None:
 def test_a_plan_for_another_board(session: Session, on_device: bool, board: str, cores: int, banks: int) -> None:
     if on_device:
         pytest.skip("--device: a plan for the mock n150 is asked for, and this may be another board")
-    drawn = Case("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
+    drawn = Spec("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
     executable = Executable(rules.lower(drawn.graph, DType.BFLOAT16), Weights({}), board)
     with pytest.raises(InvalidArgument) as error:
         session.call("compiler.device.checks:outputs", Plan.of(executable, "plain", drawn.inputs))
@@ -219,5 +219,5 @@ def test_a_plan_for_another_board(session: Session, on_device: bool, board: str,
 
 def test_a_refusal_while_running_names_graph_node_and_origin(session: Session) -> None:
     asked = plan(lambda s: s(ops.relu.default, s.x(2, 3)), gone="1")
-    with pytest.raises(Refused, match=r"ttnn refused ttnn\.relu\(.*\) in graph doctored, from case \(call 0\): ttnn"):
+    with pytest.raises(Refused, match=r"ttnn refused ttnn\.relu\(.*\) in graph doctored, from model \(line:1\): ttnn"):
         session.call("compiler.device.checks:outputs", asked)

@@ -12,16 +12,16 @@ from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from tests.device.conftest import Check
 from tests.lowering.cases import CASES
-from tests.lowering.cases.sketch import Case
+from tests.lowering.cases.sketch import Spec
 
 
-def lowered(case: Case) -> tuple[Executable, dict[str, torch.Tensor]]:
+def lowered(case: Spec) -> tuple[Executable, dict[str, torch.Tensor]]:
     drawn = case.sketch()
-    return Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights)), dict(drawn.inputs)
+    return Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.parameters)), dict(drawn.inputs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_device_takes_what_the_lowering_emits(case: Case, check: Check) -> None:
+def test_a_device_takes_what_the_lowering_emits(case: Spec, check: Check) -> None:
     executable, inputs = lowered(case)
     found = check(executable, inputs)
     assert found.accepted == found.equal == found.ops == len(executable.graph.nodes) - found.host_ops

@@ -20,7 +20,7 @@ from compiler.target.boards import BOARDS
 from passes.shard_weights import Pace, ShardWeights
 from passes.width_shards import Grid
 from tests.device.conftest import Mocks
-from tests.lowering.cases.sketch import Case
+from tests.lowering.cases.sketch import Spec
 from tests.models import lively
 
 
@@ -63,9 +63,9 @@ def test_readers_of_a_bank_have_something_to_write(name: str, mocks: Mocks) -> N
     found: dict[int, int] = {}
     with mocks(name) as session:
         for tiles in (9, 17, 20, 21, 25):
-            case = Case("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
+            case = Spec("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
             drawn = case.sketch()
-            executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.weights))
+            executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.parameters))
             checked = session.call("compiler.device.checks:check", Plan.of(executable, "linear"))
             assert checked.complaints == (), tiles
             told = (program(node).readers for node in executable.graph.nodes)

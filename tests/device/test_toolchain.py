@@ -222,10 +222,12 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return starter
 
 
-def call(compiler: Path, *arguments: object, kernels: Path | None = None) -> subprocess.CompletedProcess[str]:
+def call(
+    compiler: Path, *arguments: object, kernels: Path | None = None, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"]} | ({} if kernels is None else {"TT_METAL_CACHE": str(kernels)})
     command = [str(compiler), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment, cwd=folder)
 
 
 @pytest.fixture
@@ -291,13 +293,13 @@ def test_a_kept_kernel_that_is_damaged_is_deleted_and_made_again(
         (["-c", "kernel.cc"], "no -o FILE among the arguments: -c kernel.cc"),
         (["-c", "kernel.cc", "-o"], "no -o FILE among the arguments"),
         (["-c", "kernel.cc", "-o", "nowhere/kernel.o"], "nowhere/kernel.o"),
-        (["-c", "kernel.cc", "-o", "/dev/null", "-MF", "nowhere/rule.d"], "nowhere/rule.d"),
+        (["-c", "kernel.cc", "-o", "kernel.o", "-MF", "nowhere/rule.d"], "nowhere/rule.d"),
     ],
 )
 def test_what_the_shell_cannot_do_is_refused_in_the_scripts_words(
     compiler: Path, arguments: list[str], message: str, tmp_path: Path
 ) -> None:
-    made = call(compiler, *arguments, kernels=tmp_path)
+    made = call(compiler, *arguments, kernels=tmp_path, folder=tmp_path)
     assert made.returncode == 1
     assert message in made.stderr and len(made.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("kernel.elf"))

@@ -44,4 +44,4 @@ def walk(executable: Executable, inputs: Mapping[str, Tensor]) -> tuple[Step, ..
 def steps(name: str) -> tuple[Step, ...]:
     """The nodes of a case in bfloat16 on the reference executor."""
     result = outcome_of(name, DType.BFLOAT16)
-    return walk(Executable(result.lowered, Weights(result.drawn.weights)), result.drawn.inputs)
+    return walk(Executable(result.lowered, Weights(result.drawn.parameters)), result.drawn.inputs)

@@ -19,7 +19,8 @@ from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from lowering import rules
 from tests.lowering.cases import CASES
-from tests.lowering.cases.sketch import Build, Case, Drawn, relative_error, run_in_torch
+from tests.lowering.cases.sketch import Build, Spec, relative_error, run_in_torch
+from tests.sketch import Case
 
 DTYPES = (DType.FLOAT32, DType.BFLOAT16)
 BY_NAME = {case.name: case for case in CASES}
@@ -31,7 +32,7 @@ all_cases = pytest.mark.parametrize("name", BY_NAME)
 class Outcome:
     """A case run in one precision: what torch gives, and what the executor does."""
 
-    drawn: Drawn
+    drawn: Case
     lowered: Graph
     want: Mapping[str, Tensor]
     got: Mapping[str, Tensor]
@@ -41,12 +42,12 @@ class Outcome:
         return max(relative_error(self.got[name], self.want[name]) for name in self.want)
 
 
-def outcome(drawn: Drawn, dtype: DType) -> Outcome:
+def outcome(drawn: Case, dtype: DType) -> Outcome:
     """torch runs in float32, on inputs and weights that are rounded as the device holds them."""
     check_graph(drawn.graph, Stage.ATEN)
     lowered = drawn.lowered(dtype)
     check_graph(lowered, Stage.TTNN)
-    want = run_in_torch(drawn.graph, held(drawn.inputs, dtype), held(drawn.weights, dtype))
+    want = run_in_torch(drawn.graph, held(drawn.inputs, dtype), held(drawn.parameters, dtype))
     return Outcome(drawn, lowered, want, run(lowered, drawn))
 
 
@@ -55,9 +56,9 @@ def outcome_of(name: str, dtype: DType) -> Outcome:
     return outcome(BY_NAME[name].sketch(), dtype)
 
 
-def run(graph: Graph, drawn: Drawn) -> dict[str, Tensor]:
+def run(graph: Graph, drawn: Case) -> dict[str, Tensor]:
     """Run on copies: the case's own data stays as it was drawn."""
-    return Executable(graph, Weights(drawn.weights)).run({name: data.clone() for name, data in drawn.inputs.items()})
+    return Executable(graph, Weights(drawn.parameters)).run({name: data.clone() for name, data in drawn.inputs.items()})
 
 
 def held(tensors: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
@@ -66,8 +67,8 @@ def held(tensors: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
     return {name: numerics.round(data) if data.is_floating_point() else data for name, data in tensors.items()}
 
 
-def sketched(build: Build) -> Drawn:
-    return Case("sketch", build, 0.0, 0.0, "").sketch()
+def sketched(build: Build) -> Case:
+    return Spec("sketch", build, 0.0, 0.0, "").sketch()
 
 
 def refusal(build: Build) -> str:

@@ -15,13 +15,14 @@ from lowering import rules
 from tests.lowering.cases.attention import all_hidden, attention
 from tests.lowering.cases.caches import cached
 from tests.lowering.cases.norms import batch_norm
-from tests.lowering.cases.sketch import LOWEST, ORDER, Build, Results, Sketch
+from tests.lowering.cases.sketch import LOWEST, ORDER, Build, Results
 from tests.lowering.outcomes import outcome, refusal, run, sketched
+from tests.sketch import Sketch
 
 
 def written(s: Sketch, key: Value, value: Value, batch: int) -> dict[str, Value]:
     """One row of two caches [batch, 2, 32, 32] replaced."""
-    index = s.input(torch.tensor([3]))
+    index = s.given(torch.tensor([3]))
     rows = s.x(batch, 2, 1, 32), s.x(batch, 2, 1, 32)
     return {
         "key": s(ops.index_copy.default, key, 2, index, rows[0]),
@@ -86,14 +87,14 @@ def test_caches_are_left_as_they_are_under_other_output_names(batch: int) -> Non
 def test_a_query_that_sees_nothing_by_the_lowest_number_is_finite_in_bfloat16(known: bool) -> None:
     def build(s: Sketch) -> Value:
         mask = all_hidden(LOWEST)
-        return attention(s, 1, 2, 4, 8, 32, attn_mask=s.weight(mask) if known else s.input(mask))
+        return attention(s, 1, 2, 4, 8, 32, attn_mask=s.parameter(mask) if known else s.given(mask))
 
     assert torch.isfinite(run(rules.lower(sketched(build).graph, DType.BFLOAT16), sketched(build))["output"]).all()
 
 
 def test_a_mask_of_booleans_is_refused_or_right() -> None:
     def build(s: Sketch) -> Value:
-        return attention(s, 1, 2, 4, 8, 32, attn_mask=s.input(torch.arange(8).expand(1, 1, 4, 8) < 5))
+        return attention(s, 1, 2, 4, 8, 32, attn_mask=s.given(torch.arange(8).expand(1, 1, 4, 8) < 5))
 
     assert refused_or_right(build)
 

@@ -28,7 +28,7 @@ from compiler.ir.types import DType
 from compiler.runtime.weights import Weights, to_device
 from tests.installed import installed
 from tests.lowering.cases import CASES
-from tests.lowering.cases.sketch import ORDER, Case, relative_error
+from tests.lowering.cases.sketch import ORDER, Spec, relative_error
 
 FLOAT32 = Numerics(DType.FLOAT32)
 
@@ -70,9 +70,9 @@ def uses() -> Mapping[str, list[Use]]:
     return found
 
 
-def uses_in(case: Case) -> Iterator[Use]:
+def uses_in(case: Spec) -> Iterator[Use]:
     drawn = case.sketch()
-    graph, weights = drawn.lowered(DType.FLOAT32), Weights(drawn.weights)
+    graph, weights = drawn.lowered(DType.FLOAT32), Weights(drawn.parameters)
     values = {constant.value: weights[constant.expression] for constant in graph.constants}
     values |= {port.value: to_device(drawn.inputs[port.name], port.value.type) for port in graph.inputs}
     for node in graph.nodes:

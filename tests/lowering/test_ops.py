@@ -16,7 +16,7 @@ from compiler.runtime.weights import Weights
 from lowering import rules
 from tests.lowering.cases import CASES
 from tests.lowering.cases.attention import APPROXIMATE
-from tests.lowering.cases.sketch import ROUNDING, Case, relative_error
+from tests.lowering.cases.sketch import ROUNDING, Spec, relative_error
 from tests.lowering.outcomes import BY_NAME, all_cases, both_precisions, outcome_of, run
 
 
@@ -53,8 +53,8 @@ def test_results_have_the_shapes_and_types_that_are_stated(name: str, dtype: DTy
 @all_cases
 def test_inputs_and_weights_are_left_as_they_are(name: str, dtype: DType) -> None:
     lowered, drawn, fresh = outcome_of(name, dtype).lowered, BY_NAME[name].sketch(), BY_NAME[name].sketch()
-    Executable(lowered, Weights(drawn.weights)).run(drawn.inputs)
-    for before, after in ((fresh.inputs, drawn.inputs), (fresh.weights, drawn.weights)):
+    Executable(lowered, Weights(drawn.parameters)).run(drawn.inputs)
+    for before, after in ((fresh.inputs, drawn.inputs), (fresh.parameters, drawn.parameters)):
         assert all(torch.equal(before[key], after[key]) for key in before)
 
 
@@ -131,7 +131,7 @@ def lost_origins(name: str) -> set[Origin]:
     return stated - {origin for node in rules.lower(graph, DType.FLOAT32).nodes for origin in node.origins}
 
 
-def writes_caches(case: Case) -> bool:
+def writes_caches(case: Spec) -> bool:
     return any(node.op.overload is ops.index_copy.default for node in case.sketch().graph.nodes)
 
 

@@ -12,8 +12,9 @@ from compiler.ir.graph import Value
 from compiler.ir.operation import Origin
 from lowering import rules
 from tests.lowering.cases.attention import attention
-from tests.lowering.cases.sketch import Build, Results, Sketch
+from tests.lowering.cases.sketch import Build, Results
 from tests.lowering.outcomes import refusal
+from tests.sketch import Sketch
 
 
 def layer_norm(s: Sketch, shape: tuple[int, ...], weighted: bool = True) -> Value:
@@ -28,7 +29,7 @@ def attention_that_is(s: Sketch, head: int = 32, **given: object) -> Value:
 def cache_write(s: Sketch, at: tuple[int, ...] = (0,), dim: int = 2, steps: int = 32, head: int = 32) -> Value:
     new = [1, 2, steps, head]
     new[dim] = len(at)
-    return s(ops.index_copy.default, s.x(1, 2, steps, head), dim, s.input(torch.tensor(at)), s.x(*new))
+    return s(ops.index_copy.default, s.x(1, 2, steps, head), dim, s.given(torch.tensor(at)), s.x(*new))
 
 
 def two_positions(s: Sketch) -> Results:
@@ -38,7 +39,7 @@ def two_positions(s: Sketch) -> Results:
 
 def looked_up_and_read(s: Sketch) -> Results:
     table = s.x(5, 4)
-    return {"row": s(ops.embedding.default, table, s.input(torch.tensor([1]))), "all": s(ops.relu.default, table)}
+    return {"row": s(ops.embedding.default, table, s.given(torch.tensor([1]))), "all": s(ops.relu.default, table)}
 
 
 def training(s: Sketch) -> Value:
@@ -84,23 +85,23 @@ REFUSED: dict[str, tuple[Build, str]] = {
         "it needs a weight that is known at compile time",
     ),
     "a gather from a vector": (
-        lambda s: s(ops.gather.default, s.x(4), 0, s.weight(torch.zeros(2, dtype=torch.int64))),
+        lambda s: s(ops.gather.default, s.x(4), 0, s.parameter(torch.zeros(2, dtype=torch.int64))),
         "indices [2] into [4]: one row each is expected",
     ),
     "a gather by one row for all": (
-        lambda s: s(ops.gather.default, s.x(3, 4, 8), 2, s.weight(torch.zeros(1, 4, 2, dtype=torch.int64))),
+        lambda s: s(ops.gather.default, s.x(3, 4, 8), 2, s.parameter(torch.zeros(1, 4, 2, dtype=torch.int64))),
         "indices [1, 4, 2] into [3, 4, 8]: one row each is expected",
     ),
     "a gather of rows": (
-        lambda s: s(ops.gather.default, s.x(3, 4), 0, s.weight(torch.zeros(3, 4, dtype=torch.int64))),
+        lambda s: s(ops.gather.default, s.x(3, 4), 0, s.parameter(torch.zeros(3, 4, dtype=torch.int64))),
         "indices [3, 4] into [3, 4]: one row each is expected",
     ),
     "a gather from a long row": (
-        lambda s: s(ops.gather.default, s.x(1, 2**16 + 1), 1, s.weight(torch.zeros(1, 2, dtype=torch.int64))),
+        lambda s: s(ops.gather.default, s.x(1, 2**16 + 1), 1, s.parameter(torch.zeros(1, 2, dtype=torch.int64))),
         "rows of 65537 elements are more than an index of 16 bits tells apart",
     ),
     "a gather by an input": (
-        lambda s: s(ops.gather.default, s.x(1, 4), 1, s.input(torch.zeros(1, 2, dtype=torch.int64))),
+        lambda s: s(ops.gather.default, s.x(1, 4), 1, s.given(torch.zeros(1, 2, dtype=torch.int64))),
         "it needs a weight that is known at compile time",
     ),
     "a convolution whose weight is computed": (
@@ -112,7 +113,7 @@ REFUSED: dict[str, tuple[Build, str]] = {
         "it needs a table that is a constant, or an input that is only looked up",
     ),
     "an index that is counted up by two": (
-        lambda s: s(ops.add.Tensor, s.input(torch.tensor([1])), 2),
+        lambda s: s(ops.add.Tensor, s.given(torch.tensor([1])), 2),
         "indices are only counted up, by one",
     ),
 }
@@ -123,7 +124,7 @@ def test_what_has_no_lowering_is_refused_with_its_reason(use: str) -> None:
     build, reason = REFUSED[use]
     message = refusal(build)
     assert reason in message
-    assert "at case (call 0)" in message
+    assert "at model (line:1)" in message
 
 
 def test_all_ops_without_a_rule_are_listed_at_once_with_their_origins() -> None:
@@ -138,7 +139,7 @@ def test_all_ops_without_a_rule_are_listed_at_once_with_their_origins() -> None:
         "3 ops of the sketch have no lowering to TTNN:",
         "  aten.sin.default at encoder.layers.0 (modeling.py:10), encoder.layers.1 (modeling.py:10): no rule",
         "  aten.cos.default at encoder.layers.0, encoder.layers.1: no rule",
-        "  aten.add.Tensor at case (call 3): alpha=2, only 1 is supported",
+        "  aten.add.Tensor at model (line:4): alpha=2, only 1 is supported",
     ]
 
 

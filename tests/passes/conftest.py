@@ -10,7 +10,7 @@ import torch
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import trace
 from compiler.speecht5.components import COMPONENTS
-from tests.passes.interpret import Case
+from tests.sketch import Case
 
 LENGTHS = {"text": 5, "steps": 32, "frames": 64}
 

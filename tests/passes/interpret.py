@@ -1,4 +1,4 @@
-"""Graphs written by hand, graphs run by torch, and what holds for every pass.
+"""Graphs run by torch, and what holds for every pass.
 
 Graphs run in float64, constants included. A pass changes how numbers are computed and not which, so what rounding may
 explain here is 1e-16 of the largest value between input and output; a tolerance of 1e-9 leaves room for that and for
@@ -8,94 +8,45 @@ nothing else: forgetting an epsilon of 1e-5 shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from compiler.dialects.aten import Aten, emit
+from compiler.dialects.aten import Aten
 from compiler.dialects.ttnn.numerics import Numerics
 from compiler.dialects.ttnn.op import TtnnOp
-from compiler.ir.builder import Builder, without_dead_nodes
+from compiler.ir.builder import without_dead_nodes
 from compiler.ir.check import check_graph
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
-from compiler.ir.graph import Graph, Node, Port, Role, Value
+from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Origin, Stage
 from compiler.ir.text import show, to_text
 from compiler.ir.types import DType, Memory, TensorType
 
+if TYPE_CHECKING:  # a case runs itself
+    from tests.sketch import Case
+
 TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True)
-class Case:
-    """A graph with numbers to run it on."""
+def interpret(
+    graph: Graph,
+    parameters: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    disturbed: tuple[Node, int] | None = None,
+) -> dict[str, Tensor]:
+    """Run a graph of either stage in float64, and check on the way that every type is as stated.
 
-    graph: Graph
-    parameters: Mapping[str, Tensor]
-    inputs: Mapping[str, Tensor]
-
-    def with_roles(self, role: Role, *names: str) -> Case:
-        """The same with this role for the inputs of these names, and for no others."""
-        ports = tuple(replace(p, role=role if p.name in names else Role.NONE) for p in self.graph.inputs)
-        return replace(self, graph=replace(self.graph, inputs=ports))
-
-    def run(self, graph: Graph | None = None) -> dict[str, Tensor]:
-        return interpret(graph or self.graph, self.parameters, self.inputs)
-
-
-@dataclass
-class Sketch:
-    """Writes a graph by hand. Each op has an origin of its own: ``line:1``, ``line:2``, ..."""
-
-    builder: Builder = field(default_factory=Builder)
-    ports: list[Port] = field(default_factory=list)
-    parameters: dict[str, Tensor] = field(default_factory=dict)
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    random: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
-
-    def input(self, name: str, *shape: int, below: int | None = None, role: Role = Role.NONE) -> Value:
-        """An input of normal numbers; of whole numbers where they are to be ``below`` something."""
-        data = self._normal(shape) if below is None else torch.randint(below, shape, generator=self.random)
-        self.inputs[name] = data
-        self.ports.append(Port(name, Value(TensorType.of(data)), role))
-        return self.ports[-1].value
-
-    def weight(self, name: str, *shape: int) -> Value:
-        """A parameter; a variance is positive."""
-        if name not in self.parameters:
-            data = self._normal(shape)
-            self.parameters[name] = data.abs() + 0.5 if name.endswith("var") else data
-        return self.builder.constant(Parameter(name), TensorType.of(self.parameters[name]))
-
-    def op(self, overload: Any, *args: Any, module: str = "model", **kwargs: Any) -> Value:
-        return emit(self.builder, overload, *args, origins=[self._origin(module)], **kwargs)
-
-    def parts(self, overload: Any, operand: Value, types: list[TensorType], **attributes: Any) -> tuple[Value, ...]:
-        """An op with several results."""
-        name = Aten(overload).parameters[0]
-        return self.builder.emit(Aten(overload), [(name, operand)], attributes, types, [self._origin("model")])
-
-    def case(self, *outputs: Value, **named: Value) -> Case:
-        """The graph, its outputs called ``out``, ``out1``, ... unless they are given names."""
-        ports = [Port(f"out{i or ''}", value) for i, value in enumerate(outputs)]
-        ports += [Port(name, value) for name, value in named.items()]
-        return Case(self.builder.graph("sketch", self.ports, ports), dict(self.parameters), dict(self.inputs))
-
-    def _normal(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=self.random)
-
-    def _origin(self, module: str) -> Origin:
-        return Origin(module, f"line:{len(self.builder.nodes) + 1}")
-
-
-def interpret(graph: Graph, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run a graph of either stage in float64, and check on the way that every type is as stated."""
+    ``disturbed``: a node that reads an operand, by its place, with something added to each of its numbers.
+    """
     memory = {port.value: _wide(inputs[port.name].clone()) for port in graph.inputs}
     memory |= {constant.value: evaluate(constant.expression, parameters) for constant in graph.constants}
     for node in graph.nodes:
-        results = _apply(node.op, node.names, [memory[v] for v in node.operands], node.attributes)
+        operands = [memory[v] for v in node.operands]
+        if disturbed is not None and disturbed[0] is node:
+            operands[disturbed[1]] = _disturb(operands[disturbed[1]])
+        results = _apply(node.op, node.names, operands, node.attributes)
         for value, tensor in zip(node.results, results, strict=True):
             stated = value.type
             assert (tuple(tensor.shape), tensor.is_floating_point()) == (stated.shape, stated.dtype.is_float), node
@@ -130,6 +81,25 @@ def _apply(op: Any, names: Any, tensors: list[Tensor], attributes: Any) -> tuple
 
 def _wide(tensor: Tensor) -> Tensor:
     return tensor.detach().double() if tensor.is_floating_point() else tensor
+
+
+def _disturb(tensor: Tensor) -> Tensor:
+    """Something else at each place: what is the same everywhere, norms and softmax would take out again."""
+    return tensor + 0.01 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def insensitive(case: Case, before: Graph) -> list[str]:
+    """What was made of ``before`` and reads numbers that do not count: a fault there would not show in the results."""
+    want, old = case.run(), set(before.nodes)
+    found = []
+    for node in case.graph.nodes:
+        for i, value in enumerate(node.operands):
+            if node in old or not value.type.dtype.is_float:
+                continue
+            got = interpret(case.graph, case.parameters, case.inputs, (node, i))
+            if all(float((got[name] - tensor).abs().max()) <= TOLERANCE for name, tensor in want.items()):
+                found.append(f"{node.op.name} reads {node.names[i]}")
+    return found
 
 
 def assert_same_numbers(got: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Stage
 from compiler.ir.types import Layout, Memory, TensorType
 from passes.place_in_l1 import PlaceInL1
-from tests.passes.by_hand import DRAM, L1
+from tests.sketch import DRAM, L1
 
 
 def on_a_core(type: TensorType, cores: int) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compiler.dialects.aten import ops
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
-from tests.passes.interpret import Case, Sketch
+from tests.sketch import Case, Sketch
 
 MOST_ELEMENTS = 300
 

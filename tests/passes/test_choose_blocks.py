@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,16 +10,15 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.linear import block_width
 from compiler.dialects.ttnn.program import program
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.choose_blocks import ChooseBlocks
 from passes.place_in_l1 import PlaceInL1
-from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
 from passes.width_shards import Grid
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed
 from tests.passes.test_shard_norms import decoder_block, projected
+from tests.sketch import Case, Sketch
 
 STEP = ChooseBlocks()
 PLACED = PlaceInL1(cores=4, l1_bytes=1 << 30)
@@ -38,10 +36,6 @@ def blocks(case: Case) -> list[object]:
     return [program(node).block for node in changed(STEP, case, Stage.TTNN).nodes if node.op.name == "ttnn.linear"]
 
 
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("choose_blocks", to_text(fused(STEP, chain(1, 1, 96, hidden=768), Stage.TTNN)))
-
-
 @pytest.mark.parametrize(
     ("shape", "hidden", "want"),
     [
@@ -54,18 +48,6 @@ def test_golden(golden: Callable[[str, str], None]) -> None:
 )
 def test_the_widest_block_that_divides_and_has_room(shape: tuple[int, ...], hidden: int, want: list[object]) -> None:
     assert blocks(chain(*shape, hidden=hidden)) == want
-
-
-MISSES = {
-    "its 64 rows as stored are dealt out as well as its 512 columns": chain(1, 64, 512, hidden=512, out=1024),
-    "no block of several tiles divides 1 tile columns and has room for 32 rows": chain(1, 1, 32, hidden=64),
-    "no block of several tiles divides 2 tile columns and has room for 2048 rows": chain(64, 1, 64, hidden=32),
-}
-
-
-@pytest.mark.parametrize(("reason", "case"), MISSES.items())
-def test_near_miss(reason: str, case: Case) -> None:
-    assert reason in [why for _, why in near_misses(STEP, case.graph)]
 
 
 def test_a_linear_that_names_no_cores_is_left() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,20 +9,17 @@ import pytest
 import torch
 
 from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.program import program
-from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.concat_heads import ConcatHeads
 from passes.flash_decode import FlashDecode
 from passes.fold_constants import FoldConstants
-from passes.rewrite import Match, near_misses
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, fused, ops_of
+from tests.sketch import Case, Sketch
 
 KEYS, HEAD = 64, 32
 LOWEST = torch.finfo(torch.float32).min
@@ -75,31 +71,12 @@ def lowered(case: Case) -> Case:
     return replace(case, graph=ConcatHeads().run(lower(FoldConstants().run(case.graph), DType.FLOAT32)))
 
 
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("flash_decode", to_text(fused(FlashDecode(64), Step().case(), Stage.TTNN)))
-
-
 @pytest.mark.parametrize("position", [0, 31, 32, KEYS - 1])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_keys_behind_the_position_are_not_seen(batch: int, position: int) -> None:
     graph = fused(FlashDecode(64), Step(batch, position=position).case(), Stage.TTNN)
     assert ops_of(graph)[-3:] == [decode_attention.name, "ttnn.experimental.view", "ttnn.reshape"]
     assert "ttnn.embedding" not in ops_of(graph)
-
-
-def test_layers_share_the_positions_and_need_no_mask() -> None:
-    graph = changed(FlashDecode(64), Step(layers=2).case(), Stage.TTNN)
-    assert ops_of(graph).count(decode_attention.name) == 2
-    assert {"ttnn.embedding", attention.name}.isdisjoint(ops_of(graph))
-
-
-def test_a_mask_that_is_read_elsewhere_is_still_looked_up() -> None:
-    s, step = Sketch(), Step()
-    mask = step.mask(s)
-    case = lowered(s.case(step.columns(s, step.attended(s, mask)), s.op(ops.relu.default, mask)))
-    names = ops_of(changed(FlashDecode(64), case, Stage.TTNN))
-    assert "ttnn.embedding" in names
-    assert decode_attention.name in names
 
 
 @pytest.mark.parametrize(
@@ -112,57 +89,6 @@ def test_how_keys_are_dealt_out(keys: int, heads: int, cores: int, chunk: int, g
     (node,) = (n for n in FlashDecode(cores).run(step.case().graph).nodes if n.op is decode_attention)
     assert (program(node).k_chunk_size, program(node).max_cores_per_head_batch) == (chunk, group)
     assert keys % chunk == 0
-
-
-TABLE = "its mask is no row of a causal table, looked up by a position"
-
-
-def misses() -> dict[str, tuple[Case, str]]:
-    s, step = Sketch(), Step()
-    apart = lowered(s.case(step.attended(s, step.mask(s))))
-    s = Sketch()
-    given = lowered(s.case(step.columns(s, step.attended(s, s.input("mask", 1, 1, 1, KEYS)))))
-    s = Sketch()
-    unmasked = lowered(s.case(step.columns(s, step.attended(s, None))))
-    s, several = Sketch(), Step(queries=2)
-    queries = lowered(s.case(several.columns(s, several.attended(s, s.input("mask", 1, 1, 2, KEYS)))))
-    return {
-        "queries": (queries, "2 queries a head, where a step has one"),
-        "heads apart": (apart, "its heads are not laid side by side"),
-        "another mask": (given, TABLE),
-        "no mask": (unmasked, TABLE),
-        "a key too few": (Step(visible=ops.lt.Tensor).case(), TABLE),
-        "a key too many": (Step(visible=ops.ge.Tensor).case(), TABLE),
-        "a weak mask": (Step(lowest=-1e4).case(), TABLE),
-        "a short vector": (Step(vector=8).case(), "the position stands there 8 times, not 32"),
-        "many heads": (Step(batch=3, heads=11).case(), "33 heads of all rows, and 32 are possible"),
-    }
-
-
-@pytest.mark.parametrize("name", misses())
-def test_near_miss(name: str) -> None:
-    case, reason = misses()[name]
-    assert FlashDecode(64).run(case.graph) is case.graph
-    assert [why for _, why in near_misses(FlashDecode(64), case.graph)] == [reason]
-
-
-def test_fewer_cores_than_heads() -> None:
-    case = Step(heads=12).case()
-    assert FlashDecode(cores=11).run(case.graph) is case.graph
-    assert [why for _, why in near_misses(FlashDecode(11), case.graph)] == ["12 heads of all rows, and 11 are possible"]
-
-
-class SeesTheWholeCache(FlashDecode):
-    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node = match.nodes[0]
-        operands = [(name, match[name]) for name in ("input_tensor_q", "input_tensor_k", "input_tensor_v")]
-        return builder.emit(attention, operands, dict(node.attributes), [node.result.type], match.origins)
-
-
-def test_a_cache_that_is_seen_whole_shows() -> None:
-    case = Step().case()
-    with pytest.raises(AssertionError, match="is off by"):
-        assert_same_numbers(case.run(SeesTheWholeCache(64).run(case.graph)), case.run())
 
 
 def test_one_key_more_or_less_shows() -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from compiler.dialects.aten import ops
-from compiler.dialects.ttnn.heads import create_heads
 from compiler.dialects.ttnn.shape import narrow
-from compiler.ir.graph import Graph, Node, Port, Value
+from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.heads_as_views import MOST_PADDED, HeadsAsViews
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEAD = 32
 VIEW = "ttnn.experimental.view"
@@ -58,14 +56,6 @@ def places(graph: Graph) -> list[tuple[object, object]]:
     return [(n.attribute("start"), n.attribute("length")) for n in graph.nodes if n.op is narrow]
 
 
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("heads_as_views", to_text(fused(HeadsAsViews(1), step(), Stage.TTNN)))
-
-
-def test_golden_with_padding(golden: Callable[[str, str], None]) -> None:
-    golden("heads_as_views_padded", to_text(fused(HeadsAsViews(7), step(), Stage.TTNN)))
-
-
 @pytest.mark.parametrize(
     ("heads", "head", "banks", "starts"),
     [
@@ -97,57 +87,10 @@ def test_weights_that_need_no_padding_stay() -> None:
     assert set(graph.expressions.values()) == set(case.graph.expressions.values())
 
 
-def rebuilt(case: Case, change: Callable[[Node], Node]) -> Case:
-    """The case with its last node changed, and its results as the outputs."""
-    *before, last = case.graph.nodes
-    made = change(last)
-    ports = tuple(Port(port.name, value) for port, value in zip(case.graph.outputs, made.results, strict=True))
-    return replace(case, graph=replace(case.graph, nodes=(*before, made), outputs=ports))
-
-
-def grouped(node: Node) -> Node:
-    """Of nine heads seven of queries, and one each of keys and values."""
-    shapes = [(1, 7, 1, HEAD), (1, 1, 1, HEAD), (1, 1, 1, HEAD)]
-    results = tuple(Value(v.type.with_(shape=shape)) for v, shape in zip(node.results, shapes, strict=True))
-    return replace(
-        node, results=results, attributes=tuple({**dict(node.attributes), "num_heads": 7, "num_kv_heads": 1}.items())
-    )
-
-
-def given_columns() -> Case:
-    case = step()
-    wide = next(n for n in case.graph.nodes if n.op is create_heads)["input"]
-    nodes = tuple(n for n in case.graph.nodes if n.op is create_heads)
-    return replace(case, graph=replace(case.graph, inputs=(Port("x", wide),), constants=(), nodes=nodes))
-
-
 def with_output(place: int) -> Case:
     case = step()
     value = case.graph.nodes[place].result
     return replace(case, graph=replace(case.graph, outputs=(*case.graph.outputs, Port("columns", value))))
-
-
-def computed_bias() -> Case:
-    case = step()
-    bias = case.graph.nodes[0]["bias"]
-    constants = tuple(c for c in case.graph.constants if c.value is not bias)
-    return replace(case, graph=replace(case.graph, inputs=(*case.graph.inputs, Port("b", bias)), constants=constants))
-
-
-MISSES = {
-    "2 rows share a tile": step(rows=2),
-    "1 heads of keys, and 7 of queries": rebuilt(step(), grouped),
-    "queries, keys and values of 2 batch rows lie between each other": step(batch=2),
-    "its columns are not a linear's": given_columns(),
-    "its columns are read elsewhere": with_output(0),
-    "a weight or a bias is no constant": computed_bias(),
-}
-
-
-@pytest.mark.parametrize(("reason", "case"), MISSES.items())
-def test_near_miss(reason: str, case: Case) -> None:
-    assert HeadsAsViews(1).run(case.graph) is case.graph
-    assert [why for _, why in near_misses(HeadsAsViews(1), case.graph)] == [reason]
 
 
 def test_columns_in_their_new_shape_that_are_read_elsewhere_too() -> None:

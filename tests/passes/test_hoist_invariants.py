@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +14,14 @@ from compiler.ir.graph import Graph, Role
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
 from compiler.pipeline import ATEN_PASSES, run_passes
+from passes.add_to_table import AddToTable
+from passes.fold_constants import FoldConstants
+from passes.fold_query_bias import FoldQueryBias
 from passes.hoist_invariants import hoist_invariants
-from tests.passes.interpret import (
-    Case,
-    Sketch,
-    assert_same_numbers,
-    has_dead_code,
-    interpret,
-    ops_of,
-    origins,
-    signature,
-)
+from passes.split_concat import SplitConcat
+from tests.passes.cases import FOLDER, TextCase
+from tests.passes.interpret import assert_same_numbers, has_dead_code, interpret, ops_of, origins, signature
+from tests.sketch import Case, Sketch
 
 
 def loop() -> Case:
@@ -128,6 +126,21 @@ def test_ports_are_numbered_where_there_is_no_module() -> None:
     made = [s.op(op, encoded, module="") for op in (ops.relu.default, ops.tanh.default)]
     once, _ = split(s.case(*(s.op(ops.add.Tensor, x, v) for v in made)), ("encoded",))
     assert [p.name for p in once.outputs] == ["invariant.0", "invariant.1"]
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "after"),
+    [
+        (AddToTable(), ["view", "add"], ["embedding", "add"]),
+        (SplitConcat(), ["linear"], ["linear", "add"]),
+        (FoldQueryBias(), ["permute", "matmul", "add"], ["linear", "view", "permute", "scaled_dot_product_attention"]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_what_passes_set_apart_leaves_the_loop(step: Any, before: list[str], after: list[str]) -> None:
+    graph = TextCase.read(FOLDER / step.name.replace("-", "_") / "case.txt").case.graph
+    once, body = hoist_invariants(FoldConstants().run(step.run(graph)), "once")
+    assert (ops_of(once)[-len(before) :], ops_of(body)) == (before, after)
 
 
 def test_hoisting_too_much_shows() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,14 +12,14 @@ from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from compiler.speecht5.options import CompileOptions
 from compiler.target.cost import work
 from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import changed
+from tests.sketch import Case, Sketch
 
 
 def lowered(case: Case, dtype: DType = DType.BFLOAT16) -> Case:
@@ -39,10 +38,6 @@ def three() -> Case:
 
 def types(graph: Graph) -> list[DType]:
     return [c.value.type.dtype for c in graph.constants if c.value.type.shape == (32, 32)]
-
-
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("narrow_weights", to_text(fused(NarrowWeights(), three(), Stage.TTNN)))
 
 
 def test_all_of_them() -> None:
@@ -65,10 +60,6 @@ def layers(bias: bool = True) -> Case:
         given = s.weight(f"{name}_bias", 32) if bias else None
         hidden = s.op(ops.conv1d.default, hidden, s.weight(name, 32, 32, 3), given, padding=[1], module=name)
     return lowered(s.case(hidden))
-
-
-def test_golden_of_convolutions(golden: Callable[[str, str], None]) -> None:
-    golden("narrow_weights_conv1d", to_text(fused(NarrowWeights(), layers(), Stage.TTNN)))
 
 
 @pytest.mark.parametrize("bias", [True, False])

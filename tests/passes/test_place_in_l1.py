@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ from compiler.dialects.ttnn.elementwise import relu
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.dialects.ttnn.inference import emit, infer_types
 from compiler.dialects.ttnn.linear import l1_bytes, linear
-from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.dialects.ttnn.shape import to_memory_config
 from compiler.errors import InvalidGraph
 from compiler.ir.builder import Builder
@@ -25,37 +23,17 @@ from compiler.target.boards import BOARDS
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
 from tests.models import CORES, L1_BYTES
-from tests.passes.by_hand import DRAM, L1, TILE_BYTES, Sketch
-from tests.passes.interpret import Case, changed, fused
+from tests.passes.interpret import changed
 from tests.passes.planned import assert_planned, peaks
-
-
-def block() -> Case:
-    """A linear, a view of it, a norm with a residual, and a linear that is the output."""
-    s = Sketch()
-    x, weight, row = s.input(1, 40, 64), s.input(64, 64), s.input(1, 64)
-    product = (("input_tensor_b", weight), ("bias", row))
-    hidden = s.view(s.ops(linear, ("input_tensor_a", x), *product)[0], 1, 1, 40, 64)
-    normed = s.ops(
-        layer_norm,
-        *(("input_tensor", hidden), ("weight", row), ("bias", row), ("residual_input_tensor", hidden)),
-        epsilon=1e-5,
-    )[0]
-    return s.case(s.ops(linear, ("input_tensor_a", normed), *product)[0])
-
-
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    graph = fused(PlaceInL1(CORES, L1_BYTES), block(), Stage.TTNN)
-    assert_planned(graph, PlaceInL1(CORES, L1_BYTES))
-    golden("place_in_l1", str(graph))
+from tests.sketch import DRAM, L1, TILE_BYTES, Case, Sketch
 
 
 def test_results_live_until_their_last_view_is_read() -> None:
     """Room for two tiles: the second result does not fit while the first one's view waits."""
     s = Sketch()
-    first = s.relu(s.input(1, 32, 32))
+    first = s.relu(s.placed(1, 32, 32))
     view = s.view(first, 32, 32)
-    second = s.relu(s.input(2, 32, 32))
+    second = s.relu(s.placed(2, 32, 32))
     third = s.relu(s.add(second, view))
     case = s.case(s.relu(third))
     step = PlaceInL1(cores=1, l1_bytes=2 * TILE_BYTES, reserve=0)
@@ -69,33 +47,22 @@ def test_results_live_until_their_last_view_is_read() -> None:
 
 def test_too_much_later_names_the_node() -> None:
     s = Sketch()
-    early = s.relu(s.input(1, 1, 32))
-    shards = s.ops(to_memory_config, ("tensor", s.input(1, 64, 32)), memory=Memory.L1_HEIGHT_SHARDED)[0]
+    early = s.relu(s.placed(1, 1, 32))
+    shards = s.ops(to_memory_config, ("tensor", s.placed(1, 64, 32)), memory=Memory.L1_HEIGHT_SHARDED)[0]
     out = s.add(s.relu(shards, memory=DRAM), early)
     step = PlaceInL1(cores=1, l1_bytes=2 * TILE_BYTES, reserve=0)
-    reasons = [reason for _, reason in near_misses(step, s.graph(out))]
+    reasons = [reason for _, reason in near_misses(step, s.case(out).graph)]
     assert reasons[0] == "it takes 4096 bytes of L1 in a core, and 0 are free at ttnn.to_memory_config"
 
 
 def test_what_nothing_reads_takes_no_room_later() -> None:
     s = Sketch()
-    x = s.input(1, 1, 1, 96)
+    x = s.placed(1, 1, 1, 96)
     query, _key, _value = s.ops(create_heads, ("input", x), num_heads=1, num_kv_heads=1, transpose_k_heads=False)
     out = s.relu(s.relu(query))
-    graph = PlaceInL1(cores=1, l1_bytes=3 * TILE_BYTES, reserve=0).run(s.graph(out))
+    graph = PlaceInL1(cores=1, l1_bytes=3 * TILE_BYTES, reserve=0).run(s.case(out).graph)
     assert [n.results[0].type.memory for n in graph.nodes] == [L1, L1, DRAM]
     assert peaks(graph, 1)[:2] == [(3 * TILE_BYTES, 0), (2 * TILE_BYTES, 0)]
-
-
-def masked() -> tuple[Sketch, Value]:
-    s = Sketch()
-    q, k, v = (s.input(1, 2, 32, 32) for _ in range(3))
-    return s, s.attention(q, k, v, s.view(s.relu(s.input(1, 32, 32)), 1, 1, 32, 32))
-
-
-def mask() -> Case:
-    s, out = masked()
-    return s.case(out)
 
 
 def rows(together: bool) -> Case:
@@ -103,39 +70,16 @@ def rows(together: bool) -> Case:
     s = Sketch()
     if together:
         made = s.ops(
-            create_heads, ("input", s.input(1, 1, 1, 192)), num_heads=2, num_kv_heads=2, transpose_k_heads=False
+            create_heads, ("input", s.placed(1, 1, 1, 192)), num_heads=2, num_kv_heads=2, transpose_k_heads=False
         )
         key, value = made[1:]
     else:
-        key, value = (s.relu(s.input(1, 2, 1, 32)) for _ in range(2))
-    return s.case(*s.update(s.input(1, 2, 64, 32), key, s.input(1, 2, 64, 32), value, s.index()))
-
-
-def made_caches() -> Case:
-    s = Sketch()
-    key, value = (s.relu(s.input(1, 2, 64, 32)) for _ in range(2))
-    row = [s.input(1, 2, 1, 32) for _ in range(2)]
-    out = s.update(key, row[0], value, row[1], s.index())
-    return s.case(s.relu(out[0]), s.relu(out[1]))
+        key, value = (s.relu(s.placed(1, 2, 1, 32)) for _ in range(2))
+    return s.case(*s.update(s.placed(1, 2, 64, 32), key, s.placed(1, 2, 64, 32), value, s.index()))
 
 
 UPDATE = "ttnn.experimental.indexed_fused_update_cache"
 MASK = "ttnn.transformer.scaled_dot_product_attention is not known to take attn_mask from L1"
-
-
-@pytest.mark.parametrize(
-    ("case", "reason"),
-    [
-        (mask(), MASK),
-        (rows(together=False), f"{UPDATE} takes input_tensor1 and input_tensor2 from one memory, "),
-        (made_caches(), f"{UPDATE} updates it in place"),
-    ],
-)
-def test_near_misses(case: Case, reason: str) -> None:
-    step = PlaceInL1(CORES, L1_BYTES)
-    assert changed(step, case, Stage.TTNN) is case.graph
-    reasons = [found for _, found in near_misses(step, case.graph)]
-    assert reasons and all(found.startswith(reason) for found in reasons)
 
 
 def test_rows_of_one_node_go_together() -> None:
@@ -146,7 +90,7 @@ def test_rows_of_one_node_go_together() -> None:
 
 def test_outputs_stay_and_nothing_is_said_of_them() -> None:
     s = Sketch()
-    out = s.relu(s.input(1, 32, 32))
+    out = s.relu(s.placed(1, 32, 32))
     case = s.case(s.view(out, 32, 32))
     assert changed(PlaceInL1(CORES, L1_BYTES), case, Stage.TTNN) is case.graph
     assert near_misses(PlaceInL1(CORES, L1_BYTES), case.graph) == []
@@ -164,12 +108,12 @@ def moved(graph: Graph, index: int, memory: Memory | None = None) -> Graph:
 
 def plain() -> Graph:
     s = Sketch()
-    return s.graph(s.relu(s.input(1, 32, 32)))
+    return s.case(s.relu(s.placed(1, 32, 32))).graph
 
 
 def plain_mask() -> Graph:
     s = Sketch()
-    return s.graph(s.attention(*(s.input(1, 2, 32, 32) for _ in range(3)), s.input(1, 1, 32, 32)))
+    return s.case(s.attention(*(s.placed(1, 2, 32, 32) for _ in range(3)), s.placed(1, 1, 32, 32))).graph
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from lowering.rules import lower
 from passes.place_in_l1 import PlaceInL1
 from passes.rewrite import near_misses
 from tests.models import CORES, L1_BYTES
-from tests.passes.by_hand import DRAM, L1, TILE_BYTES, Sketch
-from tests.passes.interpret import Case, changed
+from tests.passes.interpret import changed
 from tests.passes.planned import assert_planned
 from tests.passes.random_graphs import deterministic
+from tests.sketch import DRAM, L1, TILE_BYTES, Case, Sketch
 
 
 @pytest.mark.parametrize("l1_bytes", [L1_BYTES, 60_000, 12_000])
@@ -48,8 +48,8 @@ def test_the_model(components: dict[str, Case], component: str, l1_bytes: int) -
 def random_graphs(draw: Any) -> Case:
     """Up to sixteen ops that make, view and read tensors of one to six tiles."""
     s = Sketch()
-    pool = [s.input(1, 2, 32, 32), s.input(2, 64, 32), s.input(1, 1, 32, 32)]
-    masks = [s.input(1, 1, 32, 32)]
+    pool = [s.placed(1, 2, 32, 32), s.placed(2, 64, 32), s.placed(1, 1, 32, 32)]
+    masks = [s.placed(1, 1, 32, 32)]
     for _ in range(draw(st.integers(4, 16))):
         x = draw(st.sampled_from(pool))
         kind = draw(st.sampled_from(["relu", "add", "multiply", "view", "attention", "heads", "update"]))
@@ -68,17 +68,17 @@ def random_graphs(draw: Any) -> Case:
             q, k, v = (draw(st.sampled_from(heads)) for _ in range(3))
             pool.append(s.attention(q, k, v, draw(st.sampled_from(some))))
         elif kind == "heads":
-            columns = s.input(1, 1, 1, 192)
+            columns = s.placed(1, 1, 1, 192)
             taken = draw(st.booleans())
             columns = s.relu(columns) if taken else columns
             made = s.ops(create_heads, ("input", columns), num_heads=2, num_kv_heads=2, transpose_k_heads=False)
-            update = s.update(s.input(1, 2, 64, 32), made[1], s.input(1, 2, 64, 32), made[2], s.index())
+            update = s.update(s.placed(1, 2, 64, 32), made[1], s.placed(1, 2, 64, 32), made[2], s.index())
             pool.append(s.relu(update[draw(st.integers(0, 1))]))
         else:
-            row = [s.input(1, 2, 1, 32), s.relu(s.input(1, 2, 1, 32))]
+            row = [s.placed(1, 2, 1, 32), s.relu(s.placed(1, 2, 1, 32))]
             one, other = (draw(st.sampled_from(row)) for _ in range(2))
-            pool.append(s.update(s.input(1, 2, 64, 32), one, s.input(1, 2, 64, 32), other, s.index())[0])
-    made = [v for v in pool if v not in {p.value for p in s.inputs}]
+            pool.append(s.update(s.placed(1, 2, 64, 32), one, s.placed(1, 2, 64, 32), other, s.index())[0])
+    made = [v for v in pool if v not in {p.value for p in s.ports}]
     return s.case(*(s.relu(v) for v in made if draw(st.booleans())), s.relu(pool[-1]))
 
 

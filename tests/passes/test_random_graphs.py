@@ -7,8 +7,9 @@ from hypothesis import given
 from compiler.ir.check import check_graph
 from compiler.ir.operation import Stage
 from compiler.pipeline import ATEN_PASSES, run_passes
-from tests.passes.interpret import Case, assert_same_numbers, has_dead_code, signature
+from tests.passes.interpret import assert_same_numbers, has_dead_code, signature
 from tests.passes.random_graphs import KINDS, deterministic, random_cases
+from tests.sketch import Case
 
 
 @deterministic(120)

@@ -11,7 +11,8 @@ from compiler.dialects.aten import ops
 from compiler.ir.check import check_graph
 from compiler.ir.operation import Stage
 from passes.read_front import read_front
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, ops_of, origins
+from tests.passes.interpret import assert_same_numbers, ops_of, origins
+from tests.sketch import Case, Sketch
 
 
 def doubled(also_returned: bool = False) -> Case:

@@ -9,7 +9,8 @@ from compiler.ir.builder import Builder, rebuild, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Origin
 from passes.rewrite import Match, Rejected, apply, near_misses
-from tests.passes.interpret import Case, Sketch, changed, formula, ops_of
+from tests.passes.interpret import changed, formula, ops_of
+from tests.sketch import Case, Sketch
 
 
 class DoubleNegation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +13,14 @@ from compiler.dialects.ttnn.inference import infer_types
 from compiler.dialects.ttnn.shape import permute
 from compiler.ir.graph import Graph, Value
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType, Layout, Memory, TensorType
 from lowering.rules import lower
 from passes.cancel_permutes import CancelPermutes
 from passes.rewrite import near_misses
 from passes.shard_convolutions import ShardConvolutions
 from tests.models import CORES, L1_BYTES
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.passes.interpret import fused
+from tests.sketch import Case, Sketch
 
 SHARDED, DRAM = Memory.L1_HEIGHT_SHARDED, Memory.DRAM
 
@@ -58,10 +57,6 @@ def memories(graph: Graph) -> list[tuple[str, Memory | None]]:
     return [(node.op.name.removeprefix("ttnn."), node.results[0].type.memory) for node in graph.nodes]
 
 
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("shard_convolutions", to_text(fused(ShardConvolutions(CORES, L1_BYTES), masked_layers(), Stage.TTNN)))
-
-
 @pytest.mark.parametrize(("batch", "length"), [(1, 40), (2, 64)])
 def test_all_between_a_mask_and_the_residual_is_sharded(batch: int, length: int) -> None:
     graph = fused(ShardConvolutions(CORES, L1_BYTES), masked_layers(batch, length), Stage.TTNN)
@@ -76,11 +71,6 @@ def front(start: int = 0, length: int = 40, also_read: bool = False) -> Case:
     x = s.op(ops.slice.Tensor, rows, 2, 0, 4, module="columns")
     made = s.op(ops.add.Tensor, x, convolution(s, x, "taps", 4), module="residual")
     return lowered(s.case(made, *([s.op(ops.softmax.int, rows, -1)] if also_read else [])))
-
-
-def test_golden_of_a_front(golden: Callable[[str, str], None]) -> None:
-    graph = fused(ShardConvolutions(CORES, L1_BYTES), front(), Stage.TTNN)
-    golden("shard_convolutions_front", to_text(graph))
 
 
 def test_a_slice_of_the_front_writes_shards() -> None:
@@ -124,19 +114,6 @@ def test_a_result_that_is_returned_or_read_by_another_op_is_gathered() -> None:
     graph = fused(ShardConvolutions(CORES, L1_BYTES), lowered(s.case(s.op(ops.tanh.default, made), dense)), Stage.TTNN)
     assert ("conv1d", DRAM) in memories(graph)
     assert SHARDED not in [port.value.type.memory for port in graph.outputs]
-
-
-MISSES = {
-    "it has groups": single(groups=2),
-    "its result has another length than its input": single(padding=0),
-    "sequences of 40 do not fill whole tiles": single(batch=2),
-}
-
-
-@pytest.mark.parametrize(("reason", "case"), MISSES.items())
-def test_near_miss(reason: str, case: Case) -> None:
-    assert changed(ShardConvolutions(CORES, L1_BYTES), case, Stage.TTNN) is case.graph
-    assert [why for _, why in near_misses(ShardConvolutions(CORES, L1_BYTES), case.graph)] == [reason]
 
 
 def widest(frames: int) -> Graph:

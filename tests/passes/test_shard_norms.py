@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,17 +9,13 @@ import pytest
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.ir.graph import Graph, Value
-from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType, Memory, TensorType
 from lowering.rules import lower
-from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
 from passes.fuse_residual import FuseResidual
-from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
 from passes.width_shards import Grid
-from tests.passes.interpret import Case, Sketch, changed, fused
+from tests.sketch import Case, Sketch
 
 GRID = Grid(columns=2, rows=2)
 STEP = ShardNorms(GRID)
@@ -57,69 +52,9 @@ def decoder_block() -> Case:
     return lowered(s.case(second, elsewhere(s, first)))
 
 
-def norm_of(*shape: int) -> Case:
-    s = Sketch()
-    return lowered(s.case(normalized(s, s.input("x", *shape))))
-
-
 def ways(graph: Graph) -> list[tuple[str, int | None]]:
     """Each op with the shards of its result."""
     return [(node.op.name.removeprefix("ttnn."), node.results[0].type.shards) for node in graph.nodes]
-
-
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("shard_norms", to_text(fused(STEP, decoder_block(), Stage.TTNN)))
-
-
-def test_a_block_is_converted_once_a_reader_and_once_an_input() -> None:
-    graph = fused(STEP, decoder_block(), Stage.TTNN)
-    assert ways(graph) == [
-        ("linear", 2),
-        ("to_memory_config", 2),  # the residual, an input
-        ("layer_norm", 2),
-        ("linear", None),
-        ("linear", 2),
-        ("layer_norm", 2),
-        ("to_memory_config", None),  # an output
-        ("reshape", 2),
-        ("to_memory_config", None),  # for the tanh
-        ("tanh", None),
-    ]
-
-
-def test_an_attention_writes_shards_under_its_name_and_another() -> None:
-    s = Sketch()
-    q, k, v = (s.input(name, 1, 2, rows, 32) for name, rows in (("q", 1), ("k", 32), ("v", 32)))
-    attended = s.op(ops.scaled_dot_product_attention.default, q, k, v)
-    row = s.op(ops.view.default, s.op(ops.permute.default, attended, (0, 2, 1, 3)), (1, 1, 64))
-    case = lowered(s.case(normalized(s, row)))
-    case = replace(case, graph=ConcatHeads().run(case.graph))
-    assert ways(fused(STEP, case, Stage.TTNN)) == [
-        ("transformer.scaled_dot_product_attention", 2),
-        ("reshape", 2),
-        ("layer_norm", 2),
-        ("to_memory_config", None),
-    ]
-
-
-def test_what_leaves_the_graph_is_written_where_it_was_and_brought_over_for_the_norm() -> None:
-    s = Sketch()
-    made = projected(s, s.input("x", 1, 1, 64), "o")
-    graph = fused(STEP, lowered(s.case(made, normalized(s, made))), Stage.TTNN)
-    assert ways(graph) == [("linear", None), ("to_memory_config", 2), ("layer_norm", 2), ("to_memory_config", None)]
-
-
-MISSES = {
-    "its width of 48 does not fill whole tiles": norm_of(1, 1, 48),
-    "its 64 rows as stored are spread over cores as they are": norm_of(2, 1, 64),
-    "its width of 96 cannot be dealt out evenly to several cores": norm_of(1, 1, 96),
-}
-
-
-@pytest.mark.parametrize(("reason", "case"), MISSES.items())
-def test_near_miss(reason: str, case: Case) -> None:
-    assert changed(STEP, case, Stage.TTNN) is case.graph
-    assert [why for _, why in near_misses(STEP, case.graph)] == [reason]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +10,12 @@ import pytest
 from compiler.dialects.aten import ops
 from compiler.ir.graph import Graph, Value
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from lowering.rules import lower
-from passes.fuse_activation import FuseActivation
 from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, constant, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, constant, fused, ops_of
+from tests.sketch import Case, Sketch
 
 BATCH, ROWS, HEADS, HEAD = 2, 3, 2, 32
 
@@ -57,10 +55,6 @@ def counts(graph: Graph) -> list[tuple[object, object]]:
     return [(node.attribute("num_heads"), node.attribute("num_kv_heads")) for node in made]
 
 
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("split_heads", to_text(fused(SplitHeads(), several("q", "k", "v"), Stage.TTNN)))
-
-
 @pytest.mark.parametrize(
     ("names", "want"),
     [
@@ -98,10 +92,6 @@ def alone(batch: int, bias: bool) -> Case:
     return lowered(s.case(heads(s, s.input("x", batch, ROWS, 4), "q", bias=bias)))
 
 
-def test_golden_of_one_product_a_head(golden: Callable[[str, str], None]) -> None:
-    golden("split_heads_alone", to_text(fused(SplitHeads(), alone(1, bias=False), Stage.TTNN)))
-
-
 @pytest.mark.parametrize(("batch", "bias"), [(1, True), (2, False), (2, True)])
 def test_a_bias_and_several_rows_need_the_op(batch: int, bias: bool) -> None:
     assert counts(fused(SplitHeads(), alone(batch, bias), Stage.TTNN)) == [(HEADS, 0)]
@@ -120,30 +110,6 @@ def test_another_order_of_dimensions_is_no_near_miss() -> None:
     case = lowered(s.case(split(s, project(s, x, "q"), dims=(2, 0, 1, 3))))
     assert changed(SplitHeads(), case, Stage.TTNN) is case.graph
     assert near_misses(SplitHeads(), case.graph) == []
-
-
-def misses() -> dict[str, Case]:
-    cases = {}
-    s, x = start()
-    cases["what is split is not a linear's result [batch, rows, heads * head]"] = s.case(
-        split(s, s.op(ops.relu.default, project(s, x, "q")))
-    )
-    s, x = start()
-    cases["heads of 16 are no multiple of 32"] = s.case(heads(s, x, "q", head=16))
-    s, x = start()
-    made = project(s, x, "q")
-    cases["the linear's result is read elsewhere"] = s.case(split(s, made), s.op(ops.tanh.default, made))
-    cases = {reason: lowered(case) for reason, case in cases.items()}
-    s, x = start()
-    active = lowered(s.case(split(s, s.op(ops.relu.default, project(s, x, "q")))))
-    cases["the linear has an activation"] = replace(active, graph=FuseActivation().run(active.graph))
-    return cases
-
-
-@pytest.mark.parametrize(("reason", "case"), misses().items())
-def test_near_miss(reason: str, case: Case) -> None:
-    assert SplitHeads().run(case.graph) is case.graph
-    assert [why for _, why in near_misses(SplitHeads(), case.graph)] == [reason]
 
 
 def test_heads_that_are_mixed_up_show() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -13,12 +11,11 @@ from compiler.dialects.ttnn.linear import matmul
 from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
-from passes.rewrite import near_misses
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, changed, fused, ops_of
 from tests.passes.test_split_heads import HEAD, HEADS, ROWS, heads, lowered
+from tests.sketch import Case, Sketch
 
 INNER = 4
 MUCH = 2**20
@@ -41,11 +38,6 @@ def parts(graph: Graph) -> list[tuple[object, object]]:
 def product(graph: Graph) -> Node:
     (node,) = (node for node in graph.nodes if node.op is matmul)
     return node
-
-
-@pytest.mark.parametrize(("banks", "name"), [(2, "stack_heads"), (3, "stack_heads_zeros")])
-def test_golden(golden: Callable[[str, str], None], banks: int, name: str) -> None:
-    golden(name, to_text(fused(StackHeads(banks, MUCH), layers("k", "v"), Stage.TTNN)))
 
 
 @pytest.mark.parametrize("names", ["kv", "abc", "abcdefgh"])
@@ -71,26 +63,6 @@ def test_what_is_read_alike_stands_together() -> None:
 
 FILLED = 2 * 1 * (32 * 32 + 32 * 32) * 4
 """Bytes of a head of zeros in each of two layers: its weight and its result, a tile each."""
-
-MISSES: list[Any] = [
-    pytest.param("a linear has a bias", layers("q", "k", "v", bias="q"), StackHeads(2, MUCH), 3, id="bias"),
-    pytest.param("there are 2 batch rows", layers("k", "v", batch=2), StackHeads(2, MUCH), 2, id="batch"),
-    pytest.param("no other linear makes heads of its input", layers("q"), StackHeads(2, MUCH), 1, id="alone"),
-    pytest.param(
-        f"heads of zeros take {FILLED} bytes, and 1 programs less are worth {FILLED - 1}",
-        layers("k", "v"),
-        StackHeads(3, FILLED - 1),
-        2,
-        id="many zeros",
-    ),
-]
-
-
-@pytest.mark.parametrize(("reason", "case", "step", "count"), MISSES)
-def test_near_miss(reason: str, case: Case, step: StackHeads, count: int) -> None:
-    assert changed(step, case, Stage.TTNN) is case.graph
-    assert [why for _, why in near_misses(step, case.graph)] == [reason] * count
-    assert "ttnn.permute" not in ops_of(SplitHeads().run(case.graph)), "what stays is split as before"
 
 
 def test_zeros_that_are_worth_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +13,11 @@ from compiler.dialects.ttnn.shape import narrow
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.operation import Stage
-from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from lowering.rules import lower
-from passes.rewrite import near_misses
 from passes.widen_parts import WidenParts
-from tests.passes.interpret import Case, Sketch, assert_same_numbers, changed, fused, ops_of
+from tests.passes.interpret import assert_same_numbers, fused, ops_of
+from tests.sketch import Case, Sketch
 
 HEADS, KEYS, HEAD = 2, 3, 32
 
@@ -80,10 +78,6 @@ def parts(graph: Graph) -> list[object]:
     return [node.attribute("start") for node in graph.nodes if node.op is narrow]
 
 
-def test_golden(golden: Callable[[str, str], None]) -> None:
-    golden("widen_parts", to_text(fused(WidenParts(2), Layers().case(), Stage.TTNN)))
-
-
 def test_each_op_is_done_once_and_the_results_are_parts() -> None:
     graph = fused(WidenParts(2), Layers().case(), Stage.TTNN)
     assert operations(graph) == ["permute", "matmul", "add"]
@@ -111,26 +105,6 @@ def test_of_a_chain_the_beginning_alone() -> None:
     assert operations(graph) == ["permute", "matmul", "add", "add", "add"]
     graph = fused(WidenParts(2), Layers(bias_is_input=True).case(), Stage.TTNN)
     assert operations(graph) == ["permute", *["matmul", "add"] * 3]
-
-
-SINGLE, APART = "nothing else is done alike to another part", "the parts are not equally far from one another"
-MISSES: list[Any] = [
-    pytest.param(Layers(starts=(2,)), 2, [SINGLE], id="one part"),
-    pytest.param(Layers(starts=(0, 2, 5), heads=8), 1, [APART] * 3, id="uneven"),
-    pytest.param(Layers(starts=(0, 1)), 1, [APART] * 2, id="overlapping"),
-    pytest.param(Layers(starts=(0, 3), heads=5), 1, [APART] * 2, id="the last is cut short"),
-    pytest.param(
-        Layers(), 4, ["parts of the result would begin at every 2 tiles, and there are 4 banks"] * 3, id="banks"
-    ),
-    pytest.param(Layers(dims=(0, 2, 1, 3), chain=("turn",)), 2, [], id="heads are moved"),
-]
-
-
-@pytest.mark.parametrize(("layers", "banks", "reasons"), MISSES)
-def test_near_miss(layers: Layers, banks: int, reasons: list[str]) -> None:
-    case = layers.case()
-    assert changed(WidenParts(banks), case, Stage.TTNN) is case.graph
-    assert [why for _, why in near_misses(WidenParts(banks), case.graph)] == reasons
 
 
 def test_parts_mixed_up_show() -> None:

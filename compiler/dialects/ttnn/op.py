@@ -34,6 +34,11 @@ class TtnnOp:
     cost: Cost
     stage: ClassVar[Stage] = Stage.TTNN
 
+    @property
+    def short_name(self) -> str:
+        """The name without modules, as in ``linear``."""
+        return self.name.rpartition(".")[2]
+
     def __repr__(self) -> str:
         return self.name
 

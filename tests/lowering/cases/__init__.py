@@ -13,9 +13,9 @@ from tests.lowering.cases.linear import LINEAR
 from tests.lowering.cases.norms import NORMS
 from tests.lowering.cases.shape import SHAPE
 from tests.lowering.cases.shards import SHARDS
-from tests.lowering.cases.sketch import Case
+from tests.lowering.cases.sketch import Spec
 
-CASES: tuple[Case, ...] = (
+CASES: tuple[Spec, ...] = (
     *SHAPE,
     *ARITHMETIC,
     *ACTIVATIONS,

@@ -15,7 +15,8 @@ from passes.base import Pass
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from tests.lowering.cases.elementwise import rounded
-from tests.lowering.cases.sketch import LOWEST, LOWEST_BFLOAT16, ORDER, ROUNDING, Build, Case, Sketch
+from tests.lowering.cases.sketch import LOWEST, LOWEST_BFLOAT16, ORDER, ROUNDING, Build, Spec
+from tests.sketch import Sketch
 
 FUSED = (
     "the exponentials' sum, the weighted sum and the result are rounded in turn, which seldom adds up to three; "
@@ -39,18 +40,18 @@ def attention(s: Sketch, batch: int, heads: int, queries: int, keys: int, head: 
     return s(ops.scaled_dot_product_attention.default, query, key, value, **given)
 
 
-def attended(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Case:
-    return Case(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED, passes)
+def attended(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Spec:
+    return Spec(f"attention {name}", build, ORDER, 2.5 * ROUNDING, FUSED, passes)
 
 
-def approximated(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Case:
-    return Case(f"attention {name}", build, ORDER, APPROXIMATE + 2.5 * ROUNDING, APPROXIMATED, passes)
+def approximated(name: str, build: Build, passes: tuple[Pass, ...] = ()) -> Spec:
+    return Spec(f"attention {name}", build, ORDER, APPROXIMATE + 2.5 * ROUNDING, APPROXIMATED, passes)
 
 
 def padding(s: Sketch, lengths: tuple[int, ...], keys: int) -> Value:
     """The additive mask of a batch of texts, computed from ones and zeros as the model does it: [batch, 1, 1, keys]."""
     kept = torch.tensor([[float(key < length) for key in range(keys)] for length in lengths])
-    away = s(ops.mul.Tensor, s(ops.rsub.Scalar, s.input(kept), 1), LOWEST)
+    away = s(ops.mul.Tensor, s(ops.rsub.Scalar, s.given(kept), 1), LOWEST)
     return s(ops.view.default, away, (len(lengths), 1, 1, keys))
 
 
@@ -64,7 +65,7 @@ def hidden(s: Sketch, shape: tuple[int, ...], low: float) -> Value:
     """An additive mask that hides about half of the keys, never the first."""
     mask = torch.where(torch.rand(shape, generator=s.random) < 0.5, 0.0, low)
     mask[..., 0] = 0.0
-    return s.input(mask)
+    return s.given(mask)
 
 
 def all_hidden(low: float) -> Tensor:
@@ -77,7 +78,7 @@ def all_hidden(low: float) -> Tensor:
 
 def known_mask(s: Sketch) -> Value:
     """A mask that is known when compiling, over keys that fill no tiles; the second query sees none of them."""
-    return attention(s, 1, 2, 4, 40, 32, attn_mask=s.weight(torch.cat([all_hidden(LOWEST_BFLOAT16)] * 5, -1)))
+    return attention(s, 1, 2, 4, 40, 32, attn_mask=s.parameter(torch.cat([all_hidden(LOWEST_BFLOAT16)] * 5, -1)))
 
 
 def biased(s: Sketch) -> Value:
@@ -95,13 +96,13 @@ def unfused_padding(s: Sketch) -> Value:
 def masked_positions(s: Sketch) -> Value:
     """Scores of relative positions, the keys of a shorter text hidden."""
     rows = [("self", Parameter("rows"))]
-    s.weights["rows"] = s.normal(8, 16)
+    s.parameters["rows"] = s.normal(8, 16)
     padded = Computed(Aten(ops.constant_pad_nd.default), tuple(rows), (("pad", (0, 0, 1, 0)),))
     product = s(ops.linear.default, s.x(6, 4, 16), s.builder.constant(padded, TensorType((9, 16), DType.FLOAT32)))
     index = torch.arange(5)[None, :] - torch.arange(4)[:, None] + 4
     places = s.builder.constant(Literal(index.expand(6, 4, 5)), TensorType((6, 4, 5), DType.INT64))
     scores = s(ops.view.default, s(ops.gather.default, product, 2, places), (2, 3, 4, 5))
-    keep = s.input(torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]), role=Role.HOST)
+    keep = s.given(torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]), role=Role.HOST)
     hidden = s(ops.mul.Tensor, s(ops.rsub.Scalar, keep, 1), LOWEST)
     masked = s(ops.add.Tensor, scores, s(ops.view.default, hidden, (2, 1, 1, 5)))
     return s(ops.softmax.int, masked, -1)
@@ -135,7 +136,7 @@ ATTENTION = (
     attended("of one query of a text that is all padding", lambda s: padded(s, (0,), 2, 1, 6)),
     attended(
         "with a query that sees nothing",
-        lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=s.input(all_hidden(LOWEST_BFLOAT16))),
+        lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=s.given(all_hidden(LOWEST_BFLOAT16))),
     ),
     attended(
         "with a mask of small numbers", lambda s: attention(s, 1, 2, 4, 8, 32, attn_mask=hidden(s, (1, 1, 4, 8), -1e4))
@@ -154,8 +155,8 @@ ATTENTION = (
     ),
     attended("of one query with a mask over 33 keys", lambda s: padded(s, (33, 7), 2, 1, 33)),
     attended("with a mask that is known", known_mask),
-    Case("attention in single ops over padding", unfused_padding, ORDER, 2 * ROUNDING, SINGLE),
-    Case(
+    Spec("attention in single ops over padding", unfused_padding, ORDER, 2 * ROUNDING, SINGLE),
+    Spec(
         "relative positions under a mask",
         masked_positions,
         ORDER,
@@ -163,7 +164,7 @@ ATTENTION = (
         "scores are rounded, then probabilities",
         (MaskByIndex(),),
     ),
-    Case(
+    Spec(
         "relative positions under a mask of the host's",
         masked_positions,
         ORDER,
@@ -173,6 +174,6 @@ ATTENTION = (
     ),
     rounded(
         "softmax of a row that is all padding",
-        lambda s: s(ops.softmax.int, s.input(torch.full((2, 1, 3, 7), LOWEST_BFLOAT16)), -1),
+        lambda s: s(ops.softmax.int, s.given(torch.full((2, 1, 3, 7), LOWEST_BFLOAT16)), -1),
     ),
 )

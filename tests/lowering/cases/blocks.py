@@ -11,7 +11,8 @@ from tests.lowering.cases.elementwise import ONE
 from tests.lowering.cases.linear import position
 from tests.lowering.cases.norms import layer_norm
 from tests.lowering.cases.shape import moved
-from tests.lowering.cases.sketch import ORDER, ROUNDING, SAME, Case, Results, Sketch
+from tests.lowering.cases.sketch import ORDER, ROUNDING, SAME, Results, Spec
+from tests.sketch import Sketch
 
 
 def feed_forward(s: Sketch) -> Value:
@@ -45,9 +46,9 @@ def shifted(s: Sketch) -> Value:
 
 
 BLOCKS = (
-    Case("relu of a sum", active_sum, SAME, 1 * ROUNDING, ONE, (FuseActivation(),)),
-    Case("linear with a computed bias", shifted, ORDER, 1 * ROUNDING, ONE, (FuseBias(),)),
-    Case("layer norm of a residual", residual, SAME, 1 * ROUNDING, "the sum is not rounded", (FuseResidual(),)),
-    Case("feed-forward layers", feed_forward, ORDER, 2 * ROUNDING, "the residual's sum and the norm are rounded last"),
+    Spec("relu of a sum", active_sum, SAME, 1 * ROUNDING, ONE, (FuseActivation(),)),
+    Spec("linear with a computed bias", shifted, ORDER, 1 * ROUNDING, ONE, (FuseBias(),)),
+    Spec("layer norm of a residual", residual, SAME, 1 * ROUNDING, "the sum is not rounded", (FuseResidual(),)),
+    Spec("feed-forward layers", feed_forward, ORDER, 2 * ROUNDING, "the residual's sum and the norm are rounded last"),
     moved("inputs and weights as outputs", passed_on),
 )

@@ -13,7 +13,8 @@ from passes.flash_decode import FlashDecode
 from tests.lowering.cases.attention import ALONE, approximated, attended
 from tests.lowering.cases.linear import position
 from tests.lowering.cases.shape import moved
-from tests.lowering.cases.sketch import LOWEST_BFLOAT16, SAME, Case, Results, Sketch
+from tests.lowering.cases.sketch import LOWEST_BFLOAT16, SAME, Results, Spec
+from tests.sketch import Sketch
 
 
 def cached(
@@ -32,7 +33,7 @@ def cached(
     for layer in range(layers):
         for kind in ("key", "value"):
             name = f"{layer}.{kind}"
-            cache = s.input(s.normal(batch, heads, steps, head), name)
+            cache = s.given(s.normal(batch, heads, steps, head), name)
             caches[name] = (cache, s.x(batch, heads, 1, head))
     return {name: s(ops.index_copy.default, cache, 2, index, row) for name, (cache, row) in caches.items()}
 
@@ -43,14 +44,14 @@ def decoded(s: Sketch, batch: int, steps: int, at: int) -> Results:
     written = cached(s, batch, steps, at)
     mask = torch.zeros(1, 1, 1, steps)
     mask[..., at + 1 :] = LOWEST_BFLOAT16
-    operands = (query, written["0.key"], written["0.value"], s.input(mask, "mask"))
+    operands = (query, written["0.key"], written["0.value"], s.given(mask, "mask"))
     return {**written, "attended": s(ops.scaled_dot_product_attention.default, *operands, scale=1.0)}
 
 
 def dealt_out(s: Sketch, batch: int, steps: int, at: int) -> Results:
     """The same with the mask looked up by the position, and heads side by side, as several cores take it."""
     table = torch.full((steps, steps), LOWEST_BFLOAT16).triu(1)
-    at_all = s.input(torch.full((TILE,), at), "positions")
+    at_all = s.given(torch.full((TILE,), at), "positions")
     rows = s(ops.embedding.default, s.builder.constant(Literal(table), TensorType.of(table)), at_all)
     mask = s(ops.view.default, s(ops.slice.Tensor, rows, 0, 0, 1), (1, 1, 1, steps))
     query = s.x(batch, 2, 1, 32, std=32**-0.5)
@@ -62,7 +63,7 @@ def dealt_out(s: Sketch, batch: int, steps: int, at: int) -> Results:
 
 def at_the_first(s: Sketch, *indices: int) -> dict[str, Value]:
     """Caches written at the first of several indices."""
-    return cached(s, 1, 32, 0, index=s(ops.slice.Tensor, s.input(torch.tensor(indices), "position"), 0, 0, 1))
+    return cached(s, 1, 32, 0, index=s(ops.slice.Tensor, s.given(torch.tensor(indices), "position"), 0, 0, 1))
 
 
 DEALT = (ConcatHeads(), FlashDecode(64))
@@ -77,7 +78,7 @@ CACHES = (
     moved("cache of a batch in its last row", lambda s: cached(s, 2, 64, 63)),
     moved("caches of two layers", lambda s: cached(s, 1, 32, 4, layers=2)),
     moved("caches of three layers of a batch", lambda s: cached(s, 2, 32, 2, layers=3)),
-    Case("attention over a cache at the first step", lambda s: decoded(s, 1, 32, 0), SAME, SAME, ALONE),
+    Spec("attention over a cache at the first step", lambda s: decoded(s, 1, 32, 0), SAME, SAME, ALONE),
     attended("over a cache in the middle", lambda s: decoded(s, 1, 64, 17)),
     attended("over a full cache of a batch", lambda s: decoded(s, 2, 32, 31)),
     approximated("over a cache by several cores", lambda s: dealt_out(s, 1, 64, 40), DEALT),

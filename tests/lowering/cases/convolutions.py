@@ -9,8 +9,9 @@ from compiler.ir.graph import Value
 from passes.fuse_activation import FuseActivation
 from passes.shard_convolutions import ShardConvolutions
 from tests.lowering.cases.elementwise import ONE, summed
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Case, Sketch
+from tests.lowering.cases.sketch import ORDER, ROUNDING, Spec
 from tests.models import CORES, L1_BYTES
+from tests.sketch import Sketch
 
 
 def conv1d(
@@ -20,7 +21,7 @@ def conv1d(
     return s(ops.conv1d.default, s.x(batch, channels, length), weight, s.w(out) if bias else None, **step)
 
 
-def convolved(name: str, *sizes: int, **step: Any) -> Case:
+def convolved(name: str, *sizes: int, **step: Any) -> Spec:
     """``sizes`` are batch, channels, length, channels out and taps."""
     return summed(f"conv1d {name}", lambda s: conv1d(s, *sizes, **step))
 
@@ -38,7 +39,7 @@ CONVOLUTIONS = (
     convolved("of each channel by itself", 1, 6, 15, 6, 3, padding=[1], groups=6),
     convolved("with all of them", 2, 8, 30, 12, 3, stride=[2], padding=[3], dilation=[2], groups=4),
     convolved("as long as its input", 1, 4, 5, 3, 5),
-    Case(
+    Spec(
         "conv1d and tanh",
         lambda s: s(ops.tanh.default, conv1d(s, 2, 8, 32, 12, 5, padding=[2])),
         ORDER,
@@ -46,7 +47,7 @@ CONVOLUTIONS = (
         "rounded once, after the activation",
         (FuseActivation(),),
     ),
-    Case(
+    Spec(
         "conv1d in shards",
         lambda s: conv1d(s, 2, 8, 32, 12, 5, padding=[2]),
         ORDER,

@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from compiler.dialects.aten import ops
-from tests.lowering.cases.sketch import ORDER, ROUNDING, SAME, Build, Case, Sketch
+from tests.lowering.cases.sketch import ORDER, ROUNDING, SAME, Build, Spec
+from tests.sketch import Sketch
 
 ONE = "the result is rounded once"
 NONE = "no result lies between two bfloat16 numbers"
 
 
-def rounded(name: str, build: Build) -> Case:
-    return Case(name, build, SAME, 1 * ROUNDING, ONE)
+def rounded(name: str, build: Build) -> Spec:
+    return Spec(name, build, SAME, 1 * ROUNDING, ONE)
 
 
-def summed(name: str, build: Build) -> Case:
+def summed(name: str, build: Build) -> Spec:
     """Products or elements are summed in float32: the order may be another than torch's."""
-    return Case(name, build, ORDER, 1 * ROUNDING, ONE)
+    return Spec(name, build, ORDER, 1 * ROUNDING, ONE)
 
 
 ARITHMETIC = (
@@ -41,14 +42,14 @@ ARITHMETIC = (
     rounded("mul by a row of four dimensions", lambda s: s(ops.mul.Tensor, s.x(2, 3, 4, 8), s.x(8))),
     rounded("mul by a number", lambda s: s(ops.mul.Tensor, s.x(3, 20), 0.3)),
     rounded("mul by a weight of one element", lambda s: s(ops.mul.Tensor, s.x(2, 5, 16), s.w(1))),
-    Case("mul by a mask", lambda s: s(ops.mul.Tensor, s.x(2, 5, 16), s.input(keep(s, 16))), SAME, SAME, NONE),
-    rounded("div", lambda s: s(ops.div.Tensor, s.x(4, 33), s.input(s.uniform(4, 33, low=1, high=4)))),
-    rounded("div by a column", lambda s: s(ops.div.Tensor, s.x(2, 5, 32), s.input(s.uniform(2, 5, 1, low=1, high=2)))),
+    Spec("mul by a mask", lambda s: s(ops.mul.Tensor, s.x(2, 5, 16), s.given(keep(s, 16))), SAME, SAME, NONE),
+    rounded("div", lambda s: s(ops.div.Tensor, s.x(4, 33), s.given(s.uniform(4, 33, low=1, high=4)))),
+    rounded("div by a column", lambda s: s(ops.div.Tensor, s.x(2, 5, 32), s.given(s.uniform(2, 5, 1, low=1, high=2)))),
     rounded("div by a number", lambda s: s(ops.div.Tensor, s.x(3, 20), 3.0)),
-    Case("div by a power of two", lambda s: s(ops.div.Tensor, s.x(3, 20), 0.5), SAME, SAME, NONE),
-    rounded("div of a weight", lambda s: s(ops.div.Tensor, s.w(1, 9), s.input(s.uniform(2, 9, low=1, high=3)))),
-    Case("clamp_min at zero", lambda s: s(ops.clamp_min.default, s.x(4, 20), 0), SAME, SAME, NONE),
-    Case("clamp_min at a fraction", lambda s: s(ops.clamp_min.default, s.x(2, 12, 1), -0.25), SAME, SAME, NONE),
+    Spec("div by a power of two", lambda s: s(ops.div.Tensor, s.x(3, 20), 0.5), SAME, SAME, NONE),
+    rounded("div of a weight", lambda s: s(ops.div.Tensor, s.w(1, 9), s.given(s.uniform(2, 9, low=1, high=3)))),
+    Spec("clamp_min at zero", lambda s: s(ops.clamp_min.default, s.x(4, 20), 0), SAME, SAME, NONE),
+    Spec("clamp_min at a fraction", lambda s: s(ops.clamp_min.default, s.x(2, 12, 1), -0.25), SAME, SAME, NONE),
 )
 
 
@@ -60,8 +61,8 @@ def keep(s: Sketch, *shape: int) -> Tensor:
 
 
 ACTIVATIONS = (
-    Case("relu", lambda s: s(ops.relu.default, s.x(5, 33)), SAME, SAME, NONE),
-    Case("relu of four dimensions", lambda s: s(ops.relu.default, s.x(2, 3, 4, 5)), SAME, SAME, NONE),
+    Spec("relu", lambda s: s(ops.relu.default, s.x(5, 33)), SAME, SAME, NONE),
+    Spec("relu of four dimensions", lambda s: s(ops.relu.default, s.x(2, 3, 4, 5)), SAME, SAME, NONE),
     rounded("gelu", lambda s: s(ops.gelu.default, s.x(5, 33, std=0.5))),
     rounded("gelu of a batch", lambda s: s(ops.gelu.default, s.x(2, 7, 16), approximate="none")),
     rounded("silu", lambda s: s(ops.silu.default, s.x(5, 33, std=2))),
@@ -70,6 +71,6 @@ ACTIVATIONS = (
     rounded("tanh of a batch", lambda s: s(ops.tanh.default, s.x(2, 16, 9, std=0.3))),
     rounded("sigmoid", lambda s: s(ops.sigmoid.default, s.x(5, 33))),
     rounded("sigmoid of a probability to stop", lambda s: s(ops.sigmoid.default, s.x(2, 2, mean=-3))),
-    rounded("sqrt", lambda s: s(ops.sqrt.default, s.input(s.uniform(5, 33, low=0, high=9)))),
-    rounded("sqrt of a column", lambda s: s(ops.sqrt.default, s.input(s.uniform(3, 1, low=0.1, high=1)))),
+    rounded("sqrt", lambda s: s(ops.sqrt.default, s.given(s.uniform(5, 33, low=0, high=9)))),
+    rounded("sqrt of a column", lambda s: s(ops.sqrt.default, s.given(s.uniform(3, 1, low=0.1, high=1)))),
 )

@@ -16,8 +16,9 @@ from passes.stack_heads import StackHeads
 from passes.widen_parts import WidenParts
 from tests.lowering.cases.attention import attended, attention
 from tests.lowering.cases.elementwise import ONE
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Case, Results, Sketch
+from tests.lowering.cases.sketch import ORDER, ROUNDING, Results, Spec
 from tests.models import CORES, L1_BYTES
+from tests.sketch import Sketch
 
 EVERY_BANK = math.lcm(*(int(board.banks.value) for board in BOARDS.values()))
 
@@ -70,11 +71,11 @@ def columns(s: Sketch, batch: int, queries: int) -> Value:
 
 
 HEADS = (
-    Case("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
-    Case("heads of a row", heads_of_a_row, ORDER, 1 * ROUNDING, ONE, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
-    Case("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
-    Case("heads of two layers", two_layers, ORDER, 1 * ROUNDING, ONE, (StackHeads(12, 2**20),)),
-    Case(
+    Spec("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Spec("heads of a row", heads_of_a_row, ORDER, 1 * ROUNDING, ONE, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
+    Spec("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Spec("heads of two layers", two_layers, ORDER, 1 * ROUNDING, ONE, (StackHeads(12, 2**20),)),
+    Spec(
         "scores of two layers",
         scored,
         ORDER,
@@ -82,9 +83,9 @@ HEADS = (
         "keys are rounded, then scores",
         (StackHeads(12, 2**20), WidenParts(12)),
     ),
-    Case("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Spec("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     *(
-        Case(
+        Spec(
             f"a product a head on the chip, {rows} x {inner}",
             lambda s, rows=rows, inner=inner: heads_on_the_chip(s, rows, inner),
             ORDER,

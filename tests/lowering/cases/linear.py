@@ -8,19 +8,19 @@ from compiler.dialects.aten import ops
 from compiler.ir.graph import Value
 from tests.lowering.cases.elementwise import rounded, summed
 from tests.lowering.cases.shape import moved
-from tests.lowering.cases.sketch import Sketch
+from tests.sketch import Sketch
 
 
 def indices(s: Sketch, rows: int, *shape: int) -> Value:
     """Indices into a table, its first and last row among them."""
     drawn = torch.randint(rows, shape, generator=s.random)
     drawn.view(-1)[0], drawn.view(-1)[-1] = 0, rows - 1
-    return s.input(drawn)
+    return s.given(drawn)
 
 
 def position(s: Sketch, at: int) -> Value:
     """The decoder's position: one index."""
-    return s.input(torch.tensor([at]), "position")
+    return s.given(torch.tensor([at]), "position")
 
 
 def next_row(s: Sketch) -> Value:
@@ -39,7 +39,7 @@ def first_rows(s: Sketch) -> Value:
 
 def gather(s: Sketch, width: int, *shape: int) -> Value:
     """Elements of rows of ``width``, at indices of ``shape``."""
-    index = s.weight(torch.randint(width, shape, generator=s.random))
+    index = s.parameter(torch.randint(width, shape, generator=s.random))
     return s(ops.gather.default, s.x(*shape[:-1], width), -1, index)
 
 

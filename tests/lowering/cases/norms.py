@@ -5,7 +5,8 @@ from __future__ import annotations
 from compiler.dialects.aten import ops
 from compiler.ir.graph import Value
 from tests.lowering.cases.elementwise import summed
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Build, Case, Sketch
+from tests.lowering.cases.sketch import ORDER, ROUNDING, Build, Spec
+from tests.sketch import Sketch
 
 
 def layer_norm(s: Sketch, x: Value, eps: float = 1e-5) -> Value:
@@ -16,7 +17,7 @@ def layer_norm(s: Sketch, x: Value, eps: float = 1e-5) -> Value:
 def batch_norm(s: Sketch, x: Value, affine: bool = True, eps: float = 1e-5) -> Value:
     channels = x.type.shape[1]
     weight, bias = (s.w(channels, mean=1, std=0.2), s.w(channels, std=0.3)) if affine else (None, None)
-    variance = s.weight(s.uniform(channels, low=0.5, high=1.5))
+    variance = s.parameter(s.uniform(channels, low=0.5, high=1.5))
     return s(ops.batch_norm.default, x, weight, bias, s.w(channels, std=0.3), variance, False, 0.1, eps, True)
 
 
@@ -30,8 +31,8 @@ ROOT = "the root is rounded, and halves the rounding of the sum; squares are rou
 QUOTIENT = f"{ROOT}; then the quotient is rounded"
 
 
-def norm(name: str, build: Build) -> Case:
-    return Case(f"vector norm {name}", build, ORDER, 1.5 * ROUNDING, ROOT)
+def norm(name: str, build: Build) -> Spec:
+    return Spec(f"vector norm {name}", build, ORDER, 1.5 * ROUNDING, ROOT)
 
 
 NORMS = (
@@ -52,6 +53,6 @@ NORMS = (
     norm("that keeps its dimension", lambda s: s(ops.linalg_vector_norm.default, s.x(3, 40), 2, [1], True)),
     norm("that drops its dimension", lambda s: s(ops.linalg_vector_norm.default, s.x(2, 4, 24), 2, [-1])),
     norm("of columns", lambda s: s(ops.linalg_vector_norm.default, s.x(9, 5), 2, [0])),
-    Case("normalized speaker", lambda s: normalize(s, s.x(1, 36)), ORDER, 2.5 * ROUNDING, QUOTIENT),
-    Case("normalized speakers", lambda s: normalize(s, s.x(3, 24)), ORDER, 2.5 * ROUNDING, QUOTIENT),
+    Spec("normalized speaker", lambda s: normalize(s, s.x(1, 36)), ORDER, 2.5 * ROUNDING, QUOTIENT),
+    Spec("normalized speakers", lambda s: normalize(s, s.x(3, 24)), ORDER, 2.5 * ROUNDING, QUOTIENT),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from compiler.dialects.aten import ops
-from tests.lowering.cases.sketch import SAME, Build, Case
+from tests.lowering.cases.sketch import SAME, Build, Spec
 
 MOVED = "elements are moved and stay as they are"
 
 
-def moved(name: str, build: Build) -> Case:
-    return Case(name, build, SAME, SAME, MOVED)
+def moved(name: str, build: Build) -> Spec:
+    return Spec(name, build, SAME, SAME, MOVED)
 
 
 SHAPE = (

@@ -14,7 +14,8 @@ from tests.lowering.cases.attention import FUSED
 from tests.lowering.cases.elementwise import ONE
 from tests.lowering.cases.heads import columns
 from tests.lowering.cases.norms import layer_norm
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Case, Sketch
+from tests.lowering.cases.sketch import ORDER, ROUNDING, Spec
+from tests.sketch import Sketch
 
 GRID = Grid(8, 7)
 """An n300's, which is the smallest."""
@@ -33,9 +34,9 @@ def block(s: Sketch, width: int = 96) -> Value:
 
 
 SHARDS = (
-    Case("a block of one row in shards", block, ORDER, 2 * ROUNDING, FUSED, ONE_ROW),
-    Case("a block with its weights in shards", block, ORDER, 2.5 * ROUNDING, FUSED, (*ONE_ROW, BANKS)),
-    Case(
+    Spec("a block of one row in shards", block, ORDER, 2 * ROUNDING, FUSED, ONE_ROW),
+    Spec("a block with its weights in shards", block, ORDER, 2.5 * ROUNDING, FUSED, (*ONE_ROW, BANKS)),
+    Spec(
         "a linear with its weights in shards",
         lambda s: s(ops.linear.default, s.x(1, 1, 96), s.w(160, 96), s.w(160)),
         ORDER,

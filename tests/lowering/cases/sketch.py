@@ -14,22 +14,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from compiler.dialects import aten
-from compiler.ir.builder import Builder
-from compiler.ir.constants import Parameter
-from compiler.ir.graph import Graph, Port, Role, Value
-from compiler.ir.operation import Origin, Stage
-from compiler.ir.types import DType, TensorType
-from compiler.pipeline import run_passes
+from compiler.ir.graph import Graph, Value
+from compiler.ir.types import DType
 from compiler.runtime.weights import Weights
-from lowering import rules
 from passes.base import Pass
+from tests.sketch import Case, Sketch
 
 ROUNDING = 2**-8
 SAME = 0.0
@@ -39,53 +33,12 @@ LOWEST = torch.finfo(torch.float32).min
 LOWEST_BFLOAT16 = torch.finfo(torch.bfloat16).min
 
 
-@dataclass
-class Sketch:
-    """An ATen graph in the making, with data for its inputs and weights. Calling it appends an op."""
-
-    random: torch.Generator
-    builder: Builder = field(default_factory=Builder)
-    ports: list[Port] = field(default_factory=list)
-    data: dict[str, Tensor] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def normal(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Tensor:
-        return mean + std * torch.randn(shape, generator=self.random)
-
-    def uniform(self, *shape: int, low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self.random)
-
-    def input(self, tensor: Tensor, name: str = "", role: Role = Role.NONE) -> Value:
-        name = name or f"input{len(self.ports)}"
-        value = Value(TensorType.of(tensor))
-        self.ports.append(Port(name, value, role))
-        self.data[name] = tensor
-        return value
-
-    def weight(self, tensor: Tensor) -> Value:
-        name = f"weight{len(self.weights)}"
-        self.weights[name] = tensor
-        return self.builder.constant(Parameter(name), TensorType.of(tensor))
-
-    def x(self, *shape: int, **moments: float) -> Value:
-        """A normally distributed input."""
-        return self.input(self.normal(*shape, **moments))
-
-    def w(self, *shape: int, **moments: float) -> Value:
-        """A normally distributed weight."""
-        return self.weight(self.normal(*shape, **moments))
-
-    def __call__(self, overload: Any, *args: Any, **kwargs: Any) -> Value:
-        origin = Origin("case", f"call {len(self.builder.nodes)}")
-        return aten.emit(self.builder, overload, *args, origins=[origin], **kwargs)
-
-
 Results = Value | Mapping[str, Value]
 Build = Callable[[Sketch], Results]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Spec:
     """One graph with its data, how far from torch its results may be in each precision, and why in bfloat16.
 
     ``passes`` run after lowering, for what no rule emits and a pass does.
@@ -105,27 +58,12 @@ class Case:
     def tolerance(self, dtype: DType) -> float:
         return self.float32 if dtype is DType.FLOAT32 else self.bfloat16
 
-    def sketch(self) -> Drawn:
+    def sketch(self) -> Case:
         """The graph and its data, the same each time."""
         sketch = Sketch(torch.Generator().manual_seed(zlib.crc32(self.name.encode())))
         results = self.build(sketch)
         outputs = results if isinstance(results, Mapping) else {"output": results}
-        graph = sketch.builder.graph(self.name, sketch.ports, [Port(name, value) for name, value in outputs.items()])
-        return Drawn(graph, sketch.data, sketch.weights, self.passes)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """An ATen graph with its inputs and weights, and the passes that its TTNN graph goes through."""
-
-    graph: Graph
-    inputs: Mapping[str, Tensor]
-    weights: Mapping[str, Tensor]
-    passes: tuple[Pass, ...] = ()
-
-    def lowered(self, dtype: DType) -> Graph:
-        """The TTNN graph."""
-        return run_passes(rules.lower(self.graph, dtype), self.passes, Stage.TTNN)
+        return replace(sketch.case(called=self.name, **outputs), passes=self.passes)
 
 
 def run_in_torch(graph: Graph, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
