@@ -69,7 +69,7 @@ def test_names_say_nothing() -> None:
 
 
 def test_a_text_keeps_the_names_that_it_came_with() -> None:
-    text = """graph g {  # format 1
+    text = """graph g {  # format 2
   inputs:
     %x: f32[3]
   constants:
