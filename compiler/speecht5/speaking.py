@@ -12,7 +12,7 @@ from torch import Tensor
 from compiler import arguments
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.runtime.executor import Executor
-from compiler.speecht5 import decoding, speakers
+from compiler.speecht5 import results, speakers
 from compiler.speecht5 import text as texts
 from compiler.speecht5.checkpoint import Voice
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
@@ -107,7 +107,7 @@ def speak(
         executor=executor,
         read_every=read_every,
     )
-    sound = decoding.sound_of(voice.vocoder, spectrogram)
+    sound = results.sound_of(voice.vocoder, spectrogram)
     seconds = time.perf_counter() - begin - (compiled.compile_seconds - compiled_before)
     if not bool(sound.isfinite().all()):
         raise CompilerError("the sound holds numbers that are infinite or not a number: are the weights sound?")

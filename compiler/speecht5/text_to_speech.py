@@ -17,11 +17,12 @@ from compiler.frontend.snapshot import prepared, snapshot
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5 import checkpoint, components, decoding, memory
+from compiler.speecht5 import checkpoint, components, decoding, memory, results
 from compiler.speecht5.graphs import model_spec
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
-from compiler.speecht5.request import Loop, Request
+from compiler.speecht5.request import LoopOptions, Request
+from compiler.speecht5.speech_model import SpeechModel
 from compiler.torch_state import alone, unaffected
 
 
@@ -46,6 +47,7 @@ class CompiledSpeechT5(CompiledModel):
             code = components.check_code(taken)
             components.check_numbers(components.settled(taken))
             components.probe(taken, exact_postnet=options.postnet == "exact")
+            self.constants = components.constants_of(taken)
         self.config = taken.config
         super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
 
@@ -68,6 +70,13 @@ class CompiledSpeechT5(CompiledModel):
     def postnet(self) -> Executable:
         """A finished spectrogram to a refined one."""
         return self.graph("postnet")
+
+    @property
+    def speech_model(self) -> SpeechModel:
+        """The graphs and plain data that the loop takes. Raises ``InvalidArgument`` where :meth:`close` was called."""
+        _ = self.source
+        exact = self.options.postnet == "exact"
+        return SpeechModel(self.graph, self.constants, self.limits, self.options.batch_size, exact)
 
     @unaffected
     def generate_speech(
@@ -110,26 +119,10 @@ class CompiledSpeechT5(CompiledModel):
         Nothing that torch keeps beside arguments has an effect: the default dtype and device, autocast, inference mode.
         Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
-        model = self.source.model  # raises where this was closed
-        if vocoder is not None and not callable(vocoder):
-            raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
-        executor = ReferenceExecutor() if executor is None else executor
-        if not isinstance(executor, Executor):
-            raise InvalidArgument(
-                f"executor: what `with compiler.open_device() as executor` gives is expected, got "
-                f"{type(executor).__name__}"
-            )
-        request = Request.checked(
-            self.config,
-            self.options,
-            self.limits,
-            input_ids,
-            speaker_embeddings,
-            attention_mask,
-            executor.replicas,
-        )
-        loop = Loop(
-            executor,
+        model = self.speech_model
+        _check_vocoder(vocoder)
+        options = LoopOptions(
+            _checked_executor(executor),
             threshold,
             minlenratio,
             maxlenratio,
@@ -138,8 +131,23 @@ class CompiledSpeechT5(CompiledModel):
             progress,
             read_every,
         )
-        decoded = decoding.decode(self.graph, model, self.options, self.limits, request, loop)
-        return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
+        request = Request.checked(model, input_ids, speaker_embeddings, attention_mask, options.executor.replicas)
+        decoded = decoding.decode(model, request, options)
+        return results.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
+
+
+def _check_vocoder(vocoder: object) -> None:
+    if vocoder is not None and not callable(vocoder):
+        raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
+
+
+def _checked_executor(executor: Executor | None) -> Executor:
+    executor = ReferenceExecutor() if executor is None else executor
+    if not isinstance(executor, Executor):
+        raise InvalidArgument(
+            f"executor: what `with compiler.open_device() as executor` gives is expected, got {type(executor).__name__}"
+        )
+    return executor
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
