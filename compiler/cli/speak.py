@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from compiler.cli.options import (
 from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.process import interruption
+from compiler.speecht5 import pieces
 from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
@@ -85,6 +87,10 @@ def speak(
     ] = 0.5,
     min_len_ratio: Annotated[float, typer.Option(metavar="R", help="Least frames a token.")] = 0.0,
     max_len_ratio: Annotated[float, typer.Option(metavar="R", help="Most frames a token.")] = 20.0,
+    pause: Annotated[
+        float, typer.Option(metavar="S", help="Seconds of silence between the pieces of a text too long for one.")
+    ] = pieces.PAUSE,
+    batch: Annotated[int, typer.Option(metavar="N", help="Pieces of a long text that are spoken at once.")] = 1,
 ) -> None:
     """Speak TEXT into a WAV file."""
     with refusals():
@@ -104,15 +110,17 @@ def speak(
         arguments.number("--threshold", threshold, infinite=True)
         arguments.number("--min-len-ratio", min_len_ratio)
         arguments.number("--max-len-ratio", max_len_ratio)
+        pieces.check_pause("--pause", pause)
+        arguments.whole("--batch", batch)
         to_stdout = output == "-"
         sound.check_standard_output() if to_stdout else sound.check_target(Path(output))
         said = _given(text)
         source = checkpoint_of(model)
         # What decides whether the text can be said is there long before torch is.
         with quiet():
-            most = checkpoint.longest_text(source)
+            most = checkpoint.piece_tokens(source, max_len_ratio)
             chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
-            texts.tokens(chosen, said, most)
+            parts = len(pieces.pieces(chosen, said, most))
             for line in texts.warnings(chosen, said, checkpoint.known_words(source)):
                 typer.echo(f"warning: {line}", err=True)
         with sound.standard_output() if to_stdout else nullcontext() as stream:
@@ -124,26 +132,30 @@ def speak(
             with quiet(), progress_bar() as stage:
                 stage("loading the voice")
                 voice = checkpoint.load_voice(source, vocoder, chosen)
-                speaking.prepare(voice, said, speaker)  # a speaker is refused before the seconds of compiling
+                speaking.prepare(voice, said, speaker, most)  # a speaker is refused before the seconds of compiling
                 if device:
                     stage("looking for a device")
                     found = session.probe()
                     options = replace(options, board=board or found or options.board)
                 stage("compiling")
+                options = replace(options, batch_size=min(batch, parts))
                 compiled = compile_speecht5(voice.model, **asdict(options))
                 with _device() if device else nullcontext() as executor:
+                    show = Shown(stage)
                     speech = speaking.speak(
                         voice,
                         compiled,
                         said,
                         speaker,
                         seed,
-                        lambda step, most: stage("speaking", step, most),
+                        show.step,
                         threshold=threshold,
                         minlenratio=min_len_ratio,
                         maxlenratio=max_len_ratio,
                         executor=executor,
                         read_every=READ_EVERY if device else 1,
+                        pause=pause,
+                        piece=show.piece,
                     )
                 interruption.raise_noted()
                 if stream is None:
@@ -152,11 +164,27 @@ def speak(
                     stream.write(sound.encode_wav(speech.sound, speech.sample_rate))
                     stream.flush()
         typer.echo(
-            f"{speech.duration:.2f} s of sound in {speech.steps} steps, "
+            f"{speech.duration:.2f} s of sound in {speech.steps} steps"
+            f"{f' and {speech.pieces} pieces' if speech.pieces > 1 else ''}, "
             f"real-time factor {speech.real_time_factor:.2f} (compiled in {compiled.compile_seconds:.1f} s, "
             f"spoken in {speech.seconds:.1f} s): {'standard output' if to_stdout else output}",
             err=to_stdout,
         )
+
+
+class Shown:
+    """What the progress bar says while pieces are spoken."""
+
+    def __init__(self, stage: Callable[..., None]) -> None:
+        self._stage, self._said = stage, "speaking"
+
+    def piece(self, number: int, pieces: int) -> None:
+        """The piece ``number`` of so many begins, and with it those that are spoken at once."""
+        self._said = f"speaking, piece {number} of {pieces}" if pieces > 1 else "speaking"
+
+    def step(self, step: int, most: int) -> None:
+        """So many steps are made, and ``most`` can come."""
+        self._stage(self._said, step, most)
 
 
 def _given(text: str) -> str:

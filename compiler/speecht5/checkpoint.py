@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.choices import advice
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.speecht5.pieces import most_tokens
 from compiler.speecht5.reading import UNSAFE, reason
 from compiler.versions import require
 
@@ -142,14 +143,18 @@ def known_words(source: str) -> frozenset[str]:
         return frozenset(file.read_text(encoding="utf-8").casefold().split())
 
 
-def longest_text(source: str) -> int | None:
-    """Tokens that fit the table of positions of a SpeechT5 text-to-speech checkpoint, without torch.
+def piece_tokens(source: str, maxlenratio: float) -> int | None:
+    """The most tokens of a piece of text that a SpeechT5 text-to-speech checkpoint says, see ``pieces.most_tokens``.
 
-    ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
+    Needs no torch. ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another
+    model.
     """
     _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
-    positions = _description(source).get("max_text_positions")
-    return positions if isinstance(positions, int) else None
+    described = {"max_speech_positions": 4000, "reduction_factor": 2} | _description(source)  # transformers' defaults
+    text, *others = (described.get(key) for key in ("max_text_positions", "max_speech_positions", "reduction_factor"))
+    if not isinstance(text, int) or not all(isinstance(other, int) and other > 0 for other in others):
+        return None
+    return most_tokens(text, *others, maxlenratio)
 
 
 def _speakers(file: Path) -> dict[str, torch.Tensor]:

@@ -34,7 +34,7 @@ class Trap:
         ),
         ("a</s>", "the tokenizer does not know '<', '/', '>': spell the text with"),
         ("a\u0301", "the tokenizer does not know '\u0301': spell the text with"),
-        ("one two " * 30, "the text has 241 tokens, and the model's table of positions has 200: split the text"),
+        ("two " * 60 + "one" * 70, "the word 'oneoneoneoneoneoneon...' at line 1, column 241 has 212 tokens, and a"),
         ("one " * 300_000, "the text has more than 1048576 bytes: split it"),
     ],
 )
@@ -127,6 +127,9 @@ def test_a_checkpoint_without_speakers_or_vocoder(refused, run, checkpoint, voic
         (("--threshold", "nan"), "--threshold=nan: a number is expected"),
         (("--max-len-ratio", "inf"), "--max-len-ratio=inf: a finite number is expected"),
         (("--min-len-ratio", "-inf"), "--min-len-ratio=-inf: a finite number is expected"),
+        (("--pause", "-1"), "--pause=-1.0: seconds from 0 to 60 are expected"),
+        (("--pause", "nan"), "--pause=nan: a finite number is expected"),
+        (("--batch", "0"), "--batch=0: a whole number of at least 1 is expected"),
         (("--weights", "mixed"), "weights='mixed' with precision='float32': only a plan in bfloat16"),
         (("--disable", "fold-scales"), "disable=fold-scales: there is no such pass that runs by default, did you mean"),
         (("--model", ""), "the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub"),
