@@ -110,9 +110,9 @@ class DecodingLoop:
         self._settled = True
         return Unrefined(self._state["spectrogram_cache"], self._bucket, ends)
 
-    def frames(self, begin: int) -> Tensor:
-        """The frames of the steps from ``begin`` on, as steps make them: float [batch, frames, frame width]."""
-        made = self._options.executor.read(self._state["spectrogram_cache"])[: self._batch, 0, begin : self.steps]
+    def frames(self, begin: int, end: int) -> Tensor:
+        """The frames of the steps from ``begin`` to ``end``, as they make them: float [batch, frames, frame width]."""
+        made = self._options.executor.read(self._state["spectrogram_cache"])[: self._batch, 0, begin:end]
         return made.reshape(self._batch, -1, self._model.constants.frame_width).clone()
 
     def cross_attentions(self, begin: int, end: int) -> Tensor:
@@ -121,7 +121,8 @@ class DecodingLoop:
 
     def pause(self) -> None:
         """Leave thread, device and generator to others, until the next step: as after the steps that were made."""
-        self._rows.rewind(self.steps)
+        if not self._settled:
+            self._rows.rewind(self.steps)
         if self._stepping is not None:
             self._stepping.pause()
 

@@ -17,11 +17,20 @@ class GraphSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How many frames before its own, and behind it, what is made of a frame depends on."""
+
+    before: int
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechConstants:
     """What of a model the loop needs beside its graphs: Python's numbers alone, to be stored and compared.
 
     Taken when a model is compiled (``components.constants_of``). ``frame_width``: elements of a frame in what a step
     makes. ``prenet_bias`` holds what the first layer's part of a row of ``dropout_rows`` begins with, float32 [units].
+    ``postnet_reach`` is ``None`` where the post-net was changed so that nobody knows.
     """
 
     text_positions: int
@@ -36,6 +45,7 @@ class SpeechConstants:
     prenet_units: int
     prenet_dropout: float
     prenet_bias: tuple[float, ...]
+    postnet_reach: Reach | None
 
 
 @dataclass(frozen=True, slots=True)

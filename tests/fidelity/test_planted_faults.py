@@ -10,11 +10,13 @@ import pytest
 
 from tests.faults import planted
 from tests.fidelity import test_read_every as reading
+from tests.fidelity import test_stream_speech as streaming
 from tests.fidelity import test_where_speech_ends as ends
 from tests.fidelity.conftest import Pair
 
 DECODING, REFINING = "compiler.speecht5.decoding", "compiler.speecht5.refining"
 DROPOUT, EXECUTION = "compiler.speecht5.dropout", "compiler.runtime.reference"
+STREAMING = "compiler.speecht5.streaming"
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,48 @@ FAULTS = {
         ends.test_the_most_steps,
         {"steps": 5, "read_every": 1},
     ),
+    "a chunk is made a frame too early": Fault(
+        STREAMING,
+        "there if last else there - self._reach.behind)",
+        "there if last else there - self._reach.behind + 1)",
+        streaming.check,
+        {"rows": 1},
+    ),
+    "a window begins a frame too late": Fault(
+        STREAMING,
+        "until - self._reach.before)",
+        "until - self._reach.before + 2)",
+        streaming.check,
+        {"rows": 3, "chunk_steps": 3},
+    ),
+    "the first chunk comes a step late": Fault(
+        STREAMING,
+        "behind // self._reduction + 1",
+        "behind // self._reduction + 2",
+        streaming.test_the_first_chunk_comes_as_soon_as_it_can,
+        {"vocoder": None, "sound": False, "read_every": 8},
+    ),
+    "a stream that is closed keeps its state": Fault(
+        STREAMING,
+        "self._loop.close()",
+        "pass",
+        streaming.test_closing_early_stops_the_loop_and_lets_go,
+        {"read_every": 8},
+    ),
+    "masks drawn ahead of a chunk stay drawn": Fault(
+        STREAMING,
+        "loop.pause()  #",
+        "pass  #",
+        streaming.test_closing_early_stops_the_loop_and_lets_go,
+        {"read_every": 1},
+    ),
+    "a row is refined past its end": Fault(
+        STREAMING,
+        "[end - self._start for end in ends]",
+        "[end - self._start + 2 for end in ends]",
+        streaming.check,
+        {"rows": 3, "chunk_steps": 3},
+    ),
     "attentions of steps past the end are kept": Fault(
         DECODING,
         "torch.cat(self._attentions[begin:end], 2)",
@@ -215,7 +259,8 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_caught(hesitant: Pair, certain: Pair, name: str) -> None:
     fault = FAULTS[name]
-    given = {reading.__name__: hesitant, ends.__name__: certain}[fault.test.__module__]
+    pairs = {reading.__name__: hesitant, streaming.__name__: hesitant[1:], ends.__name__: certain}
+    given = pairs[fault.test.__module__]
     with planted(fault.module, fault.before, fault.after), pytest.raises(fault.how):
         fault.test(*given, **fault.arguments)
     fault.test(*given, **fault.arguments)

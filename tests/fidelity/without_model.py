@@ -15,7 +15,7 @@ from compiler.runtime.weights import Weights
 from compiler.speecht5.decoding import decode
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.request import LoopOptions, Request
-from compiler.speecht5.speech_model import SpeechConstants, SpeechModel
+from compiler.speecht5.speech_model import Reach, SpeechConstants, SpeechModel
 
 
 def main(path: str) -> None:
@@ -27,6 +27,7 @@ def main(path: str) -> None:
     }
     told = json.loads(stored["told"])
     told["constants"]["prenet_bias"] = tuple(told["constants"]["prenet_bias"])
+    told["constants"]["postnet_reach"] = Reach(**told["constants"]["postnet_reach"])
     model = SpeechModel(
         lambda name, **lengths: graphs[f"{name} {json.dumps(lengths)}"],
         SpeechConstants(**told["constants"]),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler.ir.types import TILE, round_up
-from compiler.speecht5.components.own_code import is_own_linear
-from compiler.speecht5.speech_model import SpeechConstants
+from compiler.speecht5.components.own_code import changes, is_own_linear
+from compiler.speecht5.speech_model import Reach, SpeechConstants
 
 LOWEST = torch.finfo(torch.float32).min
 """What Hugging Face adds to the scores of masked keys."""
@@ -42,7 +45,20 @@ def constants_of(model: SpeechT5ForTextToSpeech) -> SpeechConstants:
         prenet_units=config.speech_decoder_prenet_units,
         prenet_dropout=config.speech_decoder_prenet_dropout,
         prenet_bias=tuple(first_bias(model).tolist()),
+        postnet_reach=_postnet_reach(model.speech_decoder_postnet.layers),
     )
+
+
+def _postnet_reach(layers: Iterable[Any]) -> Reach | None:
+    """What the convolutions look at, one after the other; a change that is none of them may do anything."""
+    before = behind = 0
+    for layer in layers:
+        if any(change for module in layer.modules() for change in changes(module)):
+            return None
+        conv = layer.conv
+        (kernel,), (dilation,), (padding,) = conv.kernel_size, conv.dilation, conv.padding
+        before, behind = before + padding, behind + dilation * (kernel - 1) - padding
+    return Reach(before, behind)
 
 
 def frame_width(config: SpeechT5Config) -> int:
