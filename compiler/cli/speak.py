@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -34,6 +35,8 @@ from compiler.speecht5.quiet import quiet
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
+    from compiler.speecht5.checkpoint import Voice
+    from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 READ_EVERY = 8
 """Steps between two looks at a device's probabilities to stop: a quarter of a second of the published checkpoint's."""
@@ -91,6 +94,13 @@ def speak(
         float, typer.Option(metavar="S", help="Seconds of silence between the pieces of a text too long for one.")
     ] = pieces.PAUSE,
     batch: Annotated[int, typer.Option(metavar="N", help="Pieces of a long text that are spoken at once.")] = 1,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Write sound while it is spoken: a WAV file that grows, or raw 16-bit PCM on standard output.",
+        ),
+    ] = False,
 ) -> None:
     """Speak TEXT into a WAV file."""
     with refusals():
@@ -123,7 +133,7 @@ def speak(
             parts = len(pieces.pieces(chosen, said, most))
             for line in texts.warnings(chosen, said, checkpoint.known_words(source)):
                 typer.echo(f"warning: {line}", err=True)
-        with sound.standard_output() if to_stdout else nullcontext() as stream:
+        with sound.standard_output() if to_stdout else nullcontext() as pipe:
             import_libraries()
             from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.device import session  # noqa: PLC0415
@@ -140,36 +150,66 @@ def speak(
                 stage("compiling")
                 options = replace(options, batch_size=min(batch, parts))
                 compiled = compile_speecht5(voice.model, **asdict(options))
+                show = Shown(stage)
                 with _device() if device else nullcontext() as executor:
-                    show = Shown(stage)
-                    speech = speaking.speak(
-                        voice,
-                        compiled,
-                        said,
-                        speaker,
-                        seed,
-                        show.step,
-                        threshold=threshold,
-                        minlenratio=min_len_ratio,
-                        maxlenratio=max_len_ratio,
-                        executor=executor,
-                        read_every=READ_EVERY if device else 1,
-                        pause=pause,
-                        piece=show.piece,
-                    )
-                interruption.raise_noted()
-                if stream is None:
-                    sound.write_wav(Path(output), speech.sound, speech.sample_rate)
-                else:
-                    stream.write(sound.encode_wav(speech.sound, speech.sample_rate))
-                    stream.flush()
-        typer.echo(
-            f"{speech.duration:.2f} s of sound in {speech.steps} steps"
-            f"{f' and {speech.pieces} pieces' if speech.pieces > 1 else ''}, "
-            f"real-time factor {speech.real_time_factor:.2f} (compiled in {compiled.compile_seconds:.1f} s, "
-            f"spoken in {speech.seconds:.1f} s): {'standard output' if to_stdout else output}",
-            err=to_stdout,
-        )
+                    given = {
+                        "speaker": speaker,
+                        "seed": seed,
+                        "progress": show.step,
+                        "threshold": threshold,
+                        "minlenratio": min_len_ratio,
+                        "maxlenratio": max_len_ratio,
+                        "executor": executor,
+                        "read_every": READ_EVERY if device else 1,
+                        "pause": pause,
+                        "piece": show.piece,
+                    }
+                    tell = (_streamed if stream else _spoken)(voice, compiled, said, pipe or Path(output), given)
+        compiling = f"compiled in {compiled.compile_seconds:.1f} s"
+        typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
+
+
+def _spoken(
+    voice: Voice, compiled: CompiledSpeechT5, text: str, target: Path | BinaryIO, given: dict[str, Any]
+) -> Callable[[str], str]:
+    """Speak, then write: the file, or a WAV into the pipe. What there is to tell of it."""
+    from compiler.speecht5 import sound, speaking  # noqa: PLC0415
+
+    speech = speaking.speak(voice, compiled, text, **given)
+    interruption.raise_noted()
+    if isinstance(target, Path):
+        sound.write_wav(target, speech.sound, speech.sample_rate)
+    else:
+        target.write(sound.encode_wav(speech.sound, speech.sample_rate))
+        target.flush()
+    pieces_of_it = f" and {speech.pieces} pieces" if speech.pieces > 1 else ""
+    return lambda compiling: (
+        f"{speech.duration:.2f} s of sound in {speech.steps} steps{pieces_of_it}, real-time factor "
+        f"{speech.real_time_factor:.2f} ({compiling}, spoken in {speech.seconds:.1f} s)"
+    )
+
+
+def _streamed(
+    voice: Voice, compiled: CompiledSpeechT5, text: str, target: Path | BinaryIO, given: dict[str, Any]
+) -> Callable[[str], str]:
+    """Write while speaking: a file that grows, or raw PCM into the pipe. What there is to tell of it."""
+    from compiler.speecht5 import sound, speaking  # noqa: PLC0415
+
+    form = ""
+    with ExitStack() as open_now:
+        speech = open_now.enter_context(speaking.stream(voice, compiled, text, **given))
+        if isinstance(target, Path):
+            write = open_now.enter_context(sound.GrowingWav(target, speech.sample_rate)).write
+        else:
+            form = f" as raw 16-bit PCM, {speech.sample_rate} a second, one channel"
+            write = partial(sound.write_pcm, target)
+        for chunk in speech:
+            interruption.raise_noted()
+            write(chunk)
+    return lambda compiling: (
+        f"{speech.duration:.2f} s of sound{form}, first sound after {speech.first_seconds:.2f} s, real-time factor "
+        f"{speech.real_time_factor:.2f} ({compiling}, spoken in {speech.seconds:.1f} s)"
+    )
 
 
 class Shown:

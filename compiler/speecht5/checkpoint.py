@@ -151,10 +151,12 @@ def piece_tokens(source: str, maxlenratio: float) -> int | None:
     """
     _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
     described = {"max_speech_positions": 4000, "reduction_factor": 2} | _description(source)  # transformers' defaults
-    text, *others = (described.get(key) for key in ("max_text_positions", "max_speech_positions", "reduction_factor"))
-    if not isinstance(text, int) or not all(isinstance(other, int) and other > 0 for other in others):
+    text, steps, reduction = (
+        described.get(key) for key in ("max_text_positions", "max_speech_positions", "reduction_factor")
+    )
+    if not (isinstance(text, int) and isinstance(steps, int) and isinstance(reduction, int)):
         return None
-    return most_tokens(text, *others, maxlenratio)
+    return most_tokens(text, steps, reduction, maxlenratio)
 
 
 def _speakers(file: Path) -> dict[str, torch.Tensor]:

@@ -50,6 +50,13 @@ class Sounding:
     run: Callable[[Tensor], Tensor]
     reach: Reach
     hop: int | None
+    alone: bool = False
+    """Each row by itself up to its end, and not the batch with zeros behind shorter rows, as transformers has it."""
+
+    def stages(self, rows: int) -> list[Stage]:
+        """One for all rows, or one for each."""
+        count = rows if self.alone else 1
+        return [Stage(lambda frames, _: _sound(self.run, frames), self.reach, hop=self.hop) for _ in range(count)]
 
 
 class Stage:
@@ -61,13 +68,18 @@ class Stage:
         self._held = torch.empty(0)
         self._start = self._done = 0
 
+    @property
+    def there(self) -> int:
+        """Frames that came so far."""
+        return self._start + (self._held.shape[1] if self._held.dim() > 1 else 0)
+
     def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
         """Take ``frames`` [rows, frames, ...], and make what can be made: a tensor for each row.
 
         ``ends``: how many frames each row has, from the first on. ``last``: no more will come.
         """
         self._held = torch.cat([self._held, frames], 1) if self._held.numel() else frames
-        there, done = self._start + self._held.shape[1], self._done
+        there, done = self.there, self._done
         until = max(done, there if last else there - self._reach.behind)
         made, hop = self._made([end - self._start for end in ends]) if until > done else (self._held[:, :0], 1)
         begin = (done - self._start) * hop
@@ -107,12 +119,8 @@ class Stream:
                 "be streamed. Merge the change into the weights, or use generate_speech"
             )
         self._refining = Stage(_postnet(model, options.executor), reach, align=self._reduction)
-        self._sounding: Stage | None = None
-        behind = reach.behind
-        if sounding is not None:
-            behind += sounding.reach.behind
-            run = sounding.run
-            self._sounding = Stage(lambda frames, _: _sound(run, frames), sounding.reach, hop=sounding.hop)
+        self._sounding = [] if sounding is None else sounding.stages(len(request.ids))
+        behind = reach.behind + (0 if sounding is None else sounding.reach.behind)
         self.first_steps = behind // self._reduction + 1
         """Steps before the first chunk: the fewest whose frames hold all that the first frame's depends on."""
 
@@ -143,11 +151,21 @@ class Stream:
             loop.finish()
         loop.pause()  # what runs now may want the thread, or the device
         rows = self._refining.feed(frames, ends, loop.ended)
-        if self._sounding is not None:
+        if self._sounding:
+            rows = self._sound(rows, ends, loop)
+        return Chunk(rows, attentions), loop.ended
+
+    def _sound(self, rows: Sequence[Tensor], ends: Sequence[int], loop: DecodingLoop) -> tuple[Tensor, ...]:
+        """The sound that can be made, now that there are ``rows`` of refined frames more."""
+        if len(self._sounding) == 1:
             width = max(len(row) for row in rows)
             padded = torch.stack([functional.pad(row, (0, 0, 0, width - len(row))) for row in rows])
-            rows = self._sounding.feed(padded, ends, loop.ended)
-        return Chunk(rows, attentions), loop.ended
+            return self._sounding[0].feed(padded, ends, loop.ended)
+        made: list[Tensor] = []
+        for row, (stage, frames, end) in enumerate(zip(self._sounding, rows, ends, strict=True)):
+            last = row in loop.ends and stage.there + len(frames) == end
+            made += stage.feed(frames[None], [end], last)
+        return tuple(made)
 
     @unaffected
     def _close(self) -> None:
@@ -155,12 +173,13 @@ class Stream:
             self._loop.close()
 
 
-def sounding_of(vocoder: Callable[..., Tensor], halo: int | None, executor: Executor) -> Sounding:
+def sounding_of(vocoder: Callable[..., Tensor], halo: int | None, alone: bool, executor: Executor) -> Sounding:
     """How to stream with a vocoder: ``halo`` frames on each side, or as many as it says or its configuration implies.
 
     Raises ``InvalidArgument`` where nothing says so.
     """
-    config, field = getattr(vocoder, "config", None), getattr(vocoder, "receptive_field", None)
+    config: Any = getattr(vocoder, "config", None)
+    field = getattr(vocoder, "receptive_field", None)
     reach, hop, run = None, getattr(vocoder, "hop", None), vocoder
     if field is not None:  # a compiled one, which runs where the other graphs do
         reach, run = Reach(field.before, field.after), partial(vocoder, executor=executor)
@@ -173,7 +192,7 @@ def sounding_of(vocoder: Callable[..., Tensor], halo: int | None, executor: Exec
             "halo: how many frames before and behind its own a sample of this vocoder depends on is not known: say "
             "it, or take a SpeechT5HifiGan, whose configuration says it"
         )
-    return Sounding(run, reach, hop)
+    return Sounding(run, reach, hop, alone)
 
 
 def hifigan_reach(config: Any) -> Reach:
