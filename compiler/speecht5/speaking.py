@@ -22,9 +22,11 @@ from compiler.speecht5.utterances import (
     batches,
     check_numbers,
     checked_sound,
+    compile_seconds,
     piece_tokens,
     prepare,
     silence,
+    vocoder_of,
 )
 from compiler.torch_state import unaffected
 
@@ -90,16 +92,16 @@ def speak(
         "executor": executor,
         "read_every": read_every,
     }
-    begin, compiled_before = time.perf_counter(), compiled.compile_seconds
+    begin, compiled_before = time.perf_counter(), compile_seconds(compiled)
     sounds: list[Tensor] = []
     frames = 0
     for batch in batches(compiled, prepared, executor):
         if piece is not None:
             piece(batch.before + 1, len(prepared.pieces))
         for spectrogram in _spectrograms(compiled, batch, prepared.speaker, options):
-            sounds.append(checked_sound(results.sound_of(voice.vocoder, spectrogram)))
+            sounds.append(checked_sound(results.sound_of(vocoder_of(voice, compiled), spectrogram)))
             frames += spectrogram.shape[0]
-    seconds = time.perf_counter() - begin - (compiled.compile_seconds - compiled_before)
+    seconds = time.perf_counter() - begin - (compile_seconds(compiled) - compiled_before)
     rate = voice.vocoder.config.sampling_rate
     steps = frames // compiled.constants.reduction_factor
     return Speech(joined(sounds, silence(pause, rate)), rate, steps, seconds, len(sounds))

@@ -100,7 +100,7 @@ def stream(
         "executor": executor,
         "read_every": arguments.whole("read_every", read_every),
         "chunk_steps": chunk_steps,
-        "vocoder": voice.vocoder,
+        "vocoder": utterances.vocoder_of(voice, compiled),
         "return_output_lengths": True,
         "rows_alone": True,
     }
@@ -112,7 +112,7 @@ def stream(
         return compiled.stream_speech(batch.ids, prepared.speaker, batch.mask, **options)
 
     chunks = _sound(map(begun, utterances.batches(compiled, prepared, executor)), utterances.silence(pause, rate))
-    return SpeechStream(chunks, rate, lambda: compiled.compile_seconds)
+    return SpeechStream(chunks, rate, lambda: utterances.compile_seconds(compiled))
 
 
 def _sound(streams: Iterable[Generator[tuple[Tensor, ...]]], between: Tensor) -> Generator[Tensor]:

@@ -61,6 +61,16 @@ def prepare(voice: Voice, text: str, speaker: str | None = None, most: int | Non
     return Prepared(ids, speakers.embedding(voice, speaker))
 
 
+def vocoder_of(voice: Voice, compiled: CompiledSpeechT5) -> Any:
+    """What makes the sound of what ``compiled`` says."""
+    return voice.vocoder
+
+
+def compile_seconds(compiled: CompiledSpeechT5) -> float:
+    """What compiling graphs took so far."""
+    return compiled.compile_seconds
+
+
 def piece_tokens(compiled: CompiledSpeechT5, maxlenratio: Any) -> int:
     """The most tokens of a piece that ``compiled`` can say."""
     limits = compiled.limits
