@@ -93,6 +93,10 @@ def speak(
     pause: Annotated[
         float, typer.Option(metavar="S", help="Seconds of silence between the pieces of a text too long for one.")
     ] = pieces.PAUSE,
+    longest: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Most tokens of a piece. By default what the model takes, or was taught."),
+    ] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Pieces of a long text that are spoken at once.")] = 1,
     stream: Annotated[
         bool,
@@ -122,13 +126,15 @@ def speak(
         arguments.number("--max-len-ratio", max_len_ratio)
         pieces.check_pause("--pause", pause)
         arguments.whole("--batch", batch)
+        if longest is not None:
+            arguments.whole("--longest", longest)
         to_stdout = output == "-"
         sound.check_standard_output() if to_stdout else sound.check_target(Path(output))
         said = _given(text)
         source = checkpoint_of(model)
         # What decides whether the text can be said is there long before torch is.
         with quiet():
-            most = checkpoint.piece_tokens(source, max_len_ratio)
+            most = _most(checkpoint.tables(source), max_len_ratio, longest)
             chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
             parts = len(pieces.pieces(chosen, said, most))
             for line in texts.warnings(chosen, said, checkpoint.known_words(source)):
@@ -162,11 +168,19 @@ def speak(
                         "executor": executor,
                         "read_every": READ_EVERY if device else 1,
                         "pause": pause,
+                        "longest": longest,
                         "piece": show.piece,
                     }
                     tell = (_streamed if stream else _spoken)(voice, compiled, said, pipe or Path(output), given)
         compiling = f"compiled in {compiled.compile_seconds:.1f} s"
         typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
+
+
+def _most(tables: pieces.Tables | None, ratio: float, longest: int | None) -> int | None:
+    """The most tokens of a piece; ``None`` where nobody knows."""
+    if tables is None:
+        return longest
+    return (tables if longest is None else replace(tables, taught=longest)).most(ratio)
 
 
 def _spoken(

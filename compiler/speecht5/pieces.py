@@ -31,10 +31,23 @@ class Piece:
     ids: tuple[int, ...]
 
 
-def most_tokens(text_positions: int, steps: int, reduction_factor: int, maxlenratio: float = 20.0) -> int:
-    """The most tokens of a piece: as many as the table of text holds, and as are expected to be said in ``steps``."""
-    frames = min(max(float(maxlenratio), 1e-6), FRAMES_A_TOKEN)
-    return max(1, min(text_positions, int(min(steps * reduction_factor / frames, 2.0**31))))
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What bounds a piece: the tokens that a model takes, the frames that it makes, and the tokens of its lessons.
+
+    ``taught`` is ``max_piece_tokens`` of the model's configuration, where that says how long the texts were that the
+    voice was taught: of longer ones it may leave words out, or find no end.
+    """
+
+    tokens: int
+    frames: int
+    taught: int | None = None
+
+    def most(self, maxlenratio: float = 20.0) -> int:
+        """The most tokens of a piece, of which at the most ``maxlenratio`` frames each are made."""
+        frames = min(max(float(maxlenratio), 1e-6), FRAMES_A_TOKEN)
+        said = int(min(self.frames / frames, 2.0**31))
+        return max(1, min(self.tokens, said, self.taught or self.tokens))
 
 
 def check_pause(name: str, pause: float) -> None:

@@ -71,18 +71,20 @@ def speak(
     executor: Executor | None = None,
     read_every: int = 1,
     pause: float = pieces.PAUSE,
+    longest: int | None = None,
     piece: Callable[[int, int], None] | None = None,
 ) -> Speech:
     """Say ``text`` with ``compiled``, which was compiled from ``voice.model``. Equal arguments give equal sound.
 
-    Text past the model's tables is said in pieces (:mod:`compiler.speecht5.pieces`), as many at once as ``compiled``
-    takes rows, with ``pause`` seconds of silence between them; ``piece`` is called with the number of the piece that
-    begins and of all. ``seed`` is that of the pre-net's dropout; ``progress`` and the rest are those of
-    ``CompiledSpeechT5.generate_speech``. Raises what ``prepare`` raises, ``InvalidArgument`` for unfit numbers, and
-    ``SpeechTooLong`` where the speech of a piece does not end within its table.
+    Text past the model's tables, or past what the voice was taught, is said in pieces of at most ``longest`` tokens
+    (:mod:`compiler.speecht5.pieces`), as many at once as ``compiled`` takes rows, with ``pause`` seconds of silence
+    between them; ``piece`` is called with the number of the piece that begins and of all. ``seed`` is that of the
+    pre-net's dropout; ``progress`` and the rest are those of ``CompiledSpeechT5.generate_speech``. Raises what
+    ``prepare`` raises, ``InvalidArgument`` for unfit numbers, and ``SpeechTooLong`` where the speech of a piece does
+    not end within its table.
     """
     check_numbers(seed, threshold, minlenratio, maxlenratio, pause)
-    prepared = prepare(voice, text, speaker, piece_tokens(compiled, maxlenratio))
+    prepared = prepare(voice, text, speaker, piece_tokens(compiled, maxlenratio, longest))
     options = {
         "threshold": threshold,
         "minlenratio": minlenratio,

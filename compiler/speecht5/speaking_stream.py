@@ -80,6 +80,7 @@ def stream(
     executor: Executor | None = None,
     read_every: int = 1,
     pause: float = pieces.PAUSE,
+    longest: int | None = None,
     piece: Callable[[int, int], None] | None = None,
     chunk_steps: int = streaming.CHUNK_STEPS,
 ) -> SpeechStream:
@@ -90,7 +91,7 @@ def stream(
     """
     utterances.check_numbers(seed, threshold, minlenratio, maxlenratio, pause)
     chunk_steps = arguments.whole("chunk_steps", chunk_steps)
-    prepared = utterances.prepare(voice, text, speaker, utterances.piece_tokens(compiled, maxlenratio))
+    prepared = utterances.prepare(voice, text, speaker, utterances.piece_tokens(compiled, maxlenratio, longest))
     options = {
         "threshold": threshold,
         "minlenratio": minlenratio,

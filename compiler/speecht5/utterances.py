@@ -15,6 +15,7 @@ from compiler.errors import CompilerError, InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.speecht5 import pieces, speakers
 from compiler.speecht5.checkpoint import Voice
+from compiler.speecht5.pieces import Tables
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 
@@ -38,7 +39,7 @@ class Batch:
 def prepare(voice: Voice, text: str, speaker: str | None = None, most: int | None = None) -> Prepared:
     """What can be checked before anything is compiled. ``speaker`` is a name or a file, see ``speakers.embedding``.
 
-    ``most`` are the tokens of a piece, by default what the model's tables hold (``pieces.most_tokens``). Raises
+    ``most`` are the tokens of a piece, by default what the model's tables hold, or what it was taught. Raises
     ``InvalidArgument`` for text with nothing to say, with characters that the tokenizer lacks or with a word that is no
     piece by itself, for a speaker that there is not, and for a voice without a vocoder.
     """
@@ -49,7 +50,8 @@ def prepare(voice: Voice, text: str, speaker: str | None = None, most: int | Non
         )
     config = voice.model.config
     if most is None:
-        most = pieces.most_tokens(config.max_text_positions, config.max_speech_positions, config.reduction_factor)
+        frames = config.max_speech_positions * config.reduction_factor
+        most = Tables(config.max_text_positions, frames, getattr(config, "max_piece_tokens", None)).most()
     split = pieces.pieces(voice.tokenizer, text, most)
     known, largest = config.vocab_size, max(max(piece.ids) for piece in split)
     if largest >= known:
@@ -71,10 +73,13 @@ def compile_seconds(compiled: CompiledSpeechT5) -> float:
     return compiled.compile_seconds
 
 
-def piece_tokens(compiled: CompiledSpeechT5, maxlenratio: Any) -> int:
-    """The most tokens of a piece that ``compiled`` can say."""
-    limits = compiled.limits
-    return pieces.most_tokens(limits.text, limits.steps, compiled.constants.reduction_factor, float(maxlenratio))
+def piece_tokens(compiled: CompiledSpeechT5, maxlenratio: Any, longest: int | None) -> int:
+    """The most tokens of a piece that ``compiled`` can say, and no more than ``longest`` where that is given."""
+    limits, frames = compiled.limits, compiled.limits.steps * compiled.constants.reduction_factor
+    if longest is not None:
+        longest = arguments.whole("longest", longest)
+    taught = longest or getattr(compiled.config, "max_piece_tokens", None)
+    return Tables(limits.text, frames, taught).most(float(maxlenratio))
 
 
 def batches(compiled: CompiledSpeechT5, prepared: Prepared, executor: Executor | None) -> Iterator[Batch]:

@@ -35,6 +35,8 @@ BATCH = 16
 VOCABULARY = 32
 """24 letters, space and three punctuation marks, and four special tokens."""
 TEXT_POSITIONS, SPEECH_POSITIONS = 200, 600
+PIECE_TOKENS = 40
+"""Of the longest texts that are taught: six words or so."""
 """The longest text in tokens and the longest speech in decoder steps of two frames."""
 
 
@@ -106,6 +108,7 @@ def make_config(vocab_size: int, stage: Stage) -> SpeechT5Config:
         speaker_embedding_dim=SPEAKER_DIM,
         max_text_positions=TEXT_POSITIONS,
         max_speech_positions=SPEECH_POSITIONS,
+        max_piece_tokens=PIECE_TOKENS,
         use_guided_attention_loss=True,
         guided_attention_loss_num_heads=2,
     )

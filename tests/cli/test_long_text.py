@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.errors import InvalidArgument
 from compiler.speecht5 import speaking
-from compiler.speecht5.pieces import Piece, TooLong, most_tokens, pieces, split
+from compiler.speecht5.checkpoint import tables
+from compiler.speecht5.pieces import Piece, Tables, TooLong, pieces, split
 from compiler.speecht5.quiet import quiet
 
 
@@ -67,11 +68,18 @@ def test_a_million_bytes_ask_a_tokenizer_little() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "steps", "reduction", "ratio", "most"),
-    [(600, 1876, 2, 20.0, 600), (200, 600, 2, 20.0, 200), (600, 300, 2, 20.0, 100), (600, 300, 2, 2.0, 300)],
+    ("tables", "ratio", "most"),
+    [
+        (Tables(600, 3752), 20.0, 600),
+        (Tables(600, 600), 20.0, 100),
+        (Tables(600, 600), 2.0, 300),
+        (Tables(200, 1200, 40), 20.0, 40),
+        (Tables(200, 1200, 400), 20.0, 200),
+        (Tables(200, 1), 20.0, 1),
+    ],
 )
-def test_a_piece_fits_both_tables(text: int, steps: int, reduction: int, ratio: float, most: int) -> None:
-    assert most_tokens(text, steps, reduction, ratio) == most
+def test_a_piece_fits_the_tables_and_the_lessons(tables: Tables, ratio: float, most: int) -> None:
+    assert tables.most(ratio) == most
 
 
 PAGE = "four nine three, hello world. good morning? " * 12
@@ -91,14 +99,14 @@ def test_a_page_becomes_one_sound_with_pauses(voice: Any, compiled: Any) -> None
     """The pieces of a page are what they are by themselves, one after the other under one generator."""
     begun = []
     short = {"maxlenratio": 1.0}
-    speech = speaking.speak(voice, compiled, PAGE, pause=0.5, piece=lambda *at: begun.append(at), **short)
+    speech = speaking.speak(voice, compiled, PAGE, pause=0.5, longest=200, piece=lambda *at: begun.append(at), **short)
     assert begun == [(1, 3), (2, 3), (3, 3)] and speech.pieces == 3
     generator = torch.Generator().manual_seed(0)
     alone = [
         compiled.generate_speech(
             ids[None], voice.speakers["angus"], generator=generator, vocoder=voice.vocoder, **short
         )
-        for ids in speaking.prepare(voice, PAGE).pieces
+        for ids in speaking.prepare(voice, PAGE, most=200).pieces
     ]
     quietness = torch.zeros(8000)
     assert torch.equal(speech.sound, torch.cat([alone[0], quietness, alone[1], quietness, alone[2]]))
@@ -110,7 +118,7 @@ def test_pieces_are_spoken_side_by_side_where_the_batch_allows(voice: Any) -> No
         two = CompiledSpeechT5(voice.model, CompileOptions(batch_size=2, max_text_tokens=60))
     begun = []
     text = "four nine three, hello world. good morning, seven. " * 3
-    speech = speaking.speak(voice, two, text, pause=0, piece=lambda *at: begun.append(at), maxlenratio=1.0)
+    speech = speaking.speak(voice, two, text, pause=0, longest=60, piece=lambda *at: begun.append(at), maxlenratio=1.0)
     assert begun == [(1, 3), (3, 3)] and speech.pieces == 3
     prepared = speaking.prepare(voice, text, most=60)
     (first, _) = speaking.batches(two, prepared, None)
@@ -127,7 +135,7 @@ def test_pieces_are_spoken_side_by_side_where_the_batch_allows(voice: Any) -> No
 
 
 def test_speak_says_a_page(run: Any) -> None:
-    result = run("speak", PAGE, "--max-len-ratio", 1, "--pause", 0.5)
+    result = run("speak", PAGE, "--max-len-ratio", 1, "--pause", 0.5, "--longest", 200)
     assert result.exit_code == 0, result.output
     assert " steps and 3 pieces, real-time factor " in result.stdout
     info = soundfile.info("speech.wav")
@@ -135,12 +143,20 @@ def test_speak_says_a_page(run: Any) -> None:
     assert info.frames == steps * 2 * 256 + 2 * 8000
 
 
-def test_limits_are_read_without_torch(checkpoint: Path) -> None:
-    from compiler.speecht5.checkpoint import piece_tokens
+def test_the_small_voice_is_asked_for_no_more_than_it_was_taught(voice: Any, compiled: Any) -> None:
+    """It was taught up to six words at once, and loses its place in ten."""
+    begun: list[tuple[int, int]] = []
+    speech = speaking.speak(
+        voice, compiled, "one two three four five six seven eight nine ten", piece=lambda *at: begun.append(at), pause=0
+    )
+    assert begun == [(1, 2), (2, 2)]
+    assert 3 * 49 < 2 * speech.steps < 6 * 49, "three to six frames a token"
 
+
+def test_limits_are_read_without_torch(checkpoint: Path) -> None:
     config = checkpoint / "config.json"
-    assert piece_tokens(str(checkpoint), 20.0) == 200
-    config.write_text(config.read_text().replace('"max_speech_positions": 600', '"max_speech_positions": 150'))
-    assert piece_tokens(str(checkpoint), 20.0) == 50
+    assert tables(str(checkpoint)) == Tables(200, 1200, 40)
+    config.write_text(config.read_text().replace('"max_piece_tokens": 40,', ""))
+    assert tables(str(checkpoint)) == Tables(200, 1200)
     config.write_text(config.read_text().replace('"max_text_positions": 200,', ""))
-    assert piece_tokens(str(checkpoint), 20.0) is None
+    assert tables(str(checkpoint)) is None

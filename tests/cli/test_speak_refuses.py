@@ -129,6 +129,7 @@ def test_a_checkpoint_without_speakers_or_vocoder(refused, run, checkpoint, voic
         (("--min-len-ratio", "-inf"), "--min-len-ratio=-inf: a finite number is expected"),
         (("--pause", "-1"), "--pause=-1.0: seconds from 0 to 60 are expected"),
         (("--pause", "nan"), "--pause=nan: a finite number is expected"),
+        (("--longest", "0"), "--longest=0: a whole number of at least 1 is expected"),
         (("--batch", "0"), "--batch=0: a whole number of at least 1 is expected"),
         (("--weights", "mixed"), "weights='mixed' with precision='float32': only a plan in bfloat16"),
         (("--disable", "fold-scales"), "disable=fold-scales: there is no such pass that runs by default, did you mean"),

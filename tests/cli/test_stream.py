@@ -27,8 +27,8 @@ def test_chunks_joined_are_what_speak_says(voice: Any, compiled: Any, rows: int)
         short = compiled if rows == 1 else CompiledSpeechT5(voice.model, options)
     begun: list[tuple[int, int]] = []
     text = "four nine three, hello world" if rows == 1 else PIECES
-    speech = speaking.speak(voice, short, text)
-    with speaking.stream(voice, short, text, piece=lambda *at: begun.append(at)) as streamed:
+    speech = speaking.speak(voice, short, text, longest=60)
+    with speaking.stream(voice, short, text, piece=lambda *at: begun.append(at), longest=60) as streamed:
         joined = torch.cat(list(streamed))
     assert joined.shape == speech.sound.shape
     assert relative_error(joined, speech.sound) <= 1e-5

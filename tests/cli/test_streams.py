@@ -41,7 +41,7 @@ def test_sound_to_standard_output_and_all_else_to_standard_error(run, piped):
         (
             b"one two\n  " + b"one" * 100 + b" two",
             "the word 'oneoneoneoneoneoneon...' at line 2, column 3 has 302 tokens, and a piece of text that is spoken "
-            "at once has 200 at the most: put a space into it",
+            "at once has 40 at the most: put a space into it",
         ),
     ],
 )
