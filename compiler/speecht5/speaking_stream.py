@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compiler import arguments
 from compiler.runtime.executor import Executor
-from compiler.speecht5 import pieces, streaming, utterances
+from compiler.speecht5 import pieces, utterances
 from compiler.speecht5.checkpoint import Voice
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
@@ -82,7 +82,7 @@ def stream(
     pause: float = pieces.PAUSE,
     longest: int | None = None,
     piece: Callable[[int, int], None] | None = None,
-    chunk_steps: int = streaming.CHUNK_STEPS,
+    chunk_steps: int | None = None,
 ) -> SpeechStream:
     """Say ``text`` in chunks, which joined are the sound of :func:`speaking.speak` with the same arguments.
 
@@ -90,7 +90,7 @@ def stream(
     ``chunk_steps`` as in ``CompiledSpeechT5.stream_speech``. Raises at the call what ``speak`` raises before it speaks.
     """
     utterances.check_numbers(seed, threshold, minlenratio, maxlenratio, pause)
-    chunk_steps = arguments.whole("chunk_steps", chunk_steps)
+    chunk_steps = None if chunk_steps is None else arguments.whole("chunk_steps", chunk_steps)
     prepared = utterances.prepare(voice, text, speaker, utterances.piece_tokens(compiled, maxlenratio, longest))
     options = {
         "threshold": threshold,

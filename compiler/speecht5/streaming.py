@@ -26,8 +26,10 @@ from compiler.speecht5.results import sound_of
 from compiler.speecht5.speech_model import Reach, SpeechModel
 from compiler.torch_state import unaffected
 
-CHUNK_STEPS = 16
-"""Steps of a chunk but for the first, which comes as soon as it can: half a second of the published checkpoint's."""
+CHUNK_STEPS, MOST_CHUNK_STEPS = 16, 64
+"""Steps of the second chunk, half a second of the published checkpoint's, and of the longest. The first comes as soon
+as it can. Longer chunks cost less, as windows overlap; each is half as long again as the one before, so that what was
+heard last plays while the next is made."""
 Run = Callable[[Tensor, Sequence[int]], Tensor]
 """Makes something of windows [rows, frames, ...], of which each row has so many frames: [rows, frames * each, ...]."""
 
@@ -107,10 +109,19 @@ class Stream:
     """The chunks of one batch of utterances."""
 
     def __init__(
-        self, model: SpeechModel, request: Request, options: LoopOptions, sounding: Sounding | None, chunk_steps: int
+        self,
+        model: SpeechModel,
+        request: Request,
+        options: LoopOptions,
+        sounding: Sounding | None,
+        chunk_steps: int | None,
     ) -> None:
+        """``chunk_steps``: steps of all chunks but the first, where they shall not grow."""
         self._model, self._request, self._options = model, request, options
-        self._chunk_steps, self._reduction = chunk_steps, model.constants.reduction_factor
+        self._reduction = model.constants.reduction_factor
+        self._chunk_steps = chunk_steps or CHUNK_STEPS
+        # A post-net of exact length is compiled for each length of a window.
+        self._grows = chunk_steps is None and not model.exact_postnet
         self._loop: DecodingLoop | None = None
         reach = model.constants.postnet_reach
         if reach is None:
@@ -141,6 +152,8 @@ class Stream:
         loop = self._loop
         begin = loop.steps
         until = begin + self._chunk_steps if begin else self.first_steps
+        if begin and self._grows:
+            self._chunk_steps = min(self._chunk_steps * 3 // 2, MOST_CHUNK_STEPS)
         while not loop.ended and loop.steps < until:
             loop.advance(until - loop.steps)
         end = max(loop.ends.values()) if loop.ended else loop.steps

@@ -152,7 +152,7 @@ class CompiledSpeechT5(CompiledModel):
         progress: Callable[[int, int], None] | None = None,
         executor: Executor | None = None,
         read_every: int = 1,
-        chunk_steps: int = streaming.CHUNK_STEPS,
+        chunk_steps: int | None = None,
         halo: int | None = None,
         rows_alone: bool = False,
     ) -> Generator[Any]:
@@ -164,10 +164,10 @@ class CompiledSpeechT5(CompiledModel):
         of the steps made for it. Joined, the chunks are what :meth:`generate_speech` returns, a row up to its end.
 
         The first chunk comes after the fewest steps that its first frame depends on, by what post-net and vocoder look
-        at; each further one after ``chunk_steps``. ``halo``: frames on each side that a sample of the vocoder's
-        depends on, where it is no ``SpeechT5HifiGan`` and has no ``receptive_field``. A vocoder makes each chunk's
-        sound of a window of frames: of all rows, with zeros behind the shorter ones as in transformers, or with
-        ``rows_alone`` of each row by itself, as if it had been spoken alone.
+        at; each further one after ``chunk_steps``, by default 16 and then more up to 64. ``halo``: frames on each side
+        that a sample of the vocoder's depends on, where it is no ``SpeechT5HifiGan`` and has no ``receptive_field``. A
+        vocoder makes each chunk's sound of a window of frames: of all rows, with zeros behind the shorter ones as in
+        transformers, or with ``rows_alone`` of each row by itself, as if it had been spoken alone.
 
         Closing the generator early stops the loop and lets go of what it held. In between, and then, the random
         generator stands as after the steps that were made; who draws from it meanwhile changes what follows. Arguments
@@ -184,7 +184,7 @@ class CompiledSpeechT5(CompiledModel):
             read_every,
         )
         model, request = self._checked_call(input_ids, speaker_embeddings, attention_mask, vocoder, options)
-        chunk_steps = whole("chunk_steps", chunk_steps)
+        chunk_steps = None if chunk_steps is None else whole("chunk_steps", chunk_steps)
         halo = None if halo is None else whole("halo", halo, 0)
         sounding = None if vocoder is None else streaming.sounding_of(vocoder, halo, rows_alone, options.executor)
         stream = streaming.Stream(model, request, options, sounding, chunk_steps)

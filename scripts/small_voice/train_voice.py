@@ -35,9 +35,9 @@ BATCH = 16
 VOCABULARY = 32
 """24 letters, space and three punctuation marks, and four special tokens."""
 TEXT_POSITIONS, SPEECH_POSITIONS = 200, 600
+"""The longest text in tokens and the longest speech in decoder steps of two frames."""
 PIECE_TOKENS = 40
 """Of the longest texts that are taught: six words or so."""
-"""The longest text in tokens and the longest speech in decoder steps of two frames."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,8 +107,9 @@ def test_a_stream_compiles_nothing_after_its_second_chunk(session: Session, read
     """Or its third, with a post-net of exact length. What it held leaves the device, closed early or not."""
     first, second, stopped = (session.call(loops.stream, 54, read_every, chunks, postnet) for chunks in (None, None, 3))
     # The post-net looks ten frames ahead: six steps are two frames that are known, then each step is.
-    assert first.frames == second.frames == (2, 32, 32, 42)
-    assert stopped.frames == (2, 32, 32)
+    wanted = (2, 32, 48, 26) if postnet == "bucket" else (2, 32, 32, 42)
+    assert first.frames == second.frames == wanted
+    assert stopped.frames == wanted[:3]
     # The windows of an exact length grow once more.
     assert first.programs[1 if postnet == "bucket" else 2] == first.programs[-1]
     assert second.programs == (first.programs[-1],) * 4
