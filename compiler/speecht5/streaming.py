@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -45,6 +45,14 @@ class Chunk:
     cross_attentions: Tensor | None
 
 
+class Growing(Protocol):
+    """The sound of one spectrogram that grows."""
+
+    def push(self, frames: Tensor, finished: bool = False) -> Tensor:
+        """Take the next frames [frames, mels], and give the sound [samples] that no further frame will change."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sounding:
     """A vocoder that sound can be made with window by window. ``hop`` samples a frame; ``None``: see what it makes."""
@@ -54,11 +62,29 @@ class Sounding:
     hop: int | None
     alone: bool = False
     """Each row by itself up to its end, and not the batch with zeros behind shorter rows, as transformers has it."""
+    grow: Callable[[], Growing] | None = None
+    """Begins the sound of one row, where the vocoder chooses its windows by itself."""
 
-    def stages(self, rows: int) -> list[Stage]:
+    def stages(self, rows: int) -> list[Stage | GrowingStage]:
         """One for all rows, or one for each."""
+        if self.grow is not None and (self.alone or rows == 1):
+            return [GrowingStage(self.grow()) for _ in range(rows)]
         count = rows if self.alone else 1
         return [Stage(lambda frames, _: _sound(self.run, frames), self.reach, hop=self.hop) for _ in range(count)]
+
+
+class GrowingStage:
+    """What :class:`Stage` does, for one row, by a vocoder that chooses its windows by itself."""
+
+    def __init__(self, sound: Growing) -> None:
+        self._sound, self._last, self.there = sound, False, 0
+
+    def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
+        """As :meth:`Stage.feed`."""
+        if self._last:
+            return (torch.zeros(0),)
+        self._last, self.there = last, self.there + frames.shape[1]
+        return (self._sound.push(frames[0], last),)
 
 
 class Stage:
@@ -186,16 +212,17 @@ class Stream:
             self._loop.close()
 
 
-def sounding_of(vocoder: Callable[..., Tensor], halo: int | None, alone: bool, executor: Executor) -> Sounding:
+def sounding_of(vocoder: Any, halo: int | None, alone: bool, executor: Executor) -> Sounding:
     """How to stream with a vocoder: ``halo`` frames on each side, or as many as it says or its configuration implies.
 
     Raises ``InvalidArgument`` where nothing says so.
     """
     config: Any = getattr(vocoder, "config", None)
     field = getattr(vocoder, "receptive_field", None)
-    reach, hop, run = None, getattr(vocoder, "hop", None), vocoder
+    reach, hop, run, grow = None, getattr(vocoder, "hop", None), vocoder, None
     if field is not None:  # a compiled one, which runs where the other graphs do
         reach, run = Reach(field.before, field.after), partial(vocoder, executor=executor)
+        grow = None if getattr(vocoder, "growing", None) is None else partial(vocoder.growing, executor=executor)
     elif getattr(config, "model_type", None) in ("hifigan", "speecht5_hifigan"):
         reach, hop = hifigan_reach(config), math.prod(config.upsample_rates)
     if halo is not None:
@@ -205,7 +232,7 @@ def sounding_of(vocoder: Callable[..., Tensor], halo: int | None, alone: bool, e
             "halo: how many frames before and behind its own a sample of this vocoder depends on is not known: say "
             "it, or take a SpeechT5HifiGan, whose configuration says it"
         )
-    return Sounding(run, reach, hop, alone)
+    return Sounding(run, reach, hop, alone, grow)
 
 
 def hifigan_reach(config: Any) -> Reach:

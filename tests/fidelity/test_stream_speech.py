@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -312,6 +313,51 @@ def test_speech_past_its_table_says_so_after_what_was_said(compiled: CompiledSpe
 def test_arguments_are_refused_at_the_call(compiled: CompiledSpeechT5, options: Any, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         compiled.stream_speech(*arguments(compiled, 1), **options)
+
+
+class Chooses:
+    """A vocoder that says what it looks at, runs on an executor, and takes frames of a row as they come."""
+
+    hop = 4
+
+    def __init__(self, vocoder: Any) -> None:
+        reach = hifigan_reach(vocoder.config)
+        self.vocoder, self.begun = vocoder, 0
+        self.receptive_field = SimpleNamespace(before=reach.before, after=reach.behind)
+
+    def __call__(self, frames: torch.Tensor, *, executor: Any = None) -> torch.Tensor:
+        return self.vocoder(frames)
+
+    def growing(self, executor: Any) -> Any:
+        self.begun += 1
+        frames, given = torch.zeros(0, 20), 0
+
+        def push(more: torch.Tensor, finished: bool = False) -> torch.Tensor:
+            nonlocal frames, given
+            frames = torch.cat([frames, more])
+            until = len(frames) if finished else max(given, len(frames) - self.receptive_field.after)
+            made, given = self.vocoder(frames)[given * self.hop : until * self.hop], until
+            return made
+
+        return SimpleNamespace(push=push)
+
+
+@pytest.mark.parametrize(("rows", "alone", "begun"), [(1, False, 1), (3, True, 3), (3, False, 0)])
+def test_a_vocoder_that_chooses_its_windows(
+    compiled: CompiledSpeechT5, vocoder: Any, rows: int, alone: bool, begun: int
+) -> None:
+    """Where the rows are one, or are to sound as by themselves; each takes zeros behind its end alone."""
+    chooses, how = Chooses(vocoder), {"maxlenratio": 3.1, "return_output_lengths": True}
+    spectrograms, lengths = compiled.generate_speech(
+        *arguments(compiled, rows), **how, generator=torch.Generator().manual_seed(7)
+    )
+    again = {"generator": torch.Generator().manual_seed(7), "rows_alone": alone, "vocoder": chooses}
+    made = list(compiled.stream_speech(*arguments(compiled, rows), **how, **again, chunk_steps=5))
+    assert chooses.begun == begun
+    padded = vocoder(spectrograms) if rows > 1 else None
+    for row, length in enumerate(lengths):
+        wanted = vocoder(spectrograms[row, :length]) if alone or padded is None else padded[row, : 4 * length]
+        assert relative_error(torch.cat([chunk[row] for chunk in made]), wanted) <= BAR
 
 
 def test_any_function_streams_with_the_halo_that_the_caller_states(compiled: CompiledSpeechT5) -> None:
