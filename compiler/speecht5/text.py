@@ -16,6 +16,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NUMBER = re.compile(r"\d[\d.,]*")
 SHOWN = 5
 """Words that a warning names; of more it gives the number."""
+SHOWN_CHARACTERS = 60
+"""Characters of a text that a message shows."""
 
 
 def decoded(text: bytes | str) -> str:
@@ -44,7 +46,7 @@ def check_text(text: str) -> None:
     if not text.strip():
         raise InvalidArgument("the text is empty: there is nothing to say")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidArgument(f"the text holds bytes that are no UTF-8: {text!r}")
+        raise InvalidArgument(f"the text holds bytes that are no UTF-8: {_short(text)}")
 
 
 def tokens(tokenizer: Any, text: str) -> list[int]:
@@ -57,7 +59,7 @@ def tokens(tokenizer: Any, text: str) -> list[int]:
     if tokenizer.unk_token_id in ids:
         raise InvalidArgument(_unknown(tokenizer, text))
     if set(ids) <= set(tokenizer.all_special_ids):
-        raise InvalidArgument(f"the tokenizer finds nothing to say in the text {text!r}")
+        raise InvalidArgument(f"the tokenizer finds nothing to say in the text {_short(text)}")
     return ids
 
 
@@ -72,7 +74,7 @@ def normalized(tokenizer: Any, text: str) -> str:
         return str(tokenizer.normalizer(text))
     except Exception:  # of a number past its words it says only that an index is out of range
         raise InvalidArgument(
-            f"the tokenizer cannot spell out the numbers in the text {text!r}: write them as words"
+            f"the tokenizer cannot spell out the numbers in the text {_short(text)}: write them as words"
         ) from None
 
 
@@ -91,6 +93,10 @@ def warnings(tokenizer: Any, text: str, words: Collection[str]) -> list[str]:
     if unheard:
         lines.append(f"the voice has never heard {_listed(unheard)}, and mumbles there: it knows {len(words)} words")
     return lines
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
 def _listed(words: list[str]) -> str:
@@ -118,6 +124,9 @@ def _knows(tokenizer: Any, character: str) -> bool:
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids, unchecked. What looks like a special token, such as ``</s>``, is text like any other."""
-    ids: list[int] = tokenizer(normalized(tokenizer, text), split_special_tokens=True).input_ids
+    """Token ids, unchecked. What looks like a special token, such as ``</s>``, is text like any other.
+
+    Without the tokenizer's warning of long texts, which are split afterwards.
+    """
+    ids: list[int] = tokenizer(normalized(tokenizer, text), split_special_tokens=True, verbose=False).input_ids
     return ids

@@ -26,6 +26,7 @@ class Trap:
         ("", "the text is empty: there is nothing to say"),
         (" \t\n", "the text is empty: there is nothing to say"),
         ("\u200b", "the tokenizer finds nothing to say in the text '\\u200b'"),
+        ("\u200b" * 99, f"the tokenizer finds nothing to say in the text '{'\\u200b' * 60}...'"),
         ("\udcff", "the text holds bytes that are no UTF-8: b'\\xff'"),
         (
             "Room 7, é 7",
@@ -46,7 +47,7 @@ def test_a_tokenizer_that_keeps_case_is_probed_for_both_cases():
     class Tokens:
         unk_token_id = 0
 
-        def __call__(self, text, split_special_tokens):
+        def __call__(self, text, split_special_tokens, verbose):
             self.input_ids = ["_aB1!".find(c) if c in "aB1!" else 0 for c in text]
             return self
 
