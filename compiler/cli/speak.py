@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -26,12 +28,15 @@ from compiler.cli.options import (
 from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.process import interruption
+from compiler.speecht5 import pieces
 from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
+    from compiler.speecht5.checkpoint import Voice
+    from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 READ_EVERY = 8
 """Steps between two reads of a device's stop probabilities: a quarter of a second with the published checkpoint."""
@@ -85,6 +90,21 @@ def speak(
     ] = 0.5,
     min_len_ratio: Annotated[float, typer.Option(metavar="R", help="Least frames per token.")] = 0.0,
     max_len_ratio: Annotated[float, typer.Option(metavar="R", help="Most frames per token.")] = 20.0,
+    pause: Annotated[
+        float, typer.Option(metavar="S", help="Seconds of silence between the pieces of a text too long for one.")
+    ] = pieces.PAUSE,
+    longest: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Most tokens of a piece. By default what the model takes, or was taught."),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Pieces of a long text that are spoken at once.")] = 1,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Write sound while it is spoken: a WAV file that grows, or raw 16-bit PCM on standard output.",
+        ),
+    ] = False,
 ) -> None:
     """Speak TEXT into a WAV file."""
     with refusals():
@@ -104,18 +124,22 @@ def speak(
         arguments.number("--threshold", threshold, infinite=True)
         arguments.number("--min-len-ratio", min_len_ratio)
         arguments.number("--max-len-ratio", max_len_ratio)
+        pieces.check_pause("--pause", pause)
+        arguments.whole("--batch", batch)
+        if longest is not None:
+            arguments.whole("--longest", longest)
         to_stdout = output == "-"
         sound.check_standard_output() if to_stdout else sound.check_target(Path(output))
         said = _given(text)
         source = checkpoint_of(model)
         # The text can be checked long before torch is imported.
         with quiet():
-            most = checkpoint.longest_text(source)
+            most = _most(checkpoint.tables(source), max_len_ratio, longest)
             chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
-            texts.tokens(chosen, said, most)
+            parts = len(pieces.pieces(chosen, said, most))
             for line in texts.warnings(chosen, said, checkpoint.known_words(source)):
                 typer.echo(f"warning: {line}", err=True)
-        with sound.standard_output() if to_stdout else nullcontext() as stream:
+        with sound.standard_output() if to_stdout else nullcontext() as pipe:
             import_libraries()
             from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.device import session  # noqa: PLC0415
@@ -124,39 +148,97 @@ def speak(
             with quiet(), progress_bar() as stage:
                 stage("loading the voice")
                 voice = checkpoint.load_voice(source, vocoder, chosen)
-                speaking.prepare(voice, said, speaker)  # refuse a speaker before the seconds of compiling
+                speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
                     stage("looking for a device")
                     found = session.probe()
                     options = replace(options, board=board or found or options.board)
                 stage("compiling")
+                options = replace(options, batch_size=min(batch, parts))
                 compiled = compile_speecht5(voice.model, **asdict(options))
+                show = Shown(stage)
                 with _device() if device else nullcontext() as executor:
-                    speech = speaking.speak(
-                        voice,
-                        compiled,
-                        said,
-                        speaker,
-                        seed,
-                        lambda step, most: stage("speaking", step, most),
-                        threshold=threshold,
-                        minlenratio=min_len_ratio,
-                        maxlenratio=max_len_ratio,
-                        executor=executor,
-                        read_every=READ_EVERY if device else 1,
-                    )
-                interruption.raise_noted()
-                if stream is None:
-                    sound.write_wav(Path(output), speech.sound, speech.sample_rate)
-                else:
-                    stream.write(sound.encode_wav(speech.sound, speech.sample_rate))
-                    stream.flush()
-        typer.echo(
-            f"{speech.duration:.2f} s of sound in {speech.steps} steps, "
-            f"real-time factor {speech.real_time_factor:.2f} (compiled in {compiled.compile_seconds:.1f} s, "
-            f"spoken in {speech.seconds:.1f} s): {'standard output' if to_stdout else output}",
-            err=to_stdout,
-        )
+                    given = {
+                        "speaker": speaker,
+                        "seed": seed,
+                        "progress": show.step,
+                        "threshold": threshold,
+                        "minlenratio": min_len_ratio,
+                        "maxlenratio": max_len_ratio,
+                        "executor": executor,
+                        "read_every": READ_EVERY if device else 1,
+                        "pause": pause,
+                        "longest": longest,
+                        "piece": show.piece,
+                    }
+                    tell = (_streamed if stream else _spoken)(voice, compiled, said, pipe or Path(output), given)
+        compiling = f"compiled in {compiled.compile_seconds:.1f} s"
+        typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
+
+
+def _most(tables: pieces.Tables | None, ratio: float, longest: int | None) -> int | None:
+    """The most tokens of a piece; ``None`` where nobody knows."""
+    if tables is None:
+        return longest
+    return (tables if longest is None else replace(tables, taught=longest)).most(ratio)
+
+
+def _spoken(
+    voice: Voice, compiled: CompiledSpeechT5, text: str, target: Path | BinaryIO, given: dict[str, Any]
+) -> Callable[[str], str]:
+    """Speak, then write: the file, or a WAV into the pipe. What there is to tell of it."""
+    from compiler.speecht5 import sound, speaking  # noqa: PLC0415
+
+    speech = speaking.speak(voice, compiled, text, **given)
+    interruption.raise_noted()
+    if isinstance(target, Path):
+        sound.write_wav(target, speech.sound, speech.sample_rate)
+    else:
+        target.write(sound.encode_wav(speech.sound, speech.sample_rate))
+        target.flush()
+    pieces_of_it = f" and {speech.pieces} pieces" if speech.pieces > 1 else ""
+    return lambda compiling: (
+        f"{speech.duration:.2f} s of sound in {speech.steps} steps{pieces_of_it}, real-time factor "
+        f"{speech.real_time_factor:.2f} ({compiling}, spoken in {speech.seconds:.1f} s)"
+    )
+
+
+def _streamed(
+    voice: Voice, compiled: CompiledSpeechT5, text: str, target: Path | BinaryIO, given: dict[str, Any]
+) -> Callable[[str], str]:
+    """Write while speaking: a file that grows, or raw PCM into the pipe. What there is to tell of it."""
+    from compiler.speecht5 import sound, speaking  # noqa: PLC0415
+
+    form = ""
+    with ExitStack() as open_now:
+        speech = open_now.enter_context(speaking.stream(voice, compiled, text, **given))
+        if isinstance(target, Path):
+            write = open_now.enter_context(sound.GrowingWav(target, speech.sample_rate)).write
+        else:
+            form = f" as raw 16-bit PCM, {speech.sample_rate} a second, one channel"
+            write = partial(sound.write_pcm, target)
+        for chunk in speech:
+            interruption.raise_noted()
+            write(chunk)
+    return lambda compiling: (
+        f"{speech.duration:.2f} s of sound{form}, first sound after {speech.first_seconds:.2f} s, real-time factor "
+        f"{speech.real_time_factor:.2f} ({compiling}, spoken in {speech.seconds:.1f} s)"
+    )
+
+
+class Shown:
+    """What the progress bar says while pieces are spoken."""
+
+    def __init__(self, stage: Callable[..., None]) -> None:
+        self._stage, self._said = stage, "speaking"
+
+    def piece(self, number: int, pieces: int) -> None:
+        """The piece ``number`` of so many begins, and with it those that are spoken at once."""
+        self._said = f"speaking, piece {number} of {pieces}" if pieces > 1 else "speaking"
+
+    def step(self, step: int, most: int) -> None:
+        """So many steps are made, and ``most`` can come."""
+        self._stage(self._said, step, most)
 
 
 def _given(text: str) -> str:

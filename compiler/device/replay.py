@@ -51,6 +51,10 @@ class Replay:
             ttnn.execute_trace(device, self._trace, cq_id=0, blocking=False)
         return self._outputs
 
+    def pause(self) -> None:
+        """Free the trace: what others place on the device meanwhile, it would write over. It is captured again."""
+        self.close()
+
     def close(self) -> None:
         """Free the trace."""
         if self._trace is not None:

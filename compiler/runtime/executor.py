@@ -29,6 +29,10 @@ class Stepping(Protocol):
         """Run once; all outputs by name. They hold until the next step."""
         ...
 
+    def pause(self) -> None:
+        """Leave thread and device to others until the next step, which may come from another thread."""
+        ...
+
     def close(self) -> None:
         """Let go of what was made ready; ``state`` stays good."""
         ...
@@ -80,17 +84,27 @@ class Feedback:
         self.state.update((name, handle) for name, handle in made.items() if name in self.state)
         return made
 
-    def close(self) -> None:
+    def pause(self) -> None:
         pass
+
+    def close(self) -> None:
+        self.pause()
 
 
 class _Steps(Feedback):
-    """Steps on the CPU: the number of threads is set once for all of them, up to :meth:`close`."""
+    """Steps on the CPU: the number of threads is set once for all of them, up to :meth:`pause` or :meth:`close`."""
 
     def __init__(self, executor: Executor, executable: Executable, inputs: Mapping[str, Handle]) -> None:
         super().__init__(executor, executable, inputs)
-        self._held = ExitStack()
-        self._held.enter_context(threads.at_most(executable.threads))
+        self._held: ExitStack | None = None
 
-    def close(self) -> None:
-        self._held.close()
+    def step(self) -> dict[str, Handle]:
+        if self._held is None:
+            self._held = ExitStack()
+            self._held.enter_context(threads.at_most(self._executable.threads))
+        return super().step()
+
+    def pause(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None

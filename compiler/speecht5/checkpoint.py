@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.choices import advice
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.speecht5.pieces import Tables
 from compiler.speecht5.reading import UNSAFE, reason
 from compiler.versions import require
 
@@ -154,14 +155,20 @@ def known_words(source: str) -> frozenset[str]:
         return frozenset(file.read_text(encoding="utf-8").casefold().split())
 
 
-def longest_text(source: str) -> int | None:
-    """Tokens that fit the table of positions of a SpeechT5 text-to-speech checkpoint, without torch.
+def tables(source: str) -> Tables | None:
+    """What bounds the pieces of text that a SpeechT5 text-to-speech checkpoint says, without torch.
 
     ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
     """
     _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
-    positions = _description(source).get("max_text_positions")
-    return positions if isinstance(positions, int) else None
+    described = {"max_speech_positions": 4000, "reduction_factor": 2} | _description(source)  # transformers' defaults
+    text, steps, reduction, taught = (
+        described.get(key)
+        for key in ("max_text_positions", "max_speech_positions", "reduction_factor", "max_piece_tokens")
+    )
+    if not (isinstance(text, int) and isinstance(steps, int) and isinstance(reduction, int)):
+        return None
+    return Tables(text, steps * reduction, taught if isinstance(taught, int) else None)
 
 
 def _speakers(file: Path) -> dict[str, torch.Tensor]:

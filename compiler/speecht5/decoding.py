@@ -1,36 +1,33 @@
-"""The decoding loop of SpeechT5 over compiled graphs, as transformers' ``_generate_speech`` does it over modules."""
+"""The decoding loop of SpeechT5 over compiled graphs, as transformers' ``_generate_speech`` does it over modules.
+
+It knows graphs and plain data. :class:`DecodingLoop` makes the steps, some at a time; :func:`decode` runs it to the end
+and refines what it made, and ``streaming`` hands out sound while it runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from compiler.compiled import bucket_for
 from compiler.errors import SpeechTooLong
 from compiler.ir.graph import Role
-from compiler.runtime import threads
+from compiler.ir.types import TensorType
 from compiler.runtime.executable import Executable
-from compiler.runtime.executor import Executor, Handle
-from compiler.speecht5.components import dropout_row, frame_width
-from compiler.speecht5.dropout import DropoutMasks
-from compiler.speecht5.options import CompileOptions
-from compiler.speecht5.request import Loop, Request
-from compiler.torch_state import computing
-
-if TYPE_CHECKING:
-    from compiler.speecht5.limits import Limits
+from compiler.runtime.executor import Executor, Handle, Stepping
+from compiler.speecht5.dropout import DropoutRows
+from compiler.speecht5.refining import Unrefined, filled, refine
+from compiler.speecht5.request import LoopOptions, Request
+from compiler.speecht5.speech_model import SpeechConstants, SpeechModel
 
 MASKS_AHEAD = 8
 """Steps for which masks are drawn and sent together, where the stop is not read less often than that."""
-GraphFor = Callable[..., Executable]
-"""Gives the graph of a name for a text and a number of steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,102 +43,183 @@ class Decoded:
     steps: int
 
 
-def decode(
-    graph: GraphFor, model: Any, options: CompileOptions, limits: Limits, request: Request, loop: Loop
-) -> Decoded:
-    """Run the loop. Loop limits come from the caller's lengths, never from a bucket's.
+def decode(model: SpeechModel, request: Request, options: LoopOptions) -> Decoded:
+    """Run the loop until every row has ended, and refine what it made. Raises what :class:`DecodingLoop` raises."""
+    with closing(DecodingLoop(model, request, options)) as loop:
+        while not loop.ended:
+            loop.advance()
+        made = loop.finish()
+        steps = max(made.ends)
+        attentions = loop.cross_attentions(0, steps) if options.output_cross_attentions else None
+        return Decoded(refine(model, options.executor, made), attentions, steps)
+
+
+class DecodingLoop:
+    """The steps of one batch of utterances, made some at a time.
 
     All state stays where the graphs run. The host sends what dropout drops, for ``MASKS_AHEAD`` steps at a time or
-    more, and reads the probabilities to stop every ``loop.read_every`` steps. Steps made past the end are not in the
-    result, and random numbers drawn for them go back.
+    more, and reads the probabilities to stop every ``read_every`` steps. Random numbers drawn for steps that are not
+    part of the speech go back: at the end those past it, in a pause and where it is closed early those of steps that
+    were not made. Limits come from the caller's lengths, never from a bucket's.
     """
-    config = model.config
-    batch, length = request.ids.shape
+
+    def __init__(self, model: SpeechModel, request: Request, options: LoopOptions) -> None:
+        """Run what runs once an utterance."""
+        self._model, self._options = model, options
+        self._batch, self._length = request.ids.shape
+        self._fewest, self._most = _bounds(self._length, model.constants.reduction_factor, options)
+        self._rows = DropoutRows(model.constants, options.generator)
+        self._bucket = 0
+        self._stepping: Stepping | None = None
+        self._attentions: list[Tensor] = []
+        self._settled = False
+        self.steps = 0
+        """Steps made, and looked at."""
+        self.ends: dict[int, int] = {}
+        """The steps of rows that have ended, by row."""
+        self._state = _prepare(model, request, options)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all rows have."""
+        return len(self.ends) == self._batch
+
+    def advance(self, most: int | None = None) -> None:
+        """Make steps up to the next look at the probabilities to stop, or ``most`` of them, and look.
+
+        Raises ``SpeechTooLong`` where the model has no more steps.
+        """
+        options, limits, done = self._options, self._model.limits, self.steps
+        if done == limits.steps:
+            self._refuse()
+        if done == self._bucket:
+            self._grow()
+        count = min(options.read_every, self._bucket - done, limits.steps - done)
+        count = count if most is None else min(count, most)
+        self._draw(done + count)
+        out = self._step(count)
+        if done + count >= self._fewest:
+            self._look(out, count)
+        self.steps += count
+
+    def finish(self) -> Unrefined:
+        """What was made, up to where each row has ended: there are no more steps. The state is let go in `close`."""
+        ends = tuple(self.ends[row] for row in range(self._batch))
+        self._stop()
+        self._rows.rewind(max(ends))
+        self._settled = True
+        return Unrefined(self._state["spectrogram_cache"], self._bucket, ends)
+
+    def frames(self, begin: int, end: int) -> Tensor:
+        """The frames of the steps from ``begin`` to ``end``, as they make them: float [batch, frames, frame width]."""
+        made = self._options.executor.read(self._state["spectrogram_cache"])[: self._batch, 0, begin:end]
+        return made.reshape(self._batch, -1, self._model.constants.frame_width).clone()
+
+    def cross_attentions(self, begin: int, end: int) -> Tensor:
+        """Those of the steps from ``begin`` to ``end``: float [layers * batch, heads, steps, text]."""
+        return torch.cat(self._attentions[begin:end], 2)
+
+    def pause(self) -> None:
+        """Leave thread, device and generator to others, until the next step: as after the steps that were made."""
+        if not self._settled:
+            self._rows.rewind(self.steps)
+        if self._stepping is not None:
+            self._stepping.pause()
+
+    def close(self) -> None:
+        """Let go of all state. The generator is left as after the steps that were made, or that are speech."""
+        self._stop()
+        if not self._settled:
+            self._rows.rewind(self.steps)
+            self._settled = True
+        self._state, self._attentions = {}, []
+
+    @property
+    def _suffix(self) -> str:
+        return _suffix(self._options)
+
+    def _refuse(self) -> NoReturn:
+        limits, table = self._model.limits, self._model.constants.speech_positions
+        self._rows.skip()  # transformers draws, too, before it looks up the position that is not there
+        self._settled = True
+        raise SpeechTooLong(
+            f"decoding reached step {self.steps + 1}, and the model was compiled for {limits.steps} "
+            f"(its table of speech positions has {table}): split the text, "
+            f"or stop earlier with a lower {'minlenratio' if self._fewest > limits.steps else 'maxlenratio'}"
+        )
+
+    def _grow(self) -> None:
+        """Go on in the next bucket of steps."""
+        executor = self._options.executor
+        executable = self._model.graph(f"decoder_step{self._suffix}", text=self._length, steps=self.steps + 1)
+        self._stop()
+        table = self._rows.begin(_table_type(executable).shape)
+        self._stepping = executor.stepping(executable, _in_bucket(executable, executor, self._state, table))
+        self._table_type = _table_type(executable)
+        self._state = self._stepping.state
+        self._bucket = bucket_for(self.steps + 1, self._model.limits.step_buckets)
+
+    def _draw(self, until: int) -> None:
+        """Have what dropout drops where the graphs run, for all steps up to ``until``."""
+        if self._rows.drawn < until:
+            self._rows.draw(min(max(until, self._rows.drawn + MASKS_AHEAD), self._bucket, self._model.limits.steps))
+            self._options.executor.overwrite(self._state["dropout_rows"], self._rows.table, self._table_type)
+
+    def _step(self, count: int) -> Mapping[str, Handle]:
+        """Make ``count`` steps; the outputs of the last."""
+        options = self._options
+        out: Mapping[str, Handle] = {}
+        assert self._stepping is not None
+        for step in range(self.steps + 1, self.steps + count + 1):
+            out = self._stepping.step()
+            if options.output_cross_attentions:
+                made = options.executor.read(out["cross_attentions"])
+                rows = _attention_rows(made, options.executor.replicas, self._model.batch_size, self._batch)
+                self._attentions.append(rows[..., : self._length])
+            if options.progress is not None:
+                options.progress(step, max(self._most, self._fewest, 1))
+        return out
+
+    def _look(self, out: Mapping[str, Handle], count: int) -> None:
+        """Note the rows that ended in the last ``count`` steps."""
+        done = self.steps
+        stops = _stops(self._model.constants, self._options.executor, out, range(done, done + count))
+        # Compared as a whole: beside a single probability, a threshold of more bits would count with all.
+        over = stops[: self._batch] >= self._options.threshold
+        for row, step in ((row, step) for step in range(done, done + count) for row in range(self._batch)):
+            if step + 1 >= self._fewest and (step + 1 >= self._most or bool(over[row, step - done])):
+                self.ends.setdefault(row, step + 1)
+
+    def _stop(self) -> None:
+        if self._stepping is not None:
+            self._stepping.close()
+            self._stepping = None
+
+
+def _bounds(length: int, reduction: int, options: LoopOptions) -> tuple[int, int]:
+    """The fewest and the most steps for a text of ``length`` tokens."""
     # Far past any table there is no need to tell numbers apart, and a float may not fit an int.
-    minlen, maxlen = (
-        int(min(length * ratio / config.reduction_factor, 2.0**31)) for ratio in (loop.minlenratio, loop.maxlenratio)
+    fewest, most = (
+        int(min(length * ratio / reduction, 2.0**31)) for ratio in (options.minlenratio, options.maxlenratio)
     )
-    suffix = "_attentions" if loop.output_cross_attentions else ""
-    executor = loop.executor
-    state = _prepare(graph, config, options, limits, request, executor, suffix)
-    masks = DropoutMasks(
-        config.speech_decoder_prenet_layers,
-        config.speech_decoder_prenet_units,
-        config.speech_decoder_prenet_dropout,
-        loop.generator,
-    )
-    attentions: list[Tensor] = []
-    ends: dict[int, int] = {}
-    states: list[Tensor] = []
-    done = bucket = sent = 0
-    with ExitStack() as ready:
-        while len(ends) < batch:
-            if done == limits.steps:
-                masks.draw(done + 1)  # transformers draws, too, before it looks up the position that is not there
-                raise SpeechTooLong(
-                    f"decoding reached step {done + 1}, and the model was compiled for {limits.steps} "
-                    f"(its table of speech positions has {config.max_speech_positions}): split the text, "
-                    f"or stop earlier with a lower {'minlenratio' if minlen > limits.steps else 'maxlenratio'}"
-                )
-            if done == bucket:
-                bucket = bucket_for(done + 1, limits.step_buckets)
-                executable = graph(f"decoder_step{suffix}", text=length, steps=done + 1)
-                ready.close()
-                rows = executable.graph.input("dropout_rows").type.shape
-                table = torch.zeros(rows, dtype=torch.float32, device="cpu")
-                stepping = executor.stepping(executable, _in_bucket(executable, executor, state, table))
-                state = ready.enter_context(closing(stepping)).state
-            count = min(loop.read_every, bucket - done, limits.steps - done)
-            if sent < done + count:
-                until = min(max(done + count, sent + MASKS_AHEAD), bucket, limits.steps)
-                for step in range(sent, until):
-                    kept = masks.draw(step + 1)
-                    with computing():  # it asks a module, which is another while someone traces
-                        table[step] = dropout_row(model, kept)
-                    states.append(masks.state)
-                executor.overwrite(state["dropout_rows"], table, executable.graph.input("dropout_rows").type)
-                sent = until
-            for step in range(done + 1, done + count + 1):
-                out = stepping.step()
-                if loop.output_cross_attentions:
-                    made = executor.read(out["cross_attentions"])
-                    attentions.append(_rows(made, executor.replicas, options.batch_size, batch)[..., :length])
-                if loop.progress is not None:
-                    loop.progress(step, max(maxlen, minlen, 1))
-            if done + count >= minlen:
-                # Compared as a whole: beside a single probability, a threshold of more bits would count with all.
-                stops = _stops(config, executor, out, done, count)[:batch] >= loop.threshold
-                for row, step in ((row, step) for step in range(done, done + count) for row in range(batch)):
-                    if step + 1 >= minlen and (step + 1 >= maxlen or bool(stops[row, step - done])):
-                        ends.setdefault(row, step + 1)
-            done += count
-    last = max(ends.values())
-    if last < sent:
-        masks.rewind(states[last - 1])
-    stopped = [ends[row] for row in range(batch)]
-    if options.postnet == "exact":
-        refined = _refine_each(graph, executor, state["spectrogram_cache"], stopped, bucket)
-    else:
-        lengths = [end * config.reduction_factor for end in stopped]
-        refined = _refine(graph, options, limits, executor, state["spectrogram_cache"], lengths, bucket)
-    return Decoded(refined, torch.cat(attentions[:last], 2) if attentions else None, last)
+    return fewest, most
 
 
-def _prepare(
-    graph: GraphFor,
-    config: Any,
-    options: CompileOptions,
-    limits: Limits,
-    request: Request,
-    executor: Executor,
-    suffix: str,
-) -> dict[str, Handle]:
+def _suffix(options: LoopOptions) -> str:
+    return "_attentions" if options.output_cross_attentions else ""
+
+
+def _table_type(executable: Executable) -> TensorType:
+    return executable.graph.input("dropout_rows").type
+
+
+def _prepare(model: SpeechModel, request: Request, options: LoopOptions) -> dict[str, Handle]:
     """The encoder, and what else is computed once an utterance: handles by the names of the step's inputs."""
-    length = request.ids.shape[1]
-    right = bucket_for(length, limits.text_buckets) - length
-    ids = functional.pad(request.ids, (0, right), value=config.pad_token_id)
+    executor, length = options.executor, request.ids.shape[1]
+    right = bucket_for(length, model.limits.text_buckets) - length
+    ids = functional.pad(request.ids, (0, right), value=model.constants.pad_token)
     mask = functional.pad(request.mask, (0, right))
-    ids, mask, speakers = (_filled(t, options.batch_size * executor.replicas) for t in (ids, mask, request.speakers))
+    ids, mask, speakers = (filled(t, model.batch_size * executor.replicas) for t in (ids, mask, request.speakers))
     given = {"input_ids": ids, "attention_mask": mask, "speaker_embeddings": speakers}
     made: dict[str, Handle] = {}
 
@@ -150,19 +228,14 @@ def _prepare(
         loaded = {name: executor.load(given[name], type) for name, type in ports.items() if name in given}
         return loaded | {name: handle for name, handle in made.items() if name in ports}
 
-    for name in ("encoder", f"utterance{suffix}"):
-        executable = graph(name, text=length)
+    for name in ("encoder", f"utterance{_suffix(options)}"):
+        executable = model.graph(name, text=length)
         made |= executor.run(executable, inputs_of(executable))
-    return inputs_of(graph(f"decoder_step{suffix}", text=length))
-
-
-def _filled(rows: Tensor, batch: int) -> Tensor:
-    """``rows`` [n, ...] with the first row repeated up to ``batch`` rows: what is computed for these, nobody reads."""
-    return torch.cat([rows, rows[:1].expand(batch - rows.shape[0], *rows.shape[1:])])
+    return inputs_of(model.graph(f"decoder_step{_suffix(options)}", text=length))
 
 
 def _in_bucket(
-    executable: Executable, executor: Executor, state: dict[str, Handle], table: Tensor
+    executable: Executable, executor: Executor, state: Mapping[str, Handle], table: Tensor
 ) -> dict[str, Handle]:
     """All inputs of a step in its bucket: caches moved there, zeros at the start, room for what dropout drops."""
     inputs = {}
@@ -179,83 +252,16 @@ def _in_bucket(
     return inputs
 
 
-def _stops(config: Any, executor: Executor, out: Mapping[str, Handle], done: int, count: int) -> Tensor:
-    """Probabilities to stop of the last ``count`` steps, summed over a step's frames: [batch, count]."""
-    if count == 1:
+def _stops(constants: SpeechConstants, executor: Executor, out: Mapping[str, Handle], steps: range) -> Tensor:
+    """Probabilities to stop of the last ``steps``, summed over a step's frames: [batch, steps]."""
+    if len(steps) == 1:
         rows = executor.read(out["stop_probabilities"])
     else:
-        rows = executor.read(out["stop_cache"])[:, 0, done : done + count]
-    return rows[:, :, config.num_mel_bins :: frame_width(config)].sum(-1)
+        rows = executor.read(out["stop_cache"])[:, 0, steps.start : steps.stop]
+    return rows[:, :, constants.mel_bins :: constants.frame_width].sum(-1)
 
 
-def _rows(attentions: Tensor, replicas: int, compiled: int, batch: int) -> Tensor:
+def _attention_rows(attentions: Tensor, replicas: int, compiled: int, batch: int) -> Tensor:
     """[replicas * layers * compiled batch, ...] to [layers * batch, ...], without the rows that fill up the batch."""
     by_device = attentions.view(replicas, -1, compiled, *attentions.shape[1:])
     return by_device.transpose(0, 1).flatten(1, 2)[:, :batch].flatten(0, 1).clone()
-
-
-def _refine(
-    graph: GraphFor,
-    options: CompileOptions,
-    limits: Limits,
-    executor: Executor,
-    spectrogram: Handle,
-    lengths: list[int],
-    bucket: int,
-) -> tuple[Tensor, ...]:
-    """The post-net on all rows at once, each masked at its own end; ``spectrogram`` holds ``bucket`` steps."""
-    executable = graph("postnet", steps=min(bucket, limits.steps))
-    type = executable.graph.input("frame_mask").type
-    ends = torch.tensor(lengths, device="cpu")[:, None]
-    mask = (torch.arange(type.shape[1], device="cpu") < ends).to(torch.float32)
-    inputs = {
-        "spectrogram": spectrogram,
-        "frame_mask": executor.load(_filled(mask, options.batch_size * executor.replicas)[..., None], type),
-    }
-    refined = executor.read(executor.run(executable, inputs)["refined_spectrogram"])
-    return tuple(refined[row, :length].clone() for row, length in enumerate(lengths))
-
-
-def _refine_each(
-    graph: GraphFor, executor: Executor, spectrogram: Handle, stopped: list[int], bucket: int
-) -> tuple[Tensor, ...]:
-    """The post-net of the very length of each row: a run for each step at which rows stopped, that keeps only these."""
-    refined: dict[int, Tensor] = {}
-    for end in dict.fromkeys(stopped):
-        executable = graph("postnet", steps=end, cache=bucket)
-        made = executor.read(executor.run(executable, {"spectrogram": spectrogram})["refined_spectrogram"])
-        refined |= {row: made[row].clone() for row, stop in enumerate(stopped) if stop == end}
-    return tuple(refined[row] for row in range(len(stopped)))
-
-
-def sound_of(vocoder: Callable[[Tensor], Tensor], spectrogram: Tensor) -> Tensor:
-    """What a vocoder makes, with torch as in the graphs."""
-    with computing(), threads.at_most(threads.for_vocoder(vocoder)):
-        return vocoder(spectrogram)
-
-
-def arrange(
-    decoded: Decoded,
-    vocoder: Callable[[Tensor], Tensor] | None,
-    output_cross_attentions: bool,
-    return_output_lengths: bool,
-) -> Any:
-    """The results as transformers returns them."""
-    rows = decoded.spectrograms
-    batch, lengths = len(rows), [row.shape[0] for row in rows]
-    padded = pad_sequence(list(rows), batch_first=True)
-    if not return_output_lengths:
-        spectrogram = rows[0] if batch == 1 else padded
-        result: Any = spectrogram if vocoder is None else sound_of(vocoder, spectrogram)
-    elif vocoder is None:
-        result = (padded, lengths)
-    else:
-        sound = sound_of(vocoder, padded)
-        result = (sound, [int(sound.size(1) / max(lengths)) * length for length in lengths])
-    if not output_cross_attentions:
-        return result
-    attentions = decoded.cross_attentions
-    assert attentions is not None
-    if batch > 1 or return_output_lengths:
-        attentions = attentions.view(batch, -1, *attentions.shape[-3:])
-    return (*result, attentions) if return_output_lengths else (result, attentions)

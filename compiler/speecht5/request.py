@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,7 @@ from compiler.arguments import number, whole
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.speecht5 import speakers
-from compiler.speecht5.options import CompileOptions
-
-if TYPE_CHECKING:
-    from compiler.speecht5.limits import Limits
+from compiler.speecht5.speech_model import SpeechModel
 
 TOKEN_DTYPES = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
@@ -36,35 +33,34 @@ class Request:
     @classmethod
     def checked(
         cls,
-        config: Any,
-        options: CompileOptions,
-        limits: Limits,
+        model: SpeechModel,
         input_ids: Tensor,
         speaker_embeddings: Any,
         attention_mask: Tensor | None,
         replicas: int = 1,
     ) -> Request:
         """Raises ``InvalidArgument`` for what cannot be spoken, before anything is computed."""
+        constants, limits = model.constants, model.limits
         if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.dtype not in TOKEN_DTYPES:
             raise InvalidArgument(f"input_ids: a tensor of token ids [batch, text] is expected, got {_say(input_ids)}")
         batch, length = input_ids.shape
         if batch == 0 or length == 0:
             raise InvalidArgument(f"input_ids are empty ({batch} texts of {length} tokens): there is nothing to say")
-        if batch > options.batch_size * replicas:
+        if batch > model.batch_size * replicas:
             each = f" on each of {replicas} devices" if replicas > 1 else ""
             raise InvalidArgument(
-                f"{batch} texts in a batch, the model was compiled for {options.batch_size}{each}: "
+                f"{batch} texts in a batch, the model was compiled for {model.batch_size}{each}: "
                 f"split the batch or compile with batch_size={-(-batch // replicas)}"
             )
         if length > limits.text:
             raise InvalidArgument(
                 f"the text has {length} tokens, the longest that the model was compiled for has {limits.text} "
-                f"(its table of positions has {config.max_text_positions}): split the text"
+                f"(its table of positions has {constants.text_positions}): split the text"
             )
-        if int(input_ids.min()) < 0 or int(input_ids.max()) >= config.vocab_size:
-            raise InvalidArgument(f"input_ids: token ids from 0 to {config.vocab_size - 1} are expected")
+        if int(input_ids.min()) < 0 or int(input_ids.max()) >= constants.vocabulary:
+            raise InvalidArgument(f"input_ids: token ids from 0 to {constants.vocabulary - 1} are expected")
         if attention_mask is None:
-            attention_mask = input_ids != config.pad_token_id
+            attention_mask = input_ids != constants.pad_token
         elif not isinstance(attention_mask, Tensor) or attention_mask.shape != input_ids.shape:
             raise InvalidArgument(
                 f"attention_mask: zeros and ones of shape {tuple(input_ids.shape)} are expected, "
@@ -76,12 +72,12 @@ class Request:
                 f"row {silent[0]} of input_ids is all padding (its mask is all zeros): there is nothing to say, leave "
                 "the row out or unmask its text"
             )
-        chosen = _checked_speakers(config, speaker_embeddings, batch)
+        chosen = _checked_speakers(constants.speaker_dim, speaker_embeddings, batch)
         return cls(input_ids.to(torch.int64), (attention_mask != 0).to(torch.float32), chosen)
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class LoopOptions:
     """Where to run, how long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``.
 
     Of ``threshold`` and the ratios a tensor stays one: transformers reckons in its type, and so does the loop.
@@ -107,8 +103,7 @@ class Loop:
         object.__setattr__(self, "read_every", whole("read_every", self.read_every))
 
 
-def _checked_speakers(config: Any, embeddings: Any, batch: int) -> Tensor:
-    dim = config.speaker_embedding_dim
+def _checked_speakers(dim: int, embeddings: Any, batch: int) -> Tensor:
     if embeddings is None:
         raise InvalidArgument(
             f"speaker_embeddings are missing: float [batch, {dim}] (or [1, {dim}]) say whose voice it is"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from compiler.errors import CompilerError, InvalidArgument
 
@@ -72,6 +73,74 @@ def encode_wav(sound: Tensor, sample_rate: int) -> bytes:
     encoded = BytesIO()
     soundfile.write(encoded, sound.numpy(), sample_rate, subtype="PCM_16", format="WAV")
     return encoded.getvalue()
+
+
+def encode_pcm(sound: Tensor) -> bytes:
+    """``sound``, float [samples] from -1 to 1, as 16-bit PCM alone: little-endian, one channel, no header."""
+    import soundfile  # noqa: PLC0415, takes NumPy
+
+    encoded = BytesIO()
+    soundfile.write(encoded, sound.numpy(), 1, subtype="PCM_16", format="RAW", endian="LITTLE")
+    return encoded.getvalue()
+
+
+def write_pcm(file: BinaryIO, sound: Tensor) -> None:
+    """Write ``sound`` as :func:`encode_pcm` has it, to be heard at once."""
+    file.write(encode_pcm(sound))
+    file.flush()
+
+
+class GrowingWav:
+    """A WAV file that grows with each write, and is a whole one after each.
+
+    ``path`` holds what it held until the first sound is there, and then all sound so far. Raises ``CompilerError``
+    where it cannot be written.
+    """
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        self._path, self._rate = path, sample_rate
+        self._file: BinaryIO | None = None
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, sound: Tensor) -> None:
+        """Add ``sound``, float [samples] from -1 to 1."""
+        data = encode_pcm(sound)
+        try:
+            if self._file is None:
+                self._begin(data)
+            else:
+                self._file.seek(0, os.SEEK_END)
+                self._file.write(data)
+                self._file.flush()
+                # The sizes come last: until then the header tells of what was there before.
+                self._file.seek(0)
+                self._file.write(self._header(self._bytes + len(data)))
+                self._file.flush()
+            self._bytes += len(data)
+        except OSError as error:
+            raise CompilerError(f"{str(self._path)!r} could not be written: {error.strerror}") from error
+
+    def _begin(self, data: bytes) -> None:
+        part = _beside(self._path)
+        try:
+            self._file = part.open("xb")
+            self._file.write(self._header(len(data)) + data)
+            self._file.flush()
+            os.replace(part, os.path.realpath(self._path))
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _header(self, data: int) -> bytes:
+        """That of so many bytes of 16-bit PCM in one channel."""
+        kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, self._rate, 2 * self._rate, 2, 16)
+        return struct.pack("<4sI4s", b"RIFF", 36 + data, b"WAVE") + kind + struct.pack("<4sI", b"data", data)
 
 
 def check_standard_output() -> None:

@@ -1,27 +1,39 @@
-"""From text to sound: what the command line's ``speak`` does, for use from Python."""
+"""From text of any length to sound, whole or as it comes: what the command line's ``speak`` does, for Python."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compiler import arguments
-from compiler.errors import CompilerError, InvalidArgument
 from compiler.runtime.executor import Executor
-from compiler.speecht5 import decoding, speakers
-from compiler.speecht5 import text as texts
+from compiler.speecht5 import pieces, results
 from compiler.speecht5.checkpoint import Voice
+from compiler.speecht5.speaking_stream import SpeechStream, stream
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
+from compiler.speecht5.utterances import (
+    Batch,
+    Prepared,
+    batches,
+    check_numbers,
+    checked_sound,
+    compile_seconds,
+    piece_tokens,
+    prepare,
+    silence,
+    vocoder_of,
+)
 from compiler.torch_state import unaffected
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One utterance: ``sound`` float32 [samples] and the decoder steps in it.
+    """What was said: ``sound`` float32 [samples], the decoder steps in it and the pieces that the text was split into.
 
     ``seconds`` is the wall time from tokens to sound, the vocoder included; compiling graphs of these lengths, where
     that was still to do, is left out.
@@ -31,6 +43,7 @@ class Speech:
     sample_rate: int
     steps: int
     seconds: float
+    pieces: int = 1
 
     @property
     def duration(self) -> float:
@@ -41,35 +54,6 @@ class Speech:
     def real_time_factor(self) -> float:
         """Seconds of work a second of sound: below one is faster than speech."""
         return self.seconds / self.duration
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Checked text and speaker: ``ids`` int64 [1, text], ``speaker`` float32 [1, dim]."""
-
-    ids: Tensor
-    speaker: Tensor
-
-
-def prepare(voice: Voice, text: str, speaker: str | None = None) -> Prepared:
-    """What can be checked before anything is compiled. ``speaker`` is a name or a file, see ``speakers.embedding``.
-
-    Raises ``InvalidArgument`` for text with nothing to say or with characters that the tokenizer lacks, for a speaker
-    that there is not, and for a voice without a vocoder.
-    """
-    if voice.vocoder is None:
-        raise InvalidArgument(
-            "the checkpoint has no vocoder, which turns spectrograms into sound: name one (--vocoder; for the "
-            "published checkpoint it is microsoft/speecht5_hifigan)"
-        )
-    ids = texts.tokens(voice.tokenizer, text, voice.model.config.max_text_positions)
-    known = voice.model.config.vocab_size
-    if max(ids) >= known:
-        raise InvalidArgument(
-            f"the tokenizer makes token {max(ids)} of the text, and the model's go from 0 to {known - 1}: name the "
-            "tokenizer that belongs to the model"
-        )
-    return Prepared(torch.tensor([ids], device="cpu"), speakers.embedding(voice, speaker))
 
 
 @unaffected
@@ -86,38 +70,57 @@ def speak(
     maxlenratio: float = 20.0,
     executor: Executor | None = None,
     read_every: int = 1,
+    pause: float = pieces.PAUSE,
+    longest: int | None = None,
+    piece: Callable[[int, int], None] | None = None,
 ) -> Speech:
     """Say ``text`` with ``compiled``, which was compiled from ``voice.model``. Equal arguments give equal sound.
 
-    ``seed`` is that of the pre-net's dropout; ``progress`` and the rest are those of
-    ``CompiledSpeechT5.generate_speech``. Raises what ``prepare`` raises, ``InvalidArgument`` for unfit numbers and text
-    past the model's table of positions, and ``SpeechTooLong`` where speech does not end within its table.
+    Text past the model's tables, or past what the voice was taught, is said in pieces of at most ``longest`` tokens
+    (:mod:`compiler.speecht5.pieces`), as many at once as ``compiled`` takes rows, with ``pause`` seconds of silence
+    between them; ``piece`` is called with the number of the piece that begins and of all. ``seed`` is that of the
+    pre-net's dropout; ``progress`` and the rest are those of ``CompiledSpeechT5.generate_speech``. Raises what
+    ``prepare`` raises, ``InvalidArgument`` for unfit numbers, and ``SpeechTooLong`` where the speech of a piece does
+    not end within its table.
     """
-    check_numbers(seed, threshold, minlenratio, maxlenratio)
-    prepared = prepare(voice, text, speaker)
-    begin, compiled_before = time.perf_counter(), compiled.compile_seconds
-    spectrogram = compiled.generate_speech(
-        prepared.ids,
-        prepared.speaker,
-        threshold=threshold,
-        minlenratio=minlenratio,
-        maxlenratio=maxlenratio,
-        generator=torch.Generator().manual_seed(arguments.seed(seed)),
-        progress=progress,
-        executor=executor,
-        read_every=read_every,
-    )
-    sound = decoding.sound_of(voice.vocoder, spectrogram)
-    seconds = time.perf_counter() - begin - (compiled.compile_seconds - compiled_before)
-    if not bool(sound.isfinite().all()):
-        raise CompilerError("the sound holds numbers that are infinite or not a number: are the weights sound?")
-    steps = spectrogram.shape[0] // compiled.config.reduction_factor
-    return Speech(sound.to(torch.float32), voice.vocoder.config.sampling_rate, steps, seconds)
+    check_numbers(seed, threshold, minlenratio, maxlenratio, pause)
+    prepared = prepare(voice, text, speaker, piece_tokens(compiled, maxlenratio, longest))
+    options = {
+        "threshold": threshold,
+        "minlenratio": minlenratio,
+        "maxlenratio": maxlenratio,
+        "generator": torch.Generator().manual_seed(arguments.seed(seed)),
+        "progress": progress,
+        "executor": executor,
+        "read_every": read_every,
+    }
+    begin, compiled_before = time.perf_counter(), compile_seconds(compiled)
+    sounds: list[Tensor] = []
+    frames = 0
+    for batch in batches(compiled, prepared, executor):
+        if piece is not None:
+            piece(batch.before + 1, len(prepared.pieces))
+        for spectrogram in _spectrograms(compiled, batch, prepared.speaker, options):
+            sounds.append(checked_sound(results.sound_of(vocoder_of(voice, compiled), spectrogram)))
+            frames += spectrogram.shape[0]
+    seconds = time.perf_counter() - begin - (compile_seconds(compiled) - compiled_before)
+    rate = voice.vocoder.config.sampling_rate
+    steps = frames // compiled.constants.reduction_factor
+    return Speech(joined(sounds, silence(pause, rate)), rate, steps, seconds, len(sounds))
 
 
-def check_numbers(seed: int, threshold: float, minlenratio: float, maxlenratio: float) -> None:
-    """Raise ``InvalidArgument`` for numbers that mean nothing to the decoding loop."""
-    arguments.seed(seed)
-    arguments.number("threshold", threshold, infinite=True)
-    arguments.number("minlenratio", minlenratio)
-    arguments.number("maxlenratio", maxlenratio)
+def joined(sounds: Sequence[Tensor], between: Tensor) -> Tensor:
+    """Sounds [samples] one after the other, with ``between`` between them."""
+    parts = [part for sound in sounds for part in (between, sound)]
+    return torch.cat(parts[1:])
+
+
+def _spectrograms(
+    compiled: CompiledSpeechT5, batch: Batch, speaker: Tensor, options: Mapping[str, Any]
+) -> Iterator[Tensor]:
+    """The spectrogram [frames, mels] of each row."""
+    padded, lengths = compiled.generate_speech(batch.ids, speaker, batch.mask, return_output_lengths=True, **options)
+    yield from (row[:length] for row, length in zip(padded, lengths, strict=True))
+
+
+__all__ = ["Prepared", "Speech", "SpeechStream", "batches", "check_numbers", "prepare", "speak", "stream"]

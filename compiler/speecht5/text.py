@@ -16,6 +16,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NUMBER = re.compile(r"\d[\d.,]*")
 SHOWN = 5
 """Words that a warning names; of more it gives the number."""
+SHOWN_CHARACTERS = 60
+"""Characters of a text that a message shows."""
 
 
 def decoded(text: bytes | str) -> str:
@@ -44,25 +46,20 @@ def check_text(text: str) -> None:
     if not text.strip():
         raise InvalidArgument("the text is empty: there is nothing to say")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidArgument(f"the text holds bytes that are no UTF-8: {text!r}")
+        raise InvalidArgument(f"the text holds bytes that are no UTF-8: {_short(text)}")
 
 
-def tokens(tokenizer: Any, text: str, most: int | None = None) -> list[int]:
+def tokens(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text, the end's token included.
 
-    Raises ``InvalidArgument`` for text with nothing to say, with characters that the tokenizer lacks, and for more than
-    ``most`` tokens.
+    Raises ``InvalidArgument`` for text with nothing to say, and with characters that the tokenizer lacks.
     """
     check_text(text)
-    ids = _ids(tokenizer, text)
+    ids = token_ids(tokenizer, text)
     if tokenizer.unk_token_id in ids:
         raise InvalidArgument(_unknown(tokenizer, text))
     if set(ids) <= set(tokenizer.all_special_ids):
-        raise InvalidArgument(f"the tokenizer finds nothing to say in the text {text!r}")
-    if most is not None and len(ids) > most:
-        raise InvalidArgument(
-            f"the text has {len(ids)} tokens, and the model's table of positions has {most}: split the text"
-        )
+        raise InvalidArgument(f"the tokenizer finds nothing to say in the text {_short(text)}")
     return ids
 
 
@@ -77,7 +74,7 @@ def normalized(tokenizer: Any, text: str) -> str:
         return str(tokenizer.normalizer(text))
     except Exception:  # of a number past its words it says only that an index is out of range
         raise InvalidArgument(
-            f"the tokenizer cannot spell out the numbers in the text {text!r}: write them as words"
+            f"the tokenizer cannot spell out the numbers in the text {_short(text)}: write them as words"
         ) from None
 
 
@@ -98,6 +95,10 @@ def warnings(tokenizer: Any, text: str, words: Collection[str]) -> list[str]:
     return lines
 
 
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
+
+
 def _listed(words: list[str]) -> str:
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return ", ".join(map(repr, words[:SHOWN])) + more
@@ -108,7 +109,7 @@ def _unknown(tokenizer: Any, text: str) -> str:
     # A tokenizer that puts characters together may know each by itself.
     lacking = lacking or [piece for piece in tokenizer.tokenize(text) if not _knows(tokenizer, piece)] or [text]
     shown = string.digits + string.ascii_lowercase + string.ascii_uppercase + string.punctuation
-    folds = _ids(tokenizer, "A") == _ids(tokenizer, "a")
+    folds = token_ids(tokenizer, "A") == token_ids(tokenizer, "a")
     known = [c for c in shown if _knows(tokenizer, c) and not (folds and c.isupper())]
     digits = any(c.isdigit() for c in lacking) and getattr(tokenizer, "normalize", None) is False
     return (
@@ -119,10 +120,13 @@ def _unknown(tokenizer: Any, text: str) -> str:
 
 
 def _knows(tokenizer: Any, character: str) -> bool:
-    return tokenizer.unk_token_id not in _ids(tokenizer, character)
+    return tokenizer.unk_token_id not in token_ids(tokenizer, character)
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids. What looks like a special token, such as ``</s>``, is text like any other."""
-    ids: list[int] = tokenizer(normalized(tokenizer, text), split_special_tokens=True).input_ids
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids, unchecked. What looks like a special token, such as ``</s>``, is text like any other.
+
+    Without the tokenizer's warning of long texts, which are split afterwards.
+    """
+    ids: list[int] = tokenizer(normalized(tokenizer, text), split_special_tokens=True, verbose=False).input_ids
     return ids

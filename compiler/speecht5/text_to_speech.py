@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compiler.arguments import whole
 from compiler.choices import GRAPHS, advice
 from compiler.compiled import CompiledModel
 from compiler.errors import InvalidArgument
@@ -17,11 +19,12 @@ from compiler.frontend.snapshot import prepared, snapshot
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5 import checkpoint, components, decoding, memory
+from compiler.speecht5 import checkpoint, components, decoding, memory, results, streaming
 from compiler.speecht5.graphs import model_spec
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
-from compiler.speecht5.request import Loop, Request
+from compiler.speecht5.request import LoopOptions, Request
+from compiler.speecht5.speech_model import SpeechModel
 from compiler.torch_state import alone, unaffected
 
 
@@ -46,6 +49,7 @@ class CompiledSpeechT5(CompiledModel):
             code = components.check_code(taken)
             components.check_numbers(components.settled(taken))
             components.probe(taken, exact_postnet=options.postnet == "exact")
+            self.constants = components.constants_of(taken)
         self.config = taken.config
         super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
 
@@ -68,6 +72,13 @@ class CompiledSpeechT5(CompiledModel):
     def postnet(self) -> Executable:
         """A finished spectrogram to a refined one."""
         return self.graph("postnet")
+
+    @property
+    def speech_model(self) -> SpeechModel:
+        """The graphs and plain data that the loop takes. Raises ``InvalidArgument`` where :meth:`close` was called."""
+        _ = self.source
+        exact = self.options.postnet == "exact"
+        return SpeechModel(self.graph, self.constants, self.limits, self.options.batch_size, exact)
 
     @unaffected
     def generate_speech(
@@ -110,26 +121,8 @@ class CompiledSpeechT5(CompiledModel):
         Nothing that torch keeps beside arguments has an effect: the default dtype and device, autocast, inference mode.
         Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
-        model = self.source.model  # raises where this was closed
-        if vocoder is not None and not callable(vocoder):
-            raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
-        executor = ReferenceExecutor() if executor is None else executor
-        if not isinstance(executor, Executor):
-            raise InvalidArgument(
-                f"executor: what `with compiler.open_device() as executor` gives is expected, got "
-                f"{type(executor).__name__}"
-            )
-        request = Request.checked(
-            self.config,
-            self.options,
-            self.limits,
-            input_ids,
-            speaker_embeddings,
-            attention_mask,
-            executor.replicas,
-        )
-        loop = Loop(
-            executor,
+        options = LoopOptions(
+            _checked_executor(executor),
             threshold,
             minlenratio,
             maxlenratio,
@@ -138,8 +131,90 @@ class CompiledSpeechT5(CompiledModel):
             progress,
             read_every,
         )
-        decoded = decoding.decode(self.graph, model, self.options, self.limits, request, loop)
-        return decoding.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
+        model, request = self._checked_call(input_ids, speaker_embeddings, attention_mask, vocoder, options)
+        decoded = decoding.decode(model, request, options)
+        return results.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
+
+    @unaffected
+    def stream_speech(
+        self,
+        input_ids: Tensor,
+        speaker_embeddings: Tensor | NDArray[Any] | None = None,
+        attention_mask: Tensor | None = None,
+        threshold: float = 0.5,
+        minlenratio: float = 0.0,
+        maxlenratio: float = 20.0,
+        vocoder: Callable[[Tensor], Tensor] | None = None,
+        output_cross_attentions: bool = False,
+        return_output_lengths: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        executor: Executor | None = None,
+        read_every: int = 1,
+        chunk_steps: int | None = None,
+        halo: int | None = None,
+        rows_alone: bool = False,
+    ) -> Generator[Any]:
+        """Speech in chunks, while the decoder still runs: a generator, with the parameters of :meth:`generate_speech`.
+
+        A chunk is refined frames [frames, mels], or sound [samples] where a ``vocoder`` is given; for a batch, or with
+        ``return_output_lengths``, a tuple with one for each row, which is empty where the row has ended. With
+        ``output_cross_attentions`` it is a pair, of that and the cross-attentions [layers * batch, heads, steps, text]
+        of the steps made for it. Joined, the chunks are what :meth:`generate_speech` returns, a row up to its end.
+
+        The first chunk comes after the fewest steps that its first frame depends on, by what post-net and vocoder look
+        at; each further one after ``chunk_steps``, by default 16 and then more up to 64. ``halo``: frames on each side
+        that a sample of the vocoder's depends on, where it is no ``SpeechT5HifiGan`` and has no ``receptive_field``. A
+        vocoder makes each chunk's sound of a window of frames: of all rows, with zeros behind the shorter ones as in
+        transformers, or with ``rows_alone`` of each row by itself, as if it had been spoken alone.
+
+        Closing the generator early stops the loop and lets go of what it held. In between, and then, the random
+        generator stands as after the steps that were made; who draws from it meanwhile changes what follows. Arguments
+        are refused here, and not with the first chunk; ``SpeechTooLong`` comes in its place.
+        """
+        options = LoopOptions(
+            _checked_executor(executor),
+            threshold,
+            minlenratio,
+            maxlenratio,
+            output_cross_attentions,
+            generator,
+            progress,
+            read_every,
+        )
+        model, request = self._checked_call(input_ids, speaker_embeddings, attention_mask, vocoder, options)
+        chunk_steps = None if chunk_steps is None else whole("chunk_steps", chunk_steps)
+        halo = None if halo is None else whole("halo", halo, 0)
+        sounding = None if vocoder is None else streaming.sounding_of(vocoder, halo, rows_alone, options.executor)
+        stream = streaming.Stream(model, request, options, sounding, chunk_steps)
+        return _chunks(stream, request.ids.shape[0] > 1 or bool(return_output_lengths), output_cross_attentions)
+
+    def _checked_call(
+        self, input_ids: Any, speaker_embeddings: Any, attention_mask: Any, vocoder: object, options: LoopOptions
+    ) -> tuple[SpeechModel, Request]:
+        model = self.speech_model
+        if vocoder is not None and not callable(vocoder):
+            raise InvalidArgument(f"vocoder: a function of spectrograms is expected, got {type(vocoder).__name__}")
+        replicas = options.executor.replicas
+        return model, Request.checked(model, input_ids, speaker_embeddings, attention_mask, replicas)
+
+
+def _chunks(stream: streaming.Stream, rows: bool, attentions: bool) -> Generator[Any]:
+    """Chunks in the form in which callers get them."""
+    with closing(stream.chunks()) as chunks:
+        for chunk in chunks:
+            made = chunk.rows if rows else chunk.rows[0]
+            yield (made, chunk.cross_attentions) if attentions else made
+
+
+def _checked_executor(executor: Executor | None) -> Executor:
+    executor = ReferenceExecutor() if executor is None else executor
+    if not isinstance(executor, Executor):
+        raise InvalidArgument(
+            f"executor: what `with compiler.open_device() as executor` gives is expected, got {type(executor).__name__}"
+        )
+    return executor
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:

@@ -36,6 +36,8 @@ VOCABULARY = 32
 """24 letters, space and three punctuation marks, and four special tokens."""
 TEXT_POSITIONS, SPEECH_POSITIONS = 200, 600
 """Longest text in tokens, and longest speech in decoder steps of two frames."""
+PIECE_TOKENS = 40
+"""Most tokens of a text that is taught: about six words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def make_config(vocab_size: int, stage: Stage) -> SpeechT5Config:
         speaker_embedding_dim=SPEAKER_DIM,
         max_text_positions=TEXT_POSITIONS,
         max_speech_positions=SPEECH_POSITIONS,
+        max_piece_tokens=PIECE_TOKENS,
         use_guided_attention_loss=True,
         guided_attention_loss_num_heads=2,
     )

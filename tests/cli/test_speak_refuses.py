@@ -26,6 +26,7 @@ class Trap:
         ("", "the text is empty: there is nothing to say"),
         (" \t\n", "the text is empty: there is nothing to say"),
         ("\u200b", "the tokenizer finds nothing to say in the text '\\u200b'"),
+        ("\u200b" * 99, f"the tokenizer finds nothing to say in the text '{'\\u200b' * 60}...'"),
         ("\udcff", "the text holds bytes that are no UTF-8: b'\\xff'"),
         (
             "Room 7, é 7",
@@ -34,7 +35,7 @@ class Trap:
         ),
         ("a</s>", "the tokenizer does not know '<', '/', '>': spell the text with"),
         ("a\u0301", "the tokenizer does not know '\u0301': spell the text with"),
-        ("one two " * 30, "the text has 241 tokens, and the model's table of positions has 200: split the text"),
+        ("two " * 60 + "one" * 70, "the word 'oneoneoneoneoneoneon...' at line 1, column 241 has 212 tokens, and a"),
         ("one " * 300_000, "the text has more than 1048576 bytes: split it"),
     ],
 )
@@ -46,7 +47,7 @@ def test_a_tokenizer_that_keeps_case_is_probed_for_both_cases():
     class Tokens:
         unk_token_id = 0
 
-        def __call__(self, text, split_special_tokens):
+        def __call__(self, text, split_special_tokens, verbose):
             self.input_ids = ["_aB1!".find(c) if c in "aB1!" else 0 for c in text]
             return self
 
@@ -127,6 +128,10 @@ def test_a_checkpoint_without_speakers_or_vocoder(refused, run, checkpoint, voic
         (("--threshold", "nan"), "--threshold=nan: a number is expected"),
         (("--max-len-ratio", "inf"), "--max-len-ratio=inf: a finite number is expected"),
         (("--min-len-ratio", "-inf"), "--min-len-ratio=-inf: a finite number is expected"),
+        (("--pause", "-1"), "--pause=-1.0: seconds from 0 to 60 are expected"),
+        (("--pause", "nan"), "--pause=nan: a finite number is expected"),
+        (("--longest", "0"), "--longest=0: a whole number of at least 1 is expected"),
+        (("--batch", "0"), "--batch=0: a whole number of at least 1 is expected"),
         (("--weights", "mixed"), "weights='mixed' with precision='float32': only a plan in bfloat16"),
         (("--disable", "fold-scales"), "disable=fold-scales: there is no such pass that runs by default, did you mean"),
         (("--model", ""), "the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub"),

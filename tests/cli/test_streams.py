@@ -38,7 +38,11 @@ def test_sound_to_standard_output_and_all_else_to_standard_error(run, piped):
         (b" \n\n", "the text is empty: there is nothing to say"),
         (b"four \xff\xfe", r"the text holds bytes that are no UTF-8: b'four \xff\xfe'"),
         (b"one " * 300_000, "the text has more than 1048576 bytes: split it"),
-        (b"one " * 100, "the text has 401 tokens, and the model's table of positions has 200: split the text"),
+        (
+            b"one two\n  " + b"one" * 100 + b" two",
+            "the word 'oneoneoneoneoneoneon...' at line 2, column 3 has 302 tokens, and a piece of text that is spoken "
+            "at once has 40 at the most: put a space into it",
+        ),
     ],
 )
 def test_standard_input_that_is_no_text(piped, monkeypatch, given, message):
@@ -107,7 +111,9 @@ def test_numbers_are_spelt_out_as_the_tokenizer_does_it(run, refused, voice, com
     with quiet():
         own = checkpoints.load_tokenizer(str(checkpoints.SMALL_VOICE), normalize=True)
     spelt = checkpoints.Voice(voice.model, own, voice.speakers, voice.vocoder)
-    assert speaking.prepare(spelt, "four 7").ids.tolist() == [voice.tokenizer("four seven").input_ids]
+    assert [ids.tolist() for ids in speaking.prepare(spelt, "four 7").pieces] == [
+        voice.tokenizer("four seven").input_ids
+    ]
 
 
 def test_a_tokenizer_from_elsewhere(run, refused, checkpoint, tmp_path):

@@ -99,23 +99,58 @@ def _board(executor: Any) -> str:
     return fitting(spec.cores, spec.banks)[0]
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """What a stream gave, chunk by chunk: frames, and how many programs there were then. What it left in DRAM."""
+
+    frames: tuple[int, ...]
+    programs: tuple[int, ...]
+    dram: int
+
+
+def stream(executor: Any, report: Report, steps: int, read_every: int, chunks: int | None, postnet: str) -> Streamed:
+    """Stream so many steps, and close the stream after ``chunks``."""
+    import ttnn
+
+    given = _asked(1, steps, executor, postnet)
+    speech = given.pop("compiled").stream_speech(**given, read_every=read_every, generator=torch.Generator())
+    frames, programs = [], []
+    for chunk in speech:
+        report(f"{len(chunk)} frames")
+        frames.append(len(chunk))
+        programs.append(executor.device.num_program_cache_entries())
+        if len(frames) == chunks:
+            speech.close()
+    memory = ttnn.get_memory_view(executor.device, ttnn.BufferType.DRAM)
+    return Streamed(tuple(frames), tuple(programs), memory.total_bytes_allocated_per_bank)
+
+
+def _asked(
+    batch: int, steps: int, executor: Any, postnet: str = "bucket", enable: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A compiled model and arguments with which it says so many steps."""
+    chosen, length = compiled(_board(executor), batch, postnet, enable), 12
+    rows, ratio = batch * executor.replicas, steps * chosen.config.reduction_factor / length
+    return {
+        "compiled": chosen,
+        "input_ids": tokens(chosen.config, length, rows=rows),
+        "speaker_embeddings": speaker(chosen.config, rows=rows),
+        "minlenratio": ratio,
+        "maxlenratio": ratio,
+        "executor": executor,
+    }
+
+
 def _generate(
     batch: int, steps: int, executor: Any, postnet: str = "bucket", enable: tuple[str, ...] = (), **options: Any
 ) -> Any:
-    chosen, length = compiled(_board(executor), batch, postnet, enable), 12
-    rows, ratio = batch * executor.replicas, steps * chosen.config.reduction_factor / length
-    return chosen.generate_speech(
-        tokens(chosen.config, length, rows=rows),
-        speaker(chosen.config, rows=rows),
-        minlenratio=ratio,
-        maxlenratio=ratio,
-        generator=torch.Generator().manual_seed(0),
-        executor=executor,
-        **options,
-    )
+    given = _asked(batch, steps, executor, postnet, enable)
+    return given.pop("compiled").generate_speech(**given, generator=torch.Generator().manual_seed(0), **options)
 
 
-def speak_with_a_tape(executor: Any, report: Report, steps: int, stop_at: int | None) -> list[str]:
+def speak_with_a_tape(
+    executor: Any, report: Report, steps: int, stop_at: int | None, streamed: bool = False
+) -> list[str]:
     """Speak with replayed steps, where capturing is only written down: a mock crashes when a trace is captured."""
     import ttnn
 
@@ -131,7 +166,12 @@ def speak_with_a_tape(executor: Any, report: Report, steps: int, stop_at: int | 
             raise KeyboardInterrupt
 
     try:
-        _generate(1, steps, executor, progress=heard)
+        if streamed:
+            given = _asked(1, steps, executor)
+            for _ in given.pop("compiled").stream_speech(**given, progress=heard):
+                tape.append("chunk")
+        else:
+            _generate(1, steps, executor, progress=heard)
     except KeyboardInterrupt:
         tape.append("interrupted")
     finally:

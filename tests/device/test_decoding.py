@@ -102,6 +102,20 @@ def test_speech_grows_into_the_next_caches(session: Session) -> None:
     assert (first.programs, first.dram) == (second.programs, second.dram)
 
 
+@pytest.mark.parametrize(("read_every", "postnet"), [(1, "bucket"), (8, "exact")])
+def test_a_stream_compiles_nothing_after_its_second_chunk(session: Session, read_every: int, postnet: str) -> None:
+    """Or its third, with a post-net of exact length. What it held leaves the device, closed early or not."""
+    first, second, stopped = (session.call(loops.stream, 54, read_every, chunks, postnet) for chunks in (None, None, 3))
+    # The post-net looks ten frames ahead: six steps are two frames that are known, then each step is.
+    wanted = (2, 32, 48, 26) if postnet == "bucket" else (2, 32, 32, 42)
+    assert first.frames == second.frames == wanted
+    assert stopped.frames == wanted[:3]
+    # The windows of an exact length grow once more.
+    assert first.programs[1 if postnet == "bucket" else 2] == first.programs[-1]
+    assert second.programs == (first.programs[-1],) * 4
+    assert first.dram == second.dram == stopped.dram
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("read_every", [1, 8])
 def test_cross_attentions_come_from_the_device(session: Session, read_every: int) -> None:

@@ -123,6 +123,15 @@ def test_the_loop_captures_once_and_releases_at_the_end(session: Session) -> Non
     assert tape == ["step 1", *CAPTURE, "step 2", *replays, "release_trace"]
 
 
+def test_a_stream_releases_before_other_graphs_run(session: Session) -> None:
+    """What these place on the device, a trace that is replayed later would write over."""
+    tape = session.call(loops.speak_with_a_tape, 9, None, True)
+    replays = [call for step in range(3, 7) for call in ("execute_trace", f"step {step}")]
+    first = ["step 1", *CAPTURE, "step 2", *replays, "release_trace", "chunk"]
+    more = [call for step in (8, 9) for call in ("execute_trace", f"step {step}")]
+    assert tape == [*first, *CAPTURE, "step 7", *more, "release_trace", "chunk"]
+
+
 @pytest.mark.slow
 def test_the_loop_captures_again_for_larger_caches(session: Session) -> None:
     tape = session.call(loops.speak_with_a_tape, 67, None)

@@ -21,8 +21,8 @@ from compiler.choices import POSTNETS, WEIGHTS
 from compiler.dialects.aten import is_op, ops
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
-from compiler.speecht5.components import dropout_row, frame_width
-from compiler.speecht5.dropout import DropoutMasks
+from compiler.speecht5.components import first_bias, frame_width
+from compiler.speecht5.dropout import DropoutMasks, dropout_row
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale
 from passes.rewrite import Match
@@ -239,7 +239,7 @@ def graph_steps(
     made = once.run({"encoder_hidden_states": padded, "attention_mask": mask, "speaker_embeddings": voice})
     caches = {p.name: torch.zeros(p.value.type.shape) for p in step_graph.graph.inputs if p.name.endswith("_cache")}
     rows = torch.zeros(step_graph.graph.input("dropout_rows").type.shape)
-    rows[: len(kept)] = torch.stack([dropout_row(model, units) for units in kept])
+    rows[: len(kept)] = torch.stack([dropout_row(first_bias(model), units) for units in kept])
     mels, reduction = compiled.config.num_mel_bins, compiled.config.reduction_factor
     width = frame_width(compiled.config)
     spectra = []

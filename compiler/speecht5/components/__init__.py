@@ -16,7 +16,7 @@ from compiler.speecht5.components.encoder import Encoder, encoder
 from compiler.speecht5.components.postnet import Postnet, postnet
 from compiler.speecht5.components.probe import probe
 from compiler.speecht5.components.replaced import Code, check_code, check_numbers, settled
-from compiler.speecht5.components.rows import DROPPED, LOWEST, cache_shapes, dropout_row, frame_width
+from compiler.speecht5.components.rows import LOWEST, cache_shapes, constants_of, first_bias, frame_width
 
 COMPONENTS: dict[str, Callable[..., Component]] = {
     "encoder": encoder,
@@ -26,7 +26,6 @@ COMPONENTS: dict[str, Callable[..., Component]] = {
 
 __all__ = [
     "COMPONENTS",
-    "DROPPED",
     "LOWEST",
     "Code",
     "Component",
@@ -36,9 +35,10 @@ __all__ = [
     "cache_shapes",
     "check_code",
     "check_numbers",
+    "constants_of",
     "decoder_step",
-    "dropout_row",
     "encoder",
+    "first_bias",
     "frame_width",
     "postnet",
     "probe",

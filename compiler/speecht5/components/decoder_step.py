@@ -73,8 +73,8 @@ class DecoderStep(nn.Module):
         ``frames`` float [batch, 1, row width], what the step before made, zeros at first: for each of its frames the
         mels, the logit to stop, and zeros up to :func:`frame_width`. ``position`` int64 [32], the number of steps
         done, as often as a tile has rows; ``dropout_rows`` float [steps, layers * units], for each step what
-        :func:`dropout_row` makes; ``speaker_embeddings`` float [batch, dim]; ``encoder_hidden_states`` float [batch,
-        text, hidden]; ``attention_mask`` float [batch, text]; ``caches`` key, value, key, value, ... a layer, as
+        ``dropout_row`` makes; ``speaker_embeddings`` float [batch, dim]; ``encoder_hidden_states`` float [batch, text,
+        hidden]; ``attention_mask`` float [batch, text]; ``caches`` key, value, key, value, ... a layer, as
         :func:`cache_shapes` gives them; then all frames and all probabilities to stop so far, float [batch, 1, steps,
         row width].
         """

@@ -18,7 +18,8 @@ from compiler.speecht5.components.decoder_step import decoder_step
 from compiler.speecht5.components.encoder import Encoder
 from compiler.speecht5.components.own_code import changes
 from compiler.speecht5.components.postnet import MaskedPostnet, Postnet
-from compiler.speecht5.components.rows import dropout_row, frame_width
+from compiler.speecht5.components.rows import first_bias, frame_width
+from compiler.speecht5.dropout import dropout_row
 
 TOKENS, STEPS, PADDING = 5, 3, 3
 """How much is said, and how many tokens and steps of padding stand behind it."""
@@ -114,7 +115,7 @@ def _ours(model: Any, kept: Tensor, exact_postnet: bool) -> tuple[Tensor, Tensor
         name: functional.pad(t, (0, 0, 0, steps)) if "cache" in name else t for name, t in component.inputs.items()
     }
     state = [t for name, t in given.items() if "cache" in name]
-    rows = dropout_row(model, kept.flatten()).expand(state[0].shape[2], -1)
+    rows = dropout_row(first_bias(model), kept.flatten()).expand(state[0].shape[2], -1)
     frame = component.inputs["frames"]
     for step in range(steps):
         position = torch.full((TILE,), step)

@@ -16,7 +16,7 @@ from transformers.models.speecht5 import modeling_speecht5 as speecht5
 
 from compiler.errors import UnsupportedModel
 from compiler.speecht5.components.own_code import code_of, foreign, is_own_linear, settle
-from compiler.speecht5.components.rows import DROPPED
+from compiler.speecht5.dropout import DROPPED
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler.ir.types import TILE, round_up
-from compiler.speecht5.components.own_code import is_own_linear
+from compiler.speecht5.components.own_code import changes, is_own_linear
+from compiler.speecht5.speech_model import Reach, SpeechConstants
 
 LOWEST = torch.finfo(torch.float32).min
 """What Hugging Face adds to the scores of masked keys."""
-DROPPED = 1e30
-"""What is taken from a unit to drop it: more than any unit is, and finite in bfloat16."""
 
 
-def dropout_row(model: SpeechT5ForTextToSpeech, kept: Tensor) -> Tensor:
-    """A row of the step's input ``dropout_rows``, float [layers * units], from bools: which units are kept.
+def first_bias(model: SpeechT5ForTextToSpeech) -> Tensor:
+    """What the first layer's part of a row of ``dropout_rows`` begins with, float32 [units].
 
-    The first layer's part is its bias (zero where the layer adds its own, or none), less ``DROPPED`` where a unit is
-    dropped; the others' is ``DROPPED`` there and zero elsewhere.
+    Its bias, or zeros where the layer adds its own, or has none: see ``stand_ins.DroppedLayers``.
     """
-    first, units = next(iter(model.speecht5.decoder.prenet.layers)), model.config.speech_decoder_prenet_units
-    bias = first.bias if is_own_linear(first) and first.bias is not None else 0.0
-    dropped = kept.logical_not().to(torch.float32) * DROPPED
-    return torch.cat([bias - dropped[:units], dropped[units:]])
+    first = next(iter(model.speecht5.decoder.prenet.layers))
+    if is_own_linear(first) and first.bias is not None:
+        bias: Tensor = first.bias.detach()
+        return bias
+    return torch.zeros(model.config.speech_decoder_prenet_units, dtype=torch.float32, device="cpu")
+
+
+def constants_of(model: SpeechT5ForTextToSpeech) -> SpeechConstants:
+    """Take from a model, as it is compiled, what the loop around its graphs needs."""
+    config = model.config
+    return SpeechConstants(
+        text_positions=config.max_text_positions,
+        speech_positions=config.max_speech_positions,
+        vocabulary=config.vocab_size,
+        pad_token=config.pad_token_id,
+        speaker_dim=config.speaker_embedding_dim,
+        reduction_factor=config.reduction_factor,
+        mel_bins=config.num_mel_bins,
+        frame_width=frame_width(config),
+        prenet_layers=config.speech_decoder_prenet_layers,
+        prenet_units=config.speech_decoder_prenet_units,
+        prenet_dropout=config.speech_decoder_prenet_dropout,
+        prenet_bias=tuple(first_bias(model).tolist()),
+        postnet_reach=_postnet_reach(model.speech_decoder_postnet.layers),
+    )
+
+
+def _postnet_reach(layers: Iterable[Any]) -> Reach | None:
+    """What the convolutions look at, one after the other; a change that is none of them may do anything."""
+    before = behind = 0
+    for layer in layers:
+        if any(change for module in layer.modules() for change in changes(module)):
+            return None
+        conv = layer.conv
+        (kernel,), (dilation,), (padding,) = conv.kernel_size, conv.dilation, conv.padding
+        before, behind = before + padding, behind + dilation * (kernel - 1) - padding
+    return Reach(before, behind)
 
 
 def frame_width(config: SpeechT5Config) -> int:

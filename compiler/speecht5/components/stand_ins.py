@@ -46,7 +46,7 @@ class DroppedLayers:
 
     A number is added that makes the sum negative, whatever the unit is, and zero where it is kept. For the first layer
     it comes as it is; for the others with the sign turned, so that it stays what it is past a relu. Where the first
-    layer is torch's own linear, its bias comes in that row, too. :func:`dropout_row` writes them.
+    layer is torch's own linear, its bias comes in that row, too. ``dropout_row`` writes them.
     """
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:

@@ -1,0 +1,284 @@
+"""Speech in chunks, while the decoder still runs: a consumer of the decoding loop, in windows that join to the whole.
+
+What is made of a frame depends on some frames before it and behind it (:class:`Reach`). A chunk is made of a window
+that has them, or that begins or ends where the speech does; so chunks one after the other are what all frames at once
+would have become.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.errors import InvalidArgument
+from compiler.runtime.executor import Executor
+from compiler.speecht5.decoding import DecodingLoop
+from compiler.speecht5.refining import filled, frame_mask
+from compiler.speecht5.request import LoopOptions, Request
+from compiler.speecht5.results import sound_of
+from compiler.speecht5.speech_model import Reach, SpeechModel
+from compiler.torch_state import unaffected
+
+CHUNK_STEPS, MOST_CHUNK_STEPS = 16, 64
+"""Steps of the second chunk, half a second of the published checkpoint's, and of the longest. The first comes as soon
+as it can. Longer chunks cost less, as windows overlap; each is half as long again as the one before, so that what was
+heard last plays while the next is made."""
+Run = Callable[[Tensor, Sequence[int]], Tensor]
+"""Makes something of windows [rows, frames, ...], of which each row has so many frames: [rows, frames * each, ...]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What came next of each row, nothing where it has ended: refined frames [frames, mels], or sound [samples].
+
+    ``cross_attentions`` are those of the steps that were made for it, where they were asked for.
+    """
+
+    rows: tuple[Tensor, ...]
+    cross_attentions: Tensor | None
+
+
+class Growing(Protocol):
+    """The sound of one spectrogram that grows."""
+
+    def push(self, frames: Tensor, finished: bool = False) -> Tensor:
+        """Take the next frames [frames, mels], and give the sound [samples] that no further frame will change."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """A vocoder that sound can be made with window by window. ``hop`` samples a frame; ``None``: see what it makes."""
+
+    run: Callable[[Tensor], Tensor]
+    reach: Reach
+    hop: int | None
+    alone: bool = False
+    """Each row by itself up to its end, and not the batch with zeros behind shorter rows, as transformers has it."""
+    grow: Callable[[], Growing] | None = None
+    """Begins the sound of one row, where the vocoder chooses its windows by itself."""
+
+    def stages(self, rows: int) -> list[Stage | GrowingStage]:
+        """One for all rows, or one for each."""
+        if self.grow is not None and (self.alone or rows == 1):
+            return [GrowingStage(self.grow()) for _ in range(rows)]
+        count = rows if self.alone else 1
+        return [Stage(lambda frames, _: _sound(self.run, frames), self.reach, hop=self.hop) for _ in range(count)]
+
+
+class GrowingStage:
+    """What :class:`Stage` does, for one row, by a vocoder that chooses its windows by itself."""
+
+    def __init__(self, sound: Growing) -> None:
+        self._sound, self._last, self.there = sound, False, 0
+
+    def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
+        """As :meth:`Stage.feed`."""
+        if self._last:
+            return (torch.zeros(0),)
+        self._last, self.there = last, self.there + frames.shape[1]
+        return (self._sound.push(frames[0], last),)
+
+
+class Stage:
+    """What is made of frames, window by window as they come. All rows go in step."""
+
+    def __init__(self, run: Run, reach: Reach, align: int = 1, hop: int | None = 1) -> None:
+        """``align``: windows begin at a multiple of so many frames. ``hop``: how many are made of a frame."""
+        self._run, self._reach, self._align, self._hop = run, reach, align, hop
+        self._held = torch.empty(0)
+        self._start = self._done = 0
+
+    @property
+    def there(self) -> int:
+        """Frames that came so far."""
+        return self._start + (self._held.shape[1] if self._held.dim() > 1 else 0)
+
+    def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
+        """Take ``frames`` [rows, frames, ...], and make what can be made: a tensor for each row.
+
+        ``ends``: how many frames each row has, from the first on. ``last``: no more will come.
+        """
+        self._held = torch.cat([self._held, frames], 1) if self._held.numel() else frames
+        there, done = self.there, self._done
+        until = max(done, there if last else there - self._reach.behind)
+        made, hop = self._made([end - self._start for end in ends]) if until > done else (self._held[:, :0], 1)
+        begin = (done - self._start) * hop
+        kept = []
+        for row, end in enumerate(ends):
+            stop = (min(end, until) - self._start) * hop
+            whole = last and end == there and len(ends) == 1  # with what is beyond whole frames
+            kept.append(made[row, begin : made.shape[1] if whole else max(begin, stop)].clone())
+        self._done = until
+        start = max(0, until - self._reach.before) // self._align * self._align
+        self._held, self._start = self._held[:, start - self._start :].clone(), start
+        return tuple(kept)
+
+    def _made(self, ends: Sequence[int]) -> tuple[Tensor, int]:
+        frames = self._held.shape[1]
+        made = self._run(self._held, [min(max(end, 0), frames) for end in ends])
+        if self._hop is None and made.shape[1] % frames:
+            raise InvalidArgument(
+                f"the vocoder made {made.shape[1]} samples of {frames} frames: to stream, as many of each are expected"
+            )
+        return made, made.shape[1] // frames if self._hop is None else self._hop
+
+
+class Stream:
+    """The chunks of one batch of utterances."""
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        request: Request,
+        options: LoopOptions,
+        sounding: Sounding | None,
+        chunk_steps: int | None,
+    ) -> None:
+        """``chunk_steps``: steps of all chunks but the first, where they shall not grow."""
+        self._model, self._request, self._options = model, request, options
+        self._reduction = model.constants.reduction_factor
+        self._chunk_steps = chunk_steps or CHUNK_STEPS
+        # A post-net of exact length is compiled for each length of a window.
+        self._grows = chunk_steps is None and not model.exact_postnet
+        self._loop: DecodingLoop | None = None
+        reach = model.constants.postnet_reach
+        if reach is None:
+            raise InvalidArgument(
+                "the post-net was changed, and how many frames it looks at is not known: speech that it makes cannot "
+                "be streamed. Merge the change into the weights, or use generate_speech"
+            )
+        self._refining = Stage(_postnet(model, options.executor), reach, align=self._reduction)
+        self._sounding = [] if sounding is None else sounding.stages(len(request.ids))
+        behind = reach.behind + (0 if sounding is None else sounding.reach.behind)
+        self.first_steps = behind // self._reduction + 1
+        """Steps before the first chunk: the fewest whose frames hold all that the first frame's depends on."""
+
+    def chunks(self) -> Generator[Chunk]:
+        """All chunks, each made when it is asked for. Closing it early stops the loop."""
+        try:
+            ended = False
+            while not ended:
+                chunk, ended = self._next()
+                yield chunk
+        finally:
+            self._close()
+
+    @unaffected
+    def _next(self) -> tuple[Chunk, bool]:
+        if self._loop is None:
+            self._loop = DecodingLoop(self._model, self._request, self._options)
+        loop = self._loop
+        begin = loop.steps
+        until = begin + self._chunk_steps if begin else self.first_steps
+        if begin and self._grows:
+            self._chunk_steps = min(self._chunk_steps * 3 // 2, MOST_CHUNK_STEPS)
+        while not loop.ended and loop.steps < until:
+            loop.advance(until - loop.steps)
+        end = max(loop.ends.values()) if loop.ended else loop.steps
+        frames = loop.frames(begin, end)
+        attentions = loop.cross_attentions(begin, end) if self._options.output_cross_attentions else None
+        ends = [loop.ends.get(row, end) * self._reduction for row in range(len(frames))]
+        if loop.ended:
+            loop.finish()
+        loop.pause()  # what runs now may want the thread, or the device
+        rows = self._refining.feed(frames, ends, loop.ended)
+        if self._sounding:
+            rows = self._sound(rows, ends, loop)
+        return Chunk(rows, attentions), loop.ended
+
+    def _sound(self, rows: Sequence[Tensor], ends: Sequence[int], loop: DecodingLoop) -> tuple[Tensor, ...]:
+        """The sound that can be made, now that there are ``rows`` of refined frames more."""
+        if len(self._sounding) == 1:
+            width = max(len(row) for row in rows)
+            padded = torch.stack([functional.pad(row, (0, 0, 0, width - len(row))) for row in rows])
+            return self._sounding[0].feed(padded, ends, loop.ended)
+        made: list[Tensor] = []
+        for row, (stage, frames, end) in enumerate(zip(self._sounding, rows, ends, strict=True)):
+            last = row in loop.ends and stage.there + len(frames) == end
+            made += stage.feed(frames[None], [end], last)
+        return tuple(made)
+
+    @unaffected
+    def _close(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+
+
+def sounding_of(vocoder: Any, halo: int | None, alone: bool, executor: Executor) -> Sounding:
+    """How to stream with a vocoder: ``halo`` frames on each side, or as many as it says or its configuration implies.
+
+    Raises ``InvalidArgument`` where nothing says so.
+    """
+    config: Any = getattr(vocoder, "config", None)
+    field = getattr(vocoder, "receptive_field", None)
+    reach, hop, run, grow = None, getattr(vocoder, "hop", None), vocoder, None
+    if field is not None:  # a compiled one, which runs where the other graphs do
+        reach, run = Reach(field.before, field.after), partial(vocoder, executor=executor)
+        grow = None if getattr(vocoder, "growing", None) is None else partial(vocoder.growing, executor=executor)
+    elif getattr(config, "model_type", None) in ("hifigan", "speecht5_hifigan"):
+        reach, hop = hifigan_reach(config), math.prod(config.upsample_rates)
+    if halo is not None:
+        reach = Reach(halo, halo)
+    if reach is None:
+        raise InvalidArgument(
+            "halo: how many frames before and behind its own a sample of this vocoder depends on is not known: say "
+            "it, or take a SpeechT5HifiGan, whose configuration says it"
+        )
+    return Sounding(run, reach, hop, alone, grow)
+
+
+def hifigan_reach(config: Any) -> Reach:
+    """What transformers' ``SpeechT5HifiGan`` looks at for the samples of a frame."""
+    layers = list(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True))
+    blocks = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+    block = max(sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations) for kernel, dilations in blocks)
+    first, last = (
+        -3,
+        math.prod(config.upsample_rates) - 1 + 3,
+    )  # the last convolution has a kernel of seven, and so has the first
+    for rate, kernel in reversed(layers):
+        padding = (kernel - rate) // 2
+        first, last = first - block + padding - kernel + 1, last + block + padding
+        first, last = -(-first // rate), last // rate
+    return Reach(3 - first, last + 3)
+
+
+def _sound(vocoder: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """Sound [rows, samples] of [rows, frames, mels]; of one row as transformers' function makes it."""
+    return sound_of(vocoder, frames[0])[None] if len(frames) == 1 else sound_of(vocoder, frames)
+
+
+def _postnet(model: SpeechModel, executor: Executor) -> Run:
+    """The post-net of windows float [rows, frames, frame width]: [rows, frames, mels]."""
+    reduction, batch = model.constants.reduction_factor, model.batch_size * executor.replicas
+
+    def refined(window: Tensor, frames: int, lengths: Sequence[int]) -> Tensor:
+        executable = model.graph("postnet", steps=-(-frames // reduction))
+        ports = {port.name: port.value.type for port in executable.graph.inputs}
+        room = ports["spectrogram"].shape[2] * reduction
+        padded = functional.pad(window[:, :frames], (0, 0, 0, room - frames))
+        given = {"spectrogram": padded.reshape(len(window), 1, room // reduction, -1)}
+        if "frame_mask" in ports:
+            given["frame_mask"] = frame_mask(list(lengths), room)
+        inputs = {name: executor.load(filled(given[name], batch), type) for name, type in ports.items()}
+        return executor.read(executor.run(executable, inputs)["refined_spectrogram"])[: len(window), :frames]
+
+    def run(window: Tensor, lengths: Sequence[int]) -> Tensor:
+        frames = window.shape[1]
+        if not model.exact_postnet:
+            return refined(window, frames, lengths)
+        made = torch.zeros(len(window), frames, model.constants.mel_bins)
+        for length in sorted({length for length in lengths if length}):
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            made[rows, :length] = refined(window, length, lengths)[rows]
+        return made
+
+    return run

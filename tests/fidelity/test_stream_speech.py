@@ -1,0 +1,376 @@
+"""Speech in chunks while the decoder runs: joined they are the speech, come as early as can be, and stop when asked."""
+
+from __future__ import annotations
+
+import weakref
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+import compiler
+from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
+from compiler.runtime.reference import ReferenceExecutor
+from compiler.speecht5.components import constants_of
+from compiler.speecht5.streaming import hifigan_reach
+from tests.fidelity.conftest import Pair
+from tests.fidelity.test_generate_speech import padded_batch, small
+from tests.models import lively, relative_error, speaker, tokens
+
+BAR = 1e-5
+
+
+def hifigan(**changes: Any) -> Any:
+    """A vocoder of 20 mels with weights that are heard: four samples a frame, by default."""
+    sizes: dict[str, Any] = {
+        "model_in_dim": 20,
+        "upsample_initial_channel": 16,
+        "upsample_rates": [2, 2],
+        "upsample_kernel_sizes": [4, 4],
+        "resblock_kernel_sizes": [3],
+        "resblock_dilation_sizes": [[1, 3]],
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**sizes | changes)).eval().requires_grad_(False)
+        for name, parameter in vocoder.named_parameters():
+            if name.endswith("weight"):
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
+    return vocoder
+
+
+@pytest.fixture(scope="module")
+def vocoder() -> Any:
+    return hifigan()
+
+
+@pytest.fixture(scope="module")
+def compiled(hesitant: Pair) -> CompiledSpeechT5:
+    return hesitant[1]
+
+
+def arguments(compiled: CompiledSpeechT5, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return padded_batch(compiled.config)[:rows], speaker(compiled.config, rows=rows)
+
+
+def check(compiled: CompiledSpeechT5, rows: int, **options: Any) -> None:
+    """The chunks of each row joined are its speech, with all of the random numbers that it takes."""
+    how = {name: options.pop(name) for name in ("chunk_steps", "read_every") if name in options}
+    options.setdefault("maxlenratio", 3.1)
+    generators = [torch.Generator().manual_seed(7) for _ in range(2)]
+    whole, lengths, *attentions = compiled.generate_speech(
+        *arguments(compiled, rows), **options, return_output_lengths=True, generator=generators[0]
+    )
+    made = list(
+        compiled.stream_speech(
+            *arguments(compiled, rows), **options, return_output_lengths=True, generator=generators[1], **how
+        )
+    )
+    if attentions:
+        got = torch.cat([chunk[1] for chunk in made], 2)
+        assert torch.equal(got.view(attentions[0].shape), attentions[0])
+        made = [chunk[0] for chunk in made]
+    assert len(made) > 1, "there must be something to join"
+    for row, length in enumerate(lengths):
+        joined = torch.cat([chunk[row] for chunk in made])
+        assert joined.shape == whole[row, :length].shape
+        assert relative_error(joined, whole[row, :length]) <= BAR
+    assert torch.equal(generators[0].get_state(), generators[1].get_state())
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "frames": {"rows": 1},
+    "frames, a step at a time": {"rows": 1, "chunk_steps": 1},
+    "frames of three rows": {"rows": 3, "chunk_steps": 3},
+    "read by eight": {"rows": 3, "chunk_steps": 5, "read_every": 8},
+    "read by three": {"rows": 1, "chunk_steps": 7, "read_every": 3},
+    "attentions": {"rows": 3, "chunk_steps": 4, "output_cross_attentions": True},
+    "into the next bucket": {"rows": 1, "minlenratio": 4.5, "maxlenratio": 4.5},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("sound", [False, True], ids=["frames", "sound"])
+def test_chunks_joined_are_the_speech(compiled: CompiledSpeechT5, vocoder: Any, case: str, sound: bool) -> None:
+    if case != "attentions" or not sound:
+        check(compiled, **CASES[case], vocoder=vocoder if sound else None)
+
+
+@pytest.mark.parametrize("reduction", [1, 3])
+def test_a_post_net_of_exact_length_and_other_steps(reduction: int) -> None:
+    model = lively(small(encoder_layers=1, decoder_layers=1, reduction_factor=reduction), stop_bias=-1.2)
+    exact = compiler.compile_speecht5(model, postnet="exact", batch_size=2)
+    check(exact, rows=2, chunk_steps=9, maxlenratio=1.0, minlenratio=0.7)
+
+
+@pytest.mark.parametrize("read_every", [1, 8])
+@pytest.mark.parametrize("sound", [False, True], ids=["frames", "sound"])
+def test_the_first_chunk_comes_as_soon_as_it_can(
+    compiled: CompiledSpeechT5, vocoder: Any, sound: bool, read_every: int
+) -> None:
+    """After the frames that post-net and vocoder see behind the first, which are counted here by changing one."""
+    behind = 10 + (seen_behind(vocoder) if sound else 0)
+    told: list[int] = []
+    stream = compiled.stream_speech(
+        *arguments(compiled, 1),
+        vocoder=vocoder if sound else None,
+        minlenratio=4.0,
+        read_every=read_every,
+        progress=lambda step, _: told.append(step),
+    )
+    assert told == [], "nothing is made before it is asked for"
+    first = next(stream)
+    assert len(first) > 0
+    assert len(told) == behind // 2 + 1
+    next(stream)
+    assert len(told) == behind // 2 + 1 + 16
+    stream.close()
+
+
+def seen_behind(vocoder: Any) -> int:
+    """The last frame that, changed, changes a sample of the first frame."""
+    frames = torch.randn(60, vocoder.config.model_in_dim, generator=torch.Generator().manual_seed(0))
+    hop, before = len(vocoder(frames)) // 60, vocoder(frames)
+    seen = 0
+    for frame in range(60):
+        changed = frames.clone()
+        changed[frame] += 3
+        if not torch.equal(vocoder(changed)[:hop], before[:hop]):
+            seen = frame
+    return seen
+
+
+VOCODERS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "odd kernels": {"upsample_rates": [3, 2], "upsample_kernel_sizes": [7, 4]},
+    "default": {"upsample_rates": [4, 4, 4, 4], "upsample_kernel_sizes": [8, 8, 8, 8]},
+}
+DEFAULT_BLOCKS = {"resblock_kernel_sizes": [3, 7, 11], "resblock_dilation_sizes": [[1, 3, 5]] * 3}
+
+
+@pytest.mark.parametrize("case", VOCODERS)
+def test_what_a_vocoder_sees_is_derived_from_its_configuration(case: str) -> None:
+    """One frame is changed at a time: outside the reach no sample of the middle frame changes, at its ends some do."""
+    vocoder = hifigan(**VOCODERS[case], **(DEFAULT_BLOCKS if case == "default" else {})).double()
+    vocoder.config.leaky_relu_slope = 0.9  # what is far away must still be heard
+    for module in vocoder.modules():
+        if hasattr(module, "leaky_relu_slope"):
+            module.leaky_relu_slope = 0.9
+    reach = hifigan_reach(vocoder.config)
+    if case == "default":
+        assert (reach.before, reach.behind) == (24, 24)
+    middle, count = reach.before + 2, reach.before + reach.behind + 5
+    frames = torch.randn(count, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    before = vocoder(frames)
+    hop = len(before) // count
+    seen = []
+    for frame in (middle - reach.before - 1, middle - reach.before, middle + reach.behind, middle + reach.behind + 1):
+        changed = frames.clone()
+        changed[frame] += 1e3
+        part = slice(middle * hop, (middle + 1) * hop)
+        seen.append(not torch.equal(vocoder(changed)[part], before[part]))
+    assert seen == [False, True, True, False]
+
+
+@pytest.mark.parametrize("changes", [{}, {"speech_decoder_postnet_kernel": 3, "speech_decoder_postnet_layers": 2}])
+def test_what_the_post_net_sees(changes: dict[str, Any]) -> None:
+    model = lively(small(**changes))
+    reach = constants_of(model).postnet_reach
+    assert reach is not None
+    postnet, frames = model.speech_decoder_postnet.postnet, torch.randn(1, 40, 20)
+    before = postnet(frames)
+    seen = []
+    for frame in range(40):
+        changed = frames.clone()
+        changed[0, frame] += 100
+        if not torch.equal(postnet(changed)[0, 20], before[0, 20]):
+            seen.append(frame)
+    assert (20 - seen[0], seen[-1] - 20) == (reach.before, reach.behind)
+
+
+def test_a_post_net_that_was_changed_is_not_streamed() -> None:
+    model = lively(small(encoder_layers=1, decoder_layers=1))
+    model.speech_decoder_postnet.layers[0].register_forward_hook(lambda *_: None)
+    changed = CompiledSpeechT5(model, compiler.CompileOptions())
+    assert changed.constants.postnet_reach is None
+    with pytest.raises(InvalidArgument, match="the post-net was changed, and how many frames it looks at is not"):
+        changed.stream_speech(tokens(model.config, 5), speaker(model.config))
+
+
+class Ready:
+    """A graph that is ready, and in the list ``of`` those that are."""
+
+    def __init__(self, stepping: Any, of: list[Any]) -> None:
+        self._stepping, self._of, self.step, self.pause = stepping, of, stepping.step, stepping.pause
+        of.append(id(self))
+
+    @property
+    def state(self) -> Any:
+        return self._stepping.state
+
+    def close(self) -> None:
+        self._of.remove(id(self))
+        self._stepping.close()
+
+
+class Remembering(ReferenceExecutor):
+    """Knows which of its tensors are still held, and how many graphs are ready to be stepped through."""
+
+    def __init__(self) -> None:
+        self.made: list[weakref.ref[torch.Tensor]] = []
+        self.stepped: list[Any] = []
+
+    def stepping(self, *arguments: Any) -> Any:
+        return Ready(super().stepping(*arguments), self.stepped)
+
+    def load(self, tensor: torch.Tensor, type: Any) -> torch.Tensor:
+        handle = super().load(tensor, type)
+        self.made.append(weakref.ref(handle))
+        return handle
+
+    @property
+    def held(self) -> int:
+        return sum(reference() is not None for reference in self.made)
+
+
+@pytest.mark.parametrize("read_every", [1, 8])
+def test_closing_early_stops_the_loop_and_lets_go(compiled: CompiledSpeechT5, read_every: int) -> None:
+    executor, told, generator = Remembering(), list[int](), torch.Generator().manual_seed(7)
+    endless = {"minlenratio": 4.0, "maxlenratio": 4.0}
+    stream = compiled.stream_speech(
+        *arguments(compiled, 1),
+        **endless,
+        executor=executor,
+        generator=generator,
+        read_every=read_every,
+        progress=lambda step, _: told.append(step),
+    )
+    next(stream)
+    next(stream)
+    steps = len(told)
+    between = generator.get_state()
+    assert executor.held > 0 and executor.stepped
+    stream.close()
+    assert executor.stepped == []
+    assert len(told) == steps == 22
+    assert executor.held == 0
+    with pytest.raises(StopIteration):
+        next(stream)
+    # The generator is where so many steps leave it, in between and then.
+    assert torch.equal(generator.get_state(), between)
+    other = torch.Generator().manual_seed(7)
+    exactly = {"minlenratio": steps / 15, "maxlenratio": steps / 15}
+    compiled.generate_speech(*arguments(compiled, 1), **exactly, generator=other)
+    assert torch.equal(other.get_state(), between)
+
+
+def test_a_stream_that_nobody_listened_to_did_nothing(compiled: CompiledSpeechT5) -> None:
+    executor, generator = Remembering(), torch.Generator().manual_seed(7)
+    before = generator.get_state()
+    stream = compiled.stream_speech(*arguments(compiled, 1), executor=executor, generator=generator)
+    stream.close()
+    assert executor.made == []
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_between_chunks_torch_is_the_callers(compiled: CompiledSpeechT5, vocoder: Any) -> None:
+    """Its threads, and whether it keeps gradients."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in compiled.stream_speech(*arguments(compiled, 1), vocoder=vocoder, maxlenratio=2.0, chunk_steps=3):
+            assert torch.get_num_threads() == 2
+            assert torch.is_grad_enabled()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_speech_past_its_table_says_so_after_what_was_said(compiled: CompiledSpeechT5) -> None:
+    executor = Remembering()
+    stream = compiled.stream_speech(*arguments(compiled, 1), minlenratio=50.0, maxlenratio=50.0, executor=executor)
+    said = 0
+    with pytest.raises(SpeechTooLong, match="decoding reached step 71"):
+        for chunk in stream:
+            said += len(chunk)
+    assert said > 0 and executor.stepped == [] and executor.held == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"read_every": 0}, "read_every=0: a whole number"),
+        ({"chunk_steps": 0}, "chunk_steps=0: a whole number"),
+        ({"halo": -1}, "halo=-1: a whole number"),
+        ({"threshold": "x"}, "threshold='x': a number"),
+        ({"vocoder": 3}, "vocoder: a function of spectrograms is expected"),
+        ({"vocoder": lambda frames: frames}, "halo: how many frames before and behind its own"),
+        ({"executor": 3}, "executor: what `with"),
+        ({"attention_mask": torch.zeros(1, 30)}, "row 0 of input_ids is all padding"),
+    ],
+)
+def test_arguments_are_refused_at_the_call(compiled: CompiledSpeechT5, options: Any, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        compiled.stream_speech(*arguments(compiled, 1), **options)
+
+
+class Chooses:
+    """A vocoder that says what it looks at, runs on an executor, and takes frames of a row as they come."""
+
+    hop = 4
+
+    def __init__(self, vocoder: Any) -> None:
+        reach = hifigan_reach(vocoder.config)
+        self.vocoder, self.begun = vocoder, 0
+        self.receptive_field = SimpleNamespace(before=reach.before, after=reach.behind)
+
+    def __call__(self, frames: torch.Tensor, *, executor: Any = None) -> torch.Tensor:
+        return self.vocoder(frames)
+
+    def growing(self, executor: Any) -> Any:
+        self.begun += 1
+        frames, given = torch.zeros(0, 20), 0
+
+        def push(more: torch.Tensor, finished: bool = False) -> torch.Tensor:
+            nonlocal frames, given
+            frames = torch.cat([frames, more])
+            until = len(frames) if finished else max(given, len(frames) - self.receptive_field.after)
+            made, given = self.vocoder(frames)[given * self.hop : until * self.hop], until
+            return made
+
+        return SimpleNamespace(push=push)
+
+
+@pytest.mark.parametrize(("rows", "alone", "begun"), [(1, False, 1), (3, True, 3), (3, False, 0)])
+def test_a_vocoder_that_chooses_its_windows(
+    compiled: CompiledSpeechT5, vocoder: Any, rows: int, alone: bool, begun: int
+) -> None:
+    """Where the rows are one, or are to sound as by themselves; each takes zeros behind its end alone."""
+    chooses, how = Chooses(vocoder), {"maxlenratio": 3.1, "return_output_lengths": True}
+    spectrograms, lengths = compiled.generate_speech(
+        *arguments(compiled, rows), **how, generator=torch.Generator().manual_seed(7)
+    )
+    again = {"generator": torch.Generator().manual_seed(7), "rows_alone": alone, "vocoder": chooses}
+    made = list(compiled.stream_speech(*arguments(compiled, rows), **how, **again, chunk_steps=5))
+    assert chooses.begun == begun
+    padded = vocoder(spectrograms) if rows > 1 else None
+    for row, length in enumerate(lengths):
+        wanted = vocoder(spectrograms[row, :length]) if alone or padded is None else padded[row, : 4 * length]
+        assert relative_error(torch.cat([chunk[row] for chunk in made]), wanted) <= BAR
+
+
+def test_any_function_streams_with_the_halo_that_the_caller_states(compiled: CompiledSpeechT5) -> None:
+    def smooth(frames: torch.Tensor) -> torch.Tensor:
+        """Two samples a frame, of it and those at its sides."""
+        made = torch.nn.functional.avg_pool1d(frames.mean(-1)[None], 3, 1, 1)[0]
+        return made.repeat_interleave(2)
+
+    first, again = (torch.Generator().manual_seed(7) for _ in range(2))
+    whole = compiled.generate_speech(*arguments(compiled, 1), maxlenratio=2.0, generator=first)
+    how = {"maxlenratio": 2.0, "generator": again, "halo": 1}
+    made = list(compiled.stream_speech(*arguments(compiled, 1), vocoder=smooth, **how))
+    assert relative_error(torch.cat(made), smooth(whole)) <= BAR
+    odd = compiled.stream_speech(*arguments(compiled, 1), vocoder=lambda _: torch.zeros(7), halo=1)
+    with pytest.raises(InvalidArgument, match="the vocoder made 7 samples of"):
+        list(odd)
