@@ -31,6 +31,7 @@ from passes.flash_decode import FlashDecode
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
+from passes.fold_convolution_scale import FoldConvolutionScale
 from passes.fold_padding import FoldPadding
 from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
@@ -41,6 +42,7 @@ from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.heads_as_views import HeadsAsViews
 from passes.hoist_invariants import hoist_invariants
+from passes.keep_activated import KeepActivated
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
 from passes.narrow_weights import NarrowWeights
@@ -50,6 +52,7 @@ from passes.rewrite import Matcher
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import Pace, ShardWeights
+from passes.sink_permutes import SinkPermutes
 from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
@@ -67,6 +70,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldConstants(),  # its weights
     FoldPadding(),  # what only fills tiles, or leaves columns out, goes into weights
     SplitConcat(),  # the speaker's half of the prenet leaves the loop
+    FoldConvolutionScale(),  # the mean over residual blocks, and the scale of a normalized input
     FoldBatchNorm(),  # the post-net's norms go into its convolutions
     SliceAfterView(),  # what stands behind speech in a cache is cut off on the way to them
     FoldConstants(),  # what folds wrote down over weights
@@ -100,6 +104,8 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
     grid, banks = Grid(board.columns, board.rows), int(board.banks.value)
     return (
         CancelPermutes(),  # convolutions hand on channels as the device wants them
+        SinkPermutes(),  # and so does what is computed between them
+        KeepActivated(),  # residuals are kept as convolutions read them
         FuseBias(),  # a position's row comes in as a bias
         FuseActivation(),  # one device program instead of two
         FuseResidual(),  # a norm adds its residual itself

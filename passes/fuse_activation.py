@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.dialects.ttnn import convolution
+from compiler.dialects.ttnn.activations import leaky_relu
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.elementwise import SUM_ACTIVATIONS, add
+from compiler.dialects.ttnn.fused import Fused, split
 from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
 from compiler.dialects.ttnn.op import DEVICE_GRID
 from compiler.dialects.ttnn.shape import permute, reshape
+from compiler.dialects.ttnn.transposed_convolution import conv_transpose2d
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Attribute, Operation
@@ -21,6 +24,7 @@ from passes.rewrite import Match, Rejected, apply
 FUSED: Mapping[Operation, Collection[str]] = {
     linear: ACTIVATIONS,
     conv1d: convolution.ACTIVATIONS,
+    conv_transpose2d: convolution.ACTIVATIONS,
     add: SUM_ACTIVATIONS,
 }
 """The activations that an op can apply."""
@@ -35,6 +39,7 @@ class FuseActivation:
         x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", core_grid="device")
         x -> ttnn.conv1d -> ttnn.reshape -> ttnn.tanh      ->      x -> ttnn.conv1d(activation="tanh") -> ttnn.reshape
         x, y -> ttnn.add -> ttnn.relu      ->      x, y -> ttnn.add(activations=["relu"])
+        x -> ttnn.conv1d -> ttnn.leaky_relu(0.1)      ->      x -> ttnn.conv1d(activation=["leaky_relu", 0.1])
 
     Without a grid of cores ttnn dispatches a linear's activation as a program of its own after all.
 
@@ -52,7 +57,7 @@ class FuseActivation:
         return apply(self, graph)
 
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        activation = _name(node)
+        activation, _ = split(_fused(node))
         if all(activation not in known for known in FUSED.values()):
             return None
         chain = [node]
@@ -71,11 +76,11 @@ class FuseActivation:
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, *moves, producer = match.nodes
-        fused: dict[str, Attribute] = {"activation": _name(node)}
+        fused: dict[str, Attribute] = {"activation": _fused(node)}
         if producer.op is linear:
             fused["core_grid"] = DEVICE_GRID
         elif producer.op is add:
-            fused = {"activations": (_name(node),)}
+            fused = {"activations": (_fused(node),)}
         attributes = {**dict(producer.attributes), **fused}
         origins = (*producer.origins, *node.origins)
         (value,) = builder.emit(producer.op, match.values, attributes, [producer.result.type], origins)
@@ -85,5 +90,19 @@ class FuseActivation:
         return (value,)
 
 
-def _name(node: Node) -> str:
-    return node.op.name.removeprefix("ttnn.")
+def applier(graph: Graph, value: Value, activation: str) -> Node | None:
+    """The op that makes a value, under whatever shape, if it can apply an activation and applies none yet."""
+    node = graph.producers.get(value)
+    while node is not None and node.op in (reshape, permute):
+        node = graph.producers.get(node.operands[0])
+    if node is None or activation not in FUSED.get(node.op, ()):
+        return None
+    applies = node.attribute("activation") is not None or node.attribute("activations") is not None
+    return None if applies else node
+
+
+def _fused(node: Node) -> Fused:
+    """A node as an activation of another op: its name, with the slope of a leaky relu."""
+    name = node.op.name.removeprefix("ttnn.")
+    slope = node.attribute("negative_slope")
+    return (name, float(slope)) if node.op is leaky_relu and isinstance(slope, float) else name

@@ -130,7 +130,7 @@ def speak(
                     found = session.probe()
                     options = replace(options, board=board or found or options.board)
                 stage("compiling")
-                compiled = compile_speecht5(voice.model, **asdict(options))
+                compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
                 with _device() if device else nullcontext() as executor:
                     speech = speaking.speak(
                         voice,

@@ -35,7 +35,7 @@ def prepare(node: Node, device: Any) -> Call:
     function = _function(op.name)
     if op.name == "ttnn.to_device":
         return lambda operands: (tensors.to_device(operands[0], node.result.type, device),)
-    if op.name == "ttnn.conv1d":
+    if op.name in ("ttnn.conv1d", "ttnn.conv_transpose2d"):
         return _convolution(function, node, device)
     given = dict(_argument(node, name, value, device) for name, value in node.attributes if name not in _IN_CONFIGS)
     config = program_config(node, device)
@@ -84,7 +84,7 @@ def _argument(node: Node, name: str, value: Any, device: Any) -> tuple[str, Any]
         case "compute":
             assert value == HIFI4
             return "compute_kernel_config", _hifi4(device)
-        case "activations":
+        case "activations" | "input_tensor_b_activations":
             return name, [unary(activation) for activation in value]
         case "core_grid":
             assert value == DEVICE_GRID

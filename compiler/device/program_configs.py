@@ -12,6 +12,7 @@ import ttnn
 
 from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.fused import Fused, split
 from compiler.dialects.ttnn.linear import BLOCK, block_width, is_configured, linear, matmul
 from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.ir.graph import Node
@@ -35,9 +36,10 @@ def program_config(node: Node, device: Any) -> Any:
     return None
 
 
-def unary(activation: str) -> Any:
-    """An activation as ttnn names it."""
-    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, activation.upper()))
+def unary(activation: Fused) -> Any:
+    """An activation as ttnn names it, with its parameter."""
+    name, parameters = split(activation)
+    return ttnn.UnaryWithParam(getattr(ttnn.UnaryOpType, name.upper()), *parameters)
 
 
 def _norm(result: TensorType, device: Any) -> Any:

@@ -91,6 +91,22 @@ def load_vocoder(source: str) -> Any:
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
 
+def checked_vocoder(model: Any) -> Any:
+    """``model`` itself; ``UnsupportedModel`` where it is no SpeechT5 vocoder with weights."""
+    from transformers import SpeechT5HifiGan  # noqa: PLC0415
+
+    if not isinstance(model, SpeechT5HifiGan):
+        raise UnsupportedModel(
+            f"a SpeechT5HifiGan, a folder or a hub name is expected as vocoder, got {type(model).__name__}"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise UnsupportedModel(
+                f"the vocoder has no weights: {name} is on torch's meta device. Load a checkpoint first"
+            )
+    return model
+
+
 def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -> Voice:
     """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
 

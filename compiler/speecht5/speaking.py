@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -89,13 +90,15 @@ def speak(
 ) -> Speech:
     """Say ``text`` with ``compiled``, which was compiled from ``voice.model``. Equal arguments give equal sound.
 
+    The vocoder is the compiled one where ``compiled`` has one, and else ``voice.vocoder``.
+
     ``seed`` is that of the pre-net's dropout; ``progress`` and the rest are those of
     ``CompiledSpeechT5.generate_speech``. Raises what ``prepare`` raises, ``InvalidArgument`` for unfit numbers and text
     past the model's table of positions, and ``SpeechTooLong`` where speech does not end within its table.
     """
     check_numbers(seed, threshold, minlenratio, maxlenratio)
     prepared = prepare(voice, text, speaker)
-    begin, compiled_before = time.perf_counter(), compiled.compile_seconds
+    begin, compiled_before = time.perf_counter(), _compile_seconds(compiled)
     spectrogram = compiled.generate_speech(
         prepared.ids,
         prepared.speaker,
@@ -107,12 +110,18 @@ def speak(
         executor=executor,
         read_every=read_every,
     )
-    sound = decoding.sound_of(voice.vocoder, spectrogram)
-    seconds = time.perf_counter() - begin - (compiled.compile_seconds - compiled_before)
+    vocoder = voice.vocoder if compiled.vocoder is None else partial(compiled.vocoder, executor=executor)
+    sound = decoding.sound_of(vocoder, spectrogram)
+    seconds = time.perf_counter() - begin - (_compile_seconds(compiled) - compiled_before)
     if not bool(sound.isfinite().all()):
         raise CompilerError("the sound holds numbers that are infinite or not a number: are the weights sound?")
     steps = spectrogram.shape[0] // compiled.config.reduction_factor
     return Speech(sound.to(torch.float32), voice.vocoder.config.sampling_rate, steps, seconds)
+
+
+def _compile_seconds(compiled: CompiledSpeechT5) -> float:
+    """What compiling took so far, the vocoder's graphs included."""
+    return compiled.compile_seconds + (0.0 if compiled.vocoder is None else compiled.vocoder.compile_seconds)
 
 
 def check_numbers(seed: int, threshold: float, minlenratio: float, maxlenratio: float) -> None:

@@ -16,6 +16,7 @@ from compiler.dialects.ttnn import (
     position,
     reduction,
     shape,
+    transposed_convolution,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "position",
     "reduction",
     "shape",
+    "transposed_convolution",
 ]

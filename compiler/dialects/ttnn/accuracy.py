@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compiler.dialects.ttnn.fused import Fused, split
 from compiler.dialects.ttnn.op import OPS, Numerics, TtnnOp
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
@@ -73,9 +74,9 @@ def _kernels_own(op: TtnnOp, node: Node, operands: Sequence[Tensor]) -> float:
     if op.error_bound is not None and op.error_bound.inner:
         error += op.error_bound.of_sum(products(node)) * float(sums_of_magnitudes(node, operands).max())
     for activation in fused_activations(node):
-        function = OPS[f"ttnn.{activation}"]
-        before, result = result, function.reference(_EXACT, result)
-        moved = [function.reference(_EXACT, before + sign * error) - result for sign in (1, -1)]
+        function, parameters = _function(activation)
+        before, result = result, function.reference(_EXACT, result, *parameters)
+        moved = [function.reference(_EXACT, before + sign * error, *parameters) - result for sign in (1, -1)]
         error = max(float(change.abs().max()) for change in moved) + _of(function, result)
     return error
 
@@ -84,7 +85,13 @@ def _of(op: TtnnOp, result: Tensor) -> float:
     return op.error_bound.relative * float(result.abs().max()) if op.error_bound is not None else 0.0
 
 
-def fused_activations(node: Node) -> tuple[str, ...]:
+def _function(activation: Fused) -> tuple[TtnnOp, tuple[float, ...]]:
+    """The op that is a fused activation by itself, and what it takes besides the tensor."""
+    name, parameters = split(activation)
+    return OPS[f"ttnn.{name}"], parameters
+
+
+def fused_activations(node: Node) -> tuple[Fused, ...]:
     """The activations that an op applies before it writes its result."""
     attributes: dict[str, Any] = dict(node.attributes)
     one, several = attributes.get("activation"), attributes.get("activations", ())
@@ -120,8 +127,8 @@ def with_error(
     share = op.error_bound.of_sum(products(node))
     result = result + share * sums_of_magnitudes(node, operands) * draw(result)
     for activation in fused_activations(node):
-        function = OPS[f"ttnn.{activation}"]
-        result = _off(function, function.reference(_EXACT, result), draw)
+        function, parameters = _function(activation)
+        result = _off(function, function.reference(_EXACT, result, *parameters), draw)
     return result
 
 

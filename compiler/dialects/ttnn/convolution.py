@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compiler.dialects.ttnn.fused import Functions, Fused, applied, leaky_relu
 from compiler.dialects.ttnn.op import SUMS, Numerics, ttnn_op
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType, round_up
 
-ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+ACTIVATIONS: Functions = {"relu": torch.relu, "tanh": torch.tanh, "leaky_relu": leaky_relu}
 """What a convolution can apply before it writes its result."""
 
 
@@ -55,7 +56,7 @@ def conv1d(
     padding: int,
     dilation: int,
     groups: int,
-    activation: str | None = None,
+    activation: Fused | None = None,
 ) -> Tensor:
     """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out].
 
@@ -63,8 +64,7 @@ def conv1d(
     """
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
     out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
-    out = out if activation is None else ACTIVATIONS[activation](out)
-    return out.mT.reshape(1, 1, -1, out_channels)
+    return applied(out, activation, ACTIVATIONS).mT.reshape(1, 1, -1, out_channels)
 
 
 def l1_bytes(node: Node, cores: int) -> int:

@@ -1,0 +1,31 @@
+"""Activations that an op applies to what it reads or makes, as attributes say them: a name, or a name and a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+from torch.nn import functional
+
+Fused = str | tuple[str, float]
+"""``"tanh"``, or ``("leaky_relu", 0.1)`` for one that takes a parameter."""
+Functions = Mapping[str, Callable[..., Tensor]]
+
+LEAKY_RELU = "leaky_relu"
+
+
+def leaky_relu(x: Tensor, slope: float) -> Tensor:
+    return functional.leaky_relu(x, slope)
+
+
+def split(fused: Fused) -> tuple[str, tuple[float, ...]]:
+    """The name of a fused activation, and its parameters."""
+    return (fused, ()) if isinstance(fused, str) else (fused[0], fused[1:])
+
+
+def applied(x: Tensor, fused: Fused | None, known: Functions) -> Tensor:
+    """``x`` float32 after a fused activation; itself where there is none. ``KeyError`` for one that is not known."""
+    if fused is None:
+        return x
+    name, parameters = split(fused)
+    return known[name](x, *parameters)

@@ -1,0 +1,76 @@
+"""Transposed convolution over time, which a device does as one over an image of width one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from compiler.dialects.ttnn.convolution import ACTIVATIONS
+from compiler.dialects.ttnn.fused import Fused, applied
+from compiler.dialects.ttnn.op import SUMS, Numerics, ttnn_op
+from compiler.ir.graph import Node
+from compiler.ir.types import Memory, TensorType
+
+Pair = tuple[int, int]
+
+
+def _flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
+    """Each element of the input meets each tap and output channel of its group once."""
+    _, outer, taps, _ = operands["weight_tensor"].shape
+    return 2 * operands["input_tensor"].elements * outer * taps
+
+
+def _programs(node: Node) -> int:
+    """The halo, which spreads the rows by the stride, and the convolution, on shards; else as for ``conv1d``."""
+    if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
+        return 5
+    return 2 if node.result.type.memory is Memory.L1_HEIGHT_SHARDED else 3
+
+
+def _against(_: Mapping[str, TensorType], attributes: Mapping[str, Any]) -> Iterator[str]:
+    for name, idle in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1)):
+        if attributes[name][1] != idle:
+            yield f"{name}={attributes[name]}: time is the height, and the width is one"
+
+
+@ttnn_op(
+    "ttnn.conv_transpose2d",
+    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
+    left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
+    flops=_flops,
+    programs=_programs,
+    matrix=True,
+    shards=True,
+    in_dram=("input_tensor",),
+    from_host=("weight_tensor", "bias_tensor"),
+    blocks={"weight_tensor": 1, "bias_tensor": -1},
+    against=_against,
+)
+def conv_transpose2d(
+    _: Numerics,
+    input_tensor: Tensor,
+    weight_tensor: Tensor,
+    bias_tensor: Tensor | None = None,
+    *,
+    in_channels: int,
+    out_channels: int,
+    batch_size: int,
+    input_height: int,
+    input_width: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+    activation: Fused | None = None,
+) -> Tensor:
+    """Channels last: [1, 1, n * l, c] and a weight [in, out / groups, taps, 1] to [1, 1, n * l_out, out]."""
+    bias = None if bias_tensor is None else bias_tensor.reshape(-1)
+    rows = input_tensor.reshape(batch_size, input_height, in_channels)
+    steps = (stride[0], padding[0], output_padding[0], groups, dilation[0])
+    out = functional.conv_transpose1d(rows.mT, weight_tensor[..., 0], bias, *steps)
+    return applied(out, activation, ACTIVATIONS).mT.reshape(1, 1, -1, out_channels)
