@@ -45,12 +45,14 @@ from passes.hoist_invariants import hoist_invariants
 from passes.keep_activated import KeepActivated
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
+from passes.merge_reshapes import MergeReshapes
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.read_front import read_front
 from passes.rewrite import Matcher
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
+from passes.shard_stages import ShardStages
 from passes.shard_weights import Pace, ShardWeights
 from passes.sink_permutes import SinkPermutes
 from passes.slice_after_view import SliceAfterView
@@ -118,6 +120,8 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         EliminateCommonSubexpressions(),  # layers share masks, and the position in the form that their caches take
         WidenParts(banks),  # and what is done to the keys of each
         *WEIGHT_PASSES[weights],  # once it is clear which products there are, and before their bytes count
+        MergeReshapes(),  # a convolution to one channel ends in a permute that moves nothing
+        ShardStages(**room),  # what passes between convolutions of an upsampling network stays where it is made
         ShardConvolutions(**room),  # what passes between convolutions stays where they leave it
         ShardNorms(grid),  # optional: a row is normalized on many cores
         ShardWeights(grid, _pace(board)),  # optional: each bank of DRAM is read from beside it

@@ -35,7 +35,7 @@ def prepare(node: Node, device: Any) -> Call:
     function = _function(op.name)
     if op.name == "ttnn.to_device":
         return lambda operands: (tensors.to_device(operands[0], node.result.type, device),)
-    if op.name in ("ttnn.conv1d", "ttnn.conv_transpose2d"):
+    if op.name in ("ttnn.conv1d", "ttnn.conv2d", "ttnn.conv_transpose2d"):
         return _convolution(function, node, device)
     given = dict(_argument(node, name, value, device) for name, value in node.attributes if name not in _IN_CONFIGS)
     config = program_config(node, device)
@@ -132,7 +132,7 @@ def _convolution(function: Callable[..., Any], node: Node, device: Any) -> Call:
 
     The result comes in tiles, and cannot be asked for otherwise.
     """
-    attributes = {name: value for name, value in node.attributes if name != "layout"}
+    attributes = {name: value for name, value in node.attributes if name not in ("layout", "shards")}
     settings: dict[str, Any] = {name: attributes.pop(name) for name in _CONFIGURED if name in attributes}
     if "activation" in settings:
         settings["activation"] = unary(settings["activation"])

@@ -149,7 +149,7 @@ class CompiledHifiGan(CompiledModel):
             begin = (window.begin - window.start) * self.hop
             ends_here = window.end == window.start + window.held
             end = self.samples(window.held) if ends_here else (window.end - window.start) * self.hop
-            yield sound[place, begin:end]
+            yield sound[place, begin:end, 0]
 
     def _rows(self, spectrogram: Tensor) -> Tensor:
         """The spectrogram [batch, frames, mels] in float32 on the CPU. Raises ``InvalidArgument``."""

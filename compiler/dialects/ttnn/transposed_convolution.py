@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 from torch.nn import functional
 
 from compiler.dialects.ttnn.convolution import ACTIVATIONS
 from compiler.dialects.ttnn.fused import Fused, applied
+from compiler.dialects.ttnn.height_convolution import Pair, against, programs
 from compiler.dialects.ttnn.op import SUMS, Numerics, ttnn_op
-from compiler.ir.graph import Node
-from compiler.ir.types import Memory, TensorType
-
-Pair = tuple[int, int]
+from compiler.ir.types import TensorType
 
 
 def _flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
@@ -23,31 +20,18 @@ def _flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) ->
     return 2 * operands["input_tensor"].elements * outer * taps
 
 
-def _programs(node: Node) -> int:
-    """The halo, which spreads the rows by the stride, and the convolution, on shards; else as for ``conv1d``."""
-    if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
-        return 5
-    return 2 if node.result.type.memory is Memory.L1_HEIGHT_SHARDED else 3
-
-
-def _against(_: Mapping[str, TensorType], attributes: Mapping[str, Any]) -> Iterator[str]:
-    for name, idle in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1)):
-        if attributes[name][1] != idle:
-            yield f"{name}={attributes[name]}: time is the height, and the width is one"
-
-
 @ttnn_op(
     "ttnn.conv_transpose2d",
     rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
     left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
     flops=_flops,
-    programs=_programs,
+    programs=programs,
     matrix=True,
     shards=True,
     in_dram=("input_tensor",),
     from_host=("weight_tensor", "bias_tensor"),
     blocks={"weight_tensor": 1, "bias_tensor": -1},
-    against=_against,
+    against=against,
 )
 def conv_transpose2d(
     _: Numerics,

@@ -20,8 +20,11 @@ class Vocoder(nn.Module):
         self.model = share(model)
 
     def forward(self, spectrogram: Tensor) -> tuple[Tensor]:
-        """``spectrogram`` float [batch, frames, mels]; the sound float [batch, samples]."""
-        return (self.model(spectrogram),)
+        """``spectrogram`` float [batch, frames, mels]; the sound float [batch, samples, 1].
+
+        A device makes a column of samples, and would take a program to lay them side by side.
+        """
+        return (self.model(spectrogram)[..., None],)
 
 
 class MaskedVocoder(Vocoder):
