@@ -96,7 +96,7 @@ def _placement(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Ma
         return {**BLOCKED, "memory_config": SHARDED if _stays(graph, chosen, node.result) else DRAM}
     if _is_front(node) and _feeds(graph, chosen, node.result) and _stays(graph, chosen, node.result):
         return {"memory_config": SHARDED}
-    if node.op not in ELEMENTWISE:
+    if node.op not in ELEMENTWISE or node.attribute("shards") is not None:
         return None
     users = graph.users.get(node.result, ())
     if users and node.result not in graph.returned and chosen.issuperset(users):
