@@ -25,7 +25,7 @@ from compiler.speecht5.windows import Window, cover
 from compiler.target.options import PlanOptions
 from compiler.torch_state import alone, unaffected
 
-WINDOWS = (64, 128, 256, 512)
+WINDOWS = (64, 96, 128, 192, 256, 384, 512)
 """Frames for which graphs are compiled by default: with more, an n150 has no room for what passes between layers."""
 GRAPHS = ("vocoder", "short_vocoder")
 """The graphs of a vocoder: for windows that are sound to their end, and for what is shorter than the smallest."""

@@ -309,4 +309,4 @@ def test_what_is_no_vocoder(pair: Any) -> None:
     mels = model.config.num_mel_bins
     with pytest.raises(InvalidArgument, match=f"takes {mels + 1} mels a frame and the model makes {mels}"):
         compiler.compile_speecht5(model, vocoder=lively(config(model_in_dim=mels + 1)))
-    assert VocoderOptions().windows == (64, 128, 256, 512)
+    assert max(VocoderOptions().windows) == 512

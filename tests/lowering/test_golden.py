@@ -101,6 +101,7 @@ def as_tuple(made: Any) -> tuple[Tensor, ...]:
 # --- Golden functions ---------------------------------------------------------------------------------------
 
 NO_GOLDEN = {
+    "ttnn.conv2d": "its weights are prepared on the device; torch, which the cases compare with, is all there is",
     "ttnn.conv_transpose2d": "its weights are prepared on the device; torch, which the cases compare with, is all",
     "ttnn.conv1d": "its weights are prepared on the device; torch, which the cases compare with, is all there is",
     "ttnn.experimental.view": "none is registered; the cases compare with torch's permute and view",
@@ -216,6 +217,7 @@ PLACED_BY = {
 """The parameters by which ttnn takes what ``compiler.dialects.ttnn.op.PLACEMENT`` says of an op, one of each set."""
 CONFIGURED = {
     "ttnn.conv1d": ("Conv1dConfig", {"activation"}),
+    "ttnn.conv2d": ("Conv2dConfig", {"activation"}),
     "ttnn.conv_transpose2d": ("Conv2dConfig", {"activation"}),
     "ttnn.transformer.scaled_dot_product_attention": ("SDPAProgramConfig", {"exp_approx_mode"}),
 }

@@ -63,8 +63,21 @@ def conv1d(
     The device multiplies by rows of output channels, and keeps the bias in the weight's element type.
     """
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
-    out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
-    return applied(out, activation, ACTIVATIONS).mT.reshape(1, 1, -1, out_channels)
+    out = over_time(input_tensor, weight_tensor, bias, stride, padding, dilation, groups)
+    return applied(out, activation, ACTIVATIONS).reshape(1, 1, -1, out_channels)
+
+
+def over_time(rows: Tensor, weight: Tensor, bias: Tensor | None, *steps: int) -> Tensor:
+    """Convolve ``rows`` [n, l, c] with a weight [out, in / groups, taps] to [n, l_out, out].
+
+    ``steps`` are stride, padding, dilation and groups. Channels stay last in torch's memory, too, which takes one over
+    an image of one row.
+    """
+    stride, padding, dilation, groups = steps
+    image = functional.conv2d(
+        rows.mT[:, :, None], weight[:, :, None], bias, (1, stride), (0, padding), (1, dilation), groups
+    )
+    return image[:, :, 0].mT
 
 
 def l1_bytes(node: Node, cores: int) -> int:

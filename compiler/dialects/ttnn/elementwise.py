@@ -38,8 +38,15 @@ def add(
     """
     for fused in input_tensor_b_activations:
         assert isinstance(input_tensor_b, Tensor)
-        input_tensor_b = applied(input_tensor_b, fused, SUM_ACTIVATIONS)
-    out = input_tensor_a + input_tensor_b
+        input_tensor_b = applied(input_tensor_b, fused, SUM_ACTIVATIONS, owned=False)
+    if (
+        input_tensor_b_activations
+        and isinstance(input_tensor_b, Tensor)
+        and input_tensor_b.shape == input_tensor_a.shape
+    ):
+        out = input_tensor_b.add_(input_tensor_a)  # in the memory of what was activated
+    else:
+        out = input_tensor_a + input_tensor_b
     for fused in activations:
         out = applied(out, fused, SUM_ACTIVATIONS)
     return out

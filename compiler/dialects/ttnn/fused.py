@@ -14,8 +14,8 @@ Functions = Mapping[str, Callable[..., Tensor]]
 LEAKY_RELU = "leaky_relu"
 
 
-def leaky_relu(x: Tensor, slope: float) -> Tensor:
-    return functional.leaky_relu(x, slope)
+def leaky_relu(x: Tensor, slope: float, inplace: bool = False) -> Tensor:
+    return functional.leaky_relu(x, slope, inplace)
 
 
 def split(fused: Fused) -> tuple[str, tuple[float, ...]]:
@@ -23,9 +23,14 @@ def split(fused: Fused) -> tuple[str, tuple[float, ...]]:
     return (fused, ()) if isinstance(fused, str) else (fused[0], fused[1:])
 
 
-def applied(x: Tensor, fused: Fused | None, known: Functions) -> Tensor:
-    """``x`` float32 after a fused activation; itself where there is none. ``KeyError`` for one that is not known."""
+def applied(x: Tensor, fused: Fused | None, known: Functions, owned: bool = True) -> Tensor:
+    """``x`` float32 after a fused activation; itself where there is none. ``KeyError`` for one that is not known.
+
+    ``owned``: nobody else reads ``x``, so that its memory may be the result's.
+    """
     if fused is None:
         return x
     name, parameters = split(fused)
+    if name == LEAKY_RELU and owned:
+        return known[name](x, *parameters, inplace=True)
     return known[name](x, *parameters)

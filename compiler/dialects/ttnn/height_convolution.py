@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional
 
-from compiler.dialects.ttnn.convolution import ACTIVATIONS
+from compiler.dialects.ttnn.convolution import ACTIVATIONS, over_time
 from compiler.dialects.ttnn.fused import Fused, applied
 from compiler.dialects.ttnn.op import SUMS, Numerics, ttnn_op
 from compiler.ir.graph import Node
@@ -71,9 +70,8 @@ def conv2d(
     """Channels last: [1, 1, n * l, c] and a weight [out, in / groups, taps, 1] to [1, 1, n * l_out, out]."""
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
     rows = input_tensor.reshape(batch_size, input_height, in_channels)
-    steps = (stride[0], padding[0], dilation[0], groups)
-    out = functional.conv1d(rows.mT, weight_tensor[..., 0], bias, *steps)
-    return applied(out, activation, ACTIVATIONS).mT.reshape(1, 1, -1, out_channels)
+    out = over_time(rows, weight_tensor[..., 0], bias, stride[0], padding[0], dilation[0], groups)
+    return applied(out, activation, ACTIVATIONS).reshape(1, 1, -1, out_channels)
 
 
 def l1_bytes(result: TensorType, channels: int, taps: int, reach: int, block: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from compiler.dialects.aten import ops
@@ -10,6 +11,7 @@ from passes.cancel_permutes import CancelPermutes
 from passes.fuse_activation import FuseActivation
 from passes.keep_activated import KeepActivated
 from passes.shard_convolutions import ShardConvolutions
+from passes.shard_stages import ShardStages
 from passes.sink_permutes import SinkPermutes
 from tests.lowering.cases.elementwise import ONE, summed
 from tests.lowering.cases.sketch import ORDER, ROUNDING, Case, Sketch
@@ -48,6 +50,14 @@ def residual(s: Sketch, channels: int = 32, length: int = 64, slope: float = 0.1
     return s(ops.leaky_relu.default, s(ops.add.Tensor, made, hidden), slope)
 
 
+def upsampled(s: Sketch, batch: int = 1) -> Value:
+    """A stage of a vocoder, with a residual block, and the convolution behind it."""
+    made = s(ops.conv_transpose1d.default, s.x(batch, 8, 32), s.w(8, 16, 4), s.w(16), [2], [1])
+    bent = s(ops.leaky_relu.default, made, 0.1)
+    block = s(ops.conv1d.default, bent, s.w(16, 16, 3, std=0.1), s.w(16), padding=[3], dilation=[3])
+    return s(ops.conv1d.default, s(ops.add.Tensor, block, made), s.w(4, 16, 5), padding=[2])
+
+
 CONVOLUTIONS = (
     convolved("of the post-net", 1, 16, 20, 12, 5, padding=[2]),
     convolved("of a batch", 3, 8, 11, 6, 3, padding=[1]),
@@ -79,6 +89,17 @@ CONVOLUTIONS = (
         ROUNDING,
         "rounded once, after the activation",
         (FuseActivation(),),
+    ),
+    *(
+        Case(
+            f"an upsampling stage in shards, {rows}",
+            partial(upsampled, batch=batch),
+            ORDER,
+            2 * ROUNDING,
+            "the residual, the sum and the result are rounded",
+            (CancelPermutes(), SinkPermutes(), KeepActivated(), FuseActivation(), ShardStages(CORES, L1_BYTES)),
+        )
+        for rows, batch in (("alone", 1), ("of a batch", 2))
     ),
     Case(
         "a residual that is kept activated",
