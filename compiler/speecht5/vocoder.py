@@ -104,16 +104,19 @@ class CompiledHifiGan(CompiledModel):
         executor = ReferenceExecutor() if executor is None else executor
         jobs = [(row, window) for row, end in enumerate(ends) for window in self.windows(0, end, finished=True)]
         for (row, window), made in zip(jobs, self.made(rows, jobs, executor), strict=True):
-            begin, end = self.kept(window, ends[row])
+            begin, end = self.span(window, ends[row])
             sound[row, begin:end] = made
         return sound if spectrogram.dim() == rows.dim() else sound[0]
 
-    def windows(self, begin: int, there: int, *, finished: bool) -> list[Window]:
-        """The windows that make all frames from ``begin`` on that ``there`` frames allow; see ``windows.cover``."""
-        field = self.receptive_field
-        return cover(begin, there, finished, tuple(self.options.windows), field.before, field.after)
+    def windows(self, begin: int, there: int, *, finished: bool, sizes: Sequence[int] | None = None) -> list[Window]:
+        """The windows that make all frames from ``begin`` on that ``there`` frames allow; see ``windows.cover``.
 
-    def kept(self, window: Window, there: int) -> tuple[int, int]:
+        ``sizes`` are those to choose from, by default all.
+        """
+        field = self.receptive_field
+        return cover(begin, there, finished, sizes or tuple(self.options.windows), field.before, field.after)
+
+    def span(self, window: Window, there: int) -> tuple[int, int]:
         """From which sample to which a window's sound is kept; the last has what is beyond whole hops, too."""
         return window.begin * self.hop, self.samples(there) if window.end == there else window.end * self.hop
 
@@ -147,7 +150,7 @@ class CompiledHifiGan(CompiledModel):
         sound = executor.read(executor.run(executable, inputs)["sound"])
         for place, (_, window) in enumerate(jobs):
             begin = (window.begin - window.start) * self.hop
-            ends_here = window.end == window.start + window.held
+            ends_here = window.end == window.start + window.held  # only the end of the whole is kept up to there
             end = self.samples(window.held) if ends_here else (window.end - window.start) * self.hop
             yield sound[place, begin:end, 0]
 

@@ -190,7 +190,7 @@ def test_faults_show(model: Any, compiled: CompiledHifiGan, monkeypatch: pytest.
     monkeypatch.setattr(
         CompiledHifiGan,
         "windows",
-        lambda self, begin, there, finished: (
+        lambda self, begin, there, finished, sizes=None: (
             [Window(at, 24, 24, at, at + 24) for at in range(0, 120, 24)] + [Window(107, 24, 24, 120, 131)]
         ),
     )

@@ -10,6 +10,9 @@ from compiler.ir.graph import Value
 from compiler.ir.types import DType
 from lowering.rules import lower
 from passes.cancel_permutes import CancelPermutes
+from passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from passes.fold_constants import FoldConstants
+from passes.fold_convolution_scale import FoldConvolutionScale
 from passes.fuse_activation import FuseActivation
 from passes.keep_activated import KeepActivated
 from passes.sink_permutes import SinkPermutes
@@ -63,8 +66,11 @@ def network(batch: int = 1, length: int = 32, channels: int = 8, blocks: int = 2
 
 
 def lowered(case: Case, *passes: Any, dtype: DType = DType.FLOAT32) -> Case:
-    """A case after lowering, and after passes."""
-    graph = lower(case.graph, dtype)
+    """A case after lowering, and after passes; before it what is the same is merged, and scales are folded."""
+    graph = case.graph
+    for step in (EliminateCommonSubexpressions(), FoldConvolutionScale(), FoldConstants()):
+        graph = step.run(graph)
+    graph = lower(graph, dtype)
     for step in passes:
         graph = step.run(graph)
     return replace(case, graph=graph)
