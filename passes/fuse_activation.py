@@ -10,7 +10,7 @@ from compiler.dialects.ttnn import convolution
 from compiler.dialects.ttnn.activations import leaky_relu
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.elementwise import SUM_ACTIVATIONS, add
-from compiler.dialects.ttnn.fused import Fused, split
+from compiler.dialects.ttnn.fused import LEAKY_RELU, Fused, split
 from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
 from compiler.dialects.ttnn.op import DEVICE_GRID
 from compiler.dialects.ttnn.shape import permute, reshape
@@ -45,8 +45,8 @@ class FuseActivation:
 
     Cases: the activation follows at once (1), or after reshapes and permutes, which do not care whether it comes
     before or after them (2).
-    Takes the activations that the op can apply. Refuses an op whose result something else reads too, and one that has
-    an activation already.
+    Takes the activations that the op can apply. Refuses an op whose result something else reads too, one that has an
+    activation already, and a leaky relu behind a convolution of one tap, which ttnn runs as a product.
     """
 
     name: ClassVar[str] = "fuse-activation"
@@ -67,6 +67,8 @@ class FuseActivation:
             producer = graph.producers.get(producer.operands[0])
         if producer is None or activation not in FUSED.get(producer.op, ()):
             return Rejected("its input is not an op that can apply it")
+        if not _applies(producer, activation):
+            return Rejected("a convolution of one tap is a product to ttnn, and applies no leaky relu")
         if producer.attribute("activation") is not None or producer.attribute("activations") is not None:
             return Rejected("the op has an activation already")
         chain.append(producer)
@@ -95,10 +97,15 @@ def applier(graph: Graph, value: Value, activation: str) -> Node | None:
     node = graph.producers.get(value)
     while node is not None and node.op in (reshape, permute):
         node = graph.producers.get(node.operands[0])
-    if node is None or activation not in FUSED.get(node.op, ()):
+    if node is None or activation not in FUSED.get(node.op, ()) or not _applies(node, activation):
         return None
     applies = node.attribute("activation") is not None or node.attribute("activations") is not None
     return None if applies else node
+
+
+def _applies(node: Node, activation: str) -> bool:
+    """Whether this use of an op applies an activation that the op can apply."""
+    return activation != LEAKY_RELU or node.attribute("kernel_size") not in (1, (1, 1))
 
 
 def _fused(node: Node) -> Fused:

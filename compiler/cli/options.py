@@ -77,3 +77,10 @@ def full_size_model() -> Any:
     from transformers import SpeechT5Config, SpeechT5ForTextToSpeech  # noqa: PLC0415
 
     return SpeechT5ForTextToSpeech(SpeechT5Config())
+
+
+def full_size_vocoder() -> Any:
+    """A vocoder of transformers' default configuration."""
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig  # noqa: PLC0415
+
+    return SpeechT5HifiGan(SpeechT5HifiGanConfig()).eval()

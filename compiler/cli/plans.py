@@ -25,6 +25,7 @@ from compiler.cli.options import (
     WeightsOption,
     compiled_model,
     full_size_model,
+    full_size_vocoder,
 )
 from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.errors import InvalidArgument
@@ -112,18 +113,21 @@ def _one_model(full_size: bool, model: str | None) -> None:
 def _check_budgets(as_json: bool) -> None:
     with refusals():
         from compiler.inspect import checking  # noqa: PLC0415
-        from compiler.speecht5 import budgets  # noqa: PLC0415
+        from compiler.speecht5 import budgets, vocoder_budgets  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
             found, rows = budgets.reckon(full_size_model(), stage)
+            sounding, more = vocoder_budgets.reckon(full_size_vocoder(), progress=stage)
+        rows += more
         if as_json:
-            typer.echo(json.dumps({"check": found.as_dict(), "budgets": budgets.as_dicts(rows)}, indent=2))
+            checked = {"check": found.as_dict(), "vocoder": [each.as_dict() for each in sounding]}
+            typer.echo(json.dumps({**checked, "budgets": budgets.as_dicts(rows)}, indent=2))
         else:
-            tables(checking.table([found]), budgets.table(rows))
-        for line in checking.complaints([found]):
+            tables(checking.table([found]), checking.table(sounding), budgets.table(rows))
+        for line in checking.complaints([found, *sounding]):
             typer.echo(line, err=True)
-    if not (found.passed and all(row.met for row in rows)):
+    if not (all(each.passed for each in (found, *sounding)) and all(row.met for row in rows)):
         raise typer.Exit(1)
 
 
