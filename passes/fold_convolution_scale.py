@@ -106,10 +106,8 @@ class FoldConvolutionScale:
                 step.origins,
             )
         given = {"input": current, "weight": weight}
-        operands = [
-            (n, given.get(n, builder.mapping.get(v, v))) for n, v in zip(node.names, node.operands, strict=True)
-        ]
-        return builder.emit(node.op, operands, dict(node.attributes), [node.result.type], origins)
+        named = [(n, given.get(n, builder.mapping.get(v, v))) for n, v in zip(node.names, node.operands, strict=True)]
+        return builder.emit(node.op, named, dict(node.attributes), [node.result.type], origins)
 
 
 def _is_scale(graph: Graph, node: Node) -> bool:

@@ -121,11 +121,11 @@ def _region(graph: Graph, nodes: tuple[Node, ...]) -> Region | Rejected | None:
     region = Region(nodes, dims, entries)
     readers = [(value, user) for value in inside for user in graph.users.get(value, ()) if user not in nodes]
     behind = [user for _, user in readers if user.op is permute]
-    before = [node for value, node in entries.items() if all(user in nodes for user in graph.users[value])]
+    gone = [value for value in entries if all(user in nodes for user in graph.users[value])]
     left = sum(not _is_identity(_merged(dims, _dims(user))) for user in behind)
     left += len({value for value, user in readers if user.op is not permute} | (inside & graph.returned))
     left += sum(_unpermuted(graph, value, dims) is None for value in others)
-    if left >= len(before) + len(behind):
+    if left >= len(gone) + len(behind):
         return Rejected("as many permutes would be left")
     return region
 
@@ -146,16 +146,18 @@ class _Sinking:
             region = self.regions.get(node)
             if region is not None:
                 self._move(node, region)
-            elif (
-                node.op is permute
-                and (made := self.regions.get(self.source.producers.get(node.operands[0]))) is not None
-            ):
-                plain = self.plain[node.operands[0], made.dims]
-                self.builder.mapping[node.result] = self._permuted(plain, _merged(made.dims, _dims(node)), node)
+            elif (behind := self._region_before(node)) is not None:
+                plain = self.plain[node.operands[0], behind.dims]
+                self.builder.mapping[node.result] = self._permuted(plain, _merged(behind.dims, _dims(node)), node)
             else:
                 self.builder.copy(node)
         source = self.source
         return without_dead_nodes(self.builder.graph(source.name, source.inputs, source.outputs))
+
+    def _region_before(self, node: Node) -> Region | None:
+        """The region behind which a permute is; ``None`` for another node, and for a permute behind none."""
+        before = self.source.producers.get(node.operands[0]) if node.op is permute else None
+        return None if before is None else self.regions.get(before)
 
     def _move(self, node: Node, region: Region) -> None:
         assert isinstance(node.op, TtnnOp)

@@ -41,7 +41,7 @@ class GrowingSound:
         self.finished = False
         self._vocoder = vocoder
         self._executor = ReferenceExecutor() if executor is None else executor
-        self._frames = torch.zeros(0, int(vocoder.config.model_in_dim), device="cpu")
+        self._frames = torch.zeros(0, int(vocoder.config.model_in_dim), dtype=torch.float32, device="cpu")
 
     @property
     def waits_for(self) -> int:
@@ -70,4 +70,4 @@ class GrowingSound:
         sounds = list(self._vocoder.made(self._frames[None], jobs, self._executor))
         if windows:
             self.made = windows[-1].end
-        return torch.cat(sounds) if sounds else torch.zeros(0, device="cpu")
+        return torch.cat(sounds) if sounds else torch.zeros(0, dtype=torch.float32, device="cpu")

@@ -100,7 +100,7 @@ class CompiledHifiGan(CompiledModel):
         """
         rows = self._rows(spectrogram)
         ends = _ends(rows, lengths)
-        sound = torch.zeros(len(rows), self.samples(rows.shape[1]))
+        sound = torch.zeros(len(rows), self.samples(rows.shape[1]), dtype=torch.float32, device="cpu")
         executor = ReferenceExecutor() if executor is None else executor
         jobs = [(row, window) for row, end in enumerate(ends) for window in self.windows(0, end, finished=True)]
         for (row, window), made in zip(jobs, self.made(rows, jobs, executor), strict=True):
@@ -140,8 +140,8 @@ class CompiledHifiGan(CompiledModel):
         """Windows of one size in one run; what fills up the batch are zeros."""
         size, masked = jobs[0][1].size, jobs[0][1].masked
         executable = self.graph(GRAPHS[masked], frames=size)
-        given = torch.zeros(together, size, rows.shape[2])
-        mask = torch.zeros(together, size, 1)
+        given = torch.zeros(together, size, rows.shape[2], dtype=torch.float32, device="cpu")
+        mask = torch.zeros(together, size, 1, dtype=torch.float32, device="cpu")
         for place, (row, window) in enumerate(jobs):
             given[place, : window.held] = rows[row, window.start : window.start + window.held]
             mask[place, : window.held] = 1.0
@@ -197,15 +197,14 @@ def vocoder_of(vocoder: Any, options: PlanOptions, mels: int) -> CompiledHifiGan
     ``vocoder`` is what :func:`compile_vocoder` takes, or returned. Raises what it raises, and ``InvalidArgument`` for
     a vocoder of other spectrograms.
     """
-    if not isinstance(vocoder, CompiledHifiGan):
-        plan = {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__ if name != "batch_size"}
-        vocoder = compile_vocoder(vocoder, **plan)
-    if vocoder.config.model_in_dim != mels:
+    plan = {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__ if name != "batch_size"}
+    made = vocoder if isinstance(vocoder, CompiledHifiGan) else compile_vocoder(vocoder, **plan)
+    if made.config.model_in_dim != mels:
         raise InvalidArgument(
-            f"the vocoder takes {vocoder.config.model_in_dim} mels a frame and the model makes {mels}: name the "
+            f"the vocoder takes {made.config.model_in_dim} mels a frame and the model makes {mels}: name the "
             "vocoder that belongs to the model"
         )
-    return vocoder
+    return made
 
 
 def compile_vocoder(model: Any, **options: Any) -> CompiledHifiGan:

@@ -55,9 +55,15 @@ def conv_transpose2d(
     """Channels last: [1, 1, n * l, c] and a weight [in, out / groups, taps, 1] to [1, 1, n * l_out, out]."""
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
     rows = input_tensor.reshape(batch_size, input_height, in_channels)
-    over_width = [pair[::-1] for pair in (stride, padding, output_padding)]
     # As for a convolution over time, channels stay last in torch's memory.
     image = functional.conv_transpose2d(
-        rows.mT[:, :, None], weight_tensor[..., 0][:, :, None], bias, *over_width, groups, dilation[::-1]
+        rows.mT[:, :, None],
+        weight_tensor[..., 0][:, :, None],
+        bias,
+        stride[::-1],
+        padding[::-1],
+        output_padding[::-1],
+        groups,
+        dilation[::-1],
     )
     return applied(image[:, :, 0].mT, activation, ACTIVATIONS).reshape(1, 1, -1, out_channels)
