@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from compiler.speecht5 import checkpoint, speakers, speaking
     from compiler.speecht5.options import CompileOptions
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
+    from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions, compile_vocoder
 
 __version__ = "0.1.0"
 __all__ = [
     "CompileOptions",
+    "CompiledHifiGan",
     "CompiledSpeechT5",
     "CompilerError",
     "DeviceError",
@@ -33,9 +35,11 @@ __all__ = [
     "SpeechTooLong",
     "UnsupportedModel",
     "UnsupportedOperation",
+    "VocoderOptions",
     "check",
     "checkpoint",
     "compile_speecht5",
+    "compile_vocoder",
     "open_device",
     "speakers",
     "speaking",
@@ -44,10 +48,13 @@ __all__ = [
 # torch and transformers take seconds to import: `python -m compiler --help` and the errors do without them.
 _LAZY = {
     "CompileOptions": "compiler.speecht5.options",
+    "CompiledHifiGan": "compiler.speecht5.vocoder",
     "CompiledSpeechT5": "compiler.speecht5.text_to_speech",
+    "VocoderOptions": "compiler.speecht5.vocoder",
     "check": "compiler.inspect.checking",
     "checkpoint": "compiler.speecht5",
     "compile_speecht5": "compiler.speecht5.text_to_speech",
+    "compile_vocoder": "compiler.speecht5.vocoder",
     "open_device": "compiler.device.opening",
     "speakers": "compiler.speecht5",
     "speaking": "compiler.speecht5",

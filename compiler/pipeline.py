@@ -32,6 +32,7 @@ from passes.flash_decode import FlashDecode
 from passes.fold_attention_biases import DropKeyBias, FoldValueBias
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_constants import FoldConstants
+from passes.fold_convolution_scale import FoldConvolutionScale
 from passes.fold_padding import FoldPadding
 from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
@@ -42,15 +43,19 @@ from passes.fuse_residual import FuseResidual
 from passes.gather_relative_positions import GatherRelativePositions
 from passes.heads_as_views import HeadsAsViews
 from passes.hoist_invariants import hoist_invariants
+from passes.keep_activated import KeepActivated
 from passes.make_on_host import MakeOnHost
 from passes.mask_by_index import MaskByIndex
+from passes.merge_reshapes import MergeReshapes
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
 from passes.read_front import read_front
 from passes.rewrite import Matcher
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
+from passes.shard_stages import ShardStages
 from passes.shard_weights import Pace, ShardWeights
+from passes.sink_permutes import SinkPermutes
 from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
@@ -68,6 +73,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     FoldConstants(),  # its weights become constants
     FoldPadding(),  # padding and dropped columns go into weights
     SplitConcat(),  # the speaker's half of the prenet becomes invariant
+    FoldConvolutionScale(),  # the mean over residual blocks, and the scale of a normalized input
     FoldBatchNorm(),  # the post-net's norms into its convolutions
     SliceAfterView(),  # rows past the end of speech are sliced off before the convolutions
     FoldConstants(),  # what folds wrote down over weights
@@ -101,6 +107,8 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
     grid, banks = Grid(board.columns, board.rows), int(board.banks.value)
     return (
         CancelPermutes(),  # between convolutions, channels stay last
+        SinkPermutes(),  # and so do sums and activations between them
+        KeepActivated(),  # residuals are kept as convolutions read them
         FuseBias(),  # the row of the position becomes a bias
         FuseActivation(),  # one program instead of two
         FuseResidual(),  # a norm adds its residual
@@ -113,6 +121,8 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         EliminateCommonSubexpressions(),  # layers share masks, and the position converted for their caches
         WidenParts(banks),  # operations on the keys of each layer become one on all
         *WEIGHT_PASSES[weights],  # after all products are formed, before their bytes count
+        MergeReshapes(),  # a permute to one channel moves nothing
+        ShardStages(**room),  # values of an upsampling stage stay in the cores that make them
         ShardConvolutions(**room),  # values between convolutions stay in the cores' L1
         ShardNorms(grid),  # optional: norms of one row on many cores
         ShardWeights(grid, _pace(board)),  # optional: cores beside each DRAM bank read it

@@ -11,6 +11,7 @@ from lowering import (
     position,
     reduction,
     shape,
+    transposed_convolution,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "position",
     "reduction",
     "shape",
+    "transposed_convolution",
 ]

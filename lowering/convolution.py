@@ -22,7 +22,7 @@ def lower_conv1d(context: Context, node: Node) -> Value:
         raise Unsupported(f"an input {list(node['input'].type.shape)}: [batch, channels, length] is expected")
     batch, channels, length = node["input"].type.shape
     out_channels, _, taps = weight.type.shape
-    step = {name: _single(node, name, default) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))}
+    step = {name: single(node, name, default) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))}
     last = context.emit(permute, {"input_tensor": context.tensor(node["input"])}, dims=(0, 2, 1))
     operands: dict[str, Any] = {"input_tensor": last, "weight_tensor": context.on_host(weight)}
     if bias is not None:
@@ -44,7 +44,7 @@ def lower_conv1d(context: Context, node: Node) -> Value:
     return context.emit(permute, {"input_tensor": rows}, dims=(0, 2, 1))
 
 
-def _single(node: Node, name: str, default: int) -> int:
+def single(node: Node, name: str, default: int) -> int:
     """A convolution parameter that ATen keeps as a list of one."""
     value = node.attribute(name, (default,))
     if not isinstance(value, tuple) or len(value) != 1 or not isinstance(value[0], int):

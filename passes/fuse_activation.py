@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.dialects.ttnn import convolution
+from compiler.dialects.ttnn.activations import leaky_relu
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.elementwise import SUM_ACTIVATIONS, add
+from compiler.dialects.ttnn.fused import LEAKY_RELU, Fused, split
 from compiler.dialects.ttnn.linear import ACTIVATIONS, linear
 from compiler.dialects.ttnn.program import Cores, program
 from compiler.dialects.ttnn.shape import permute, reshape
+from compiler.dialects.ttnn.transposed_convolution import conv_transpose2d
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Attribute, Operation
@@ -21,6 +24,7 @@ from passes.rewrite import Match, Rejected, apply
 FUSED: Mapping[Operation, Collection[str]] = {
     linear: ACTIVATIONS,
     conv1d: convolution.ACTIVATIONS,
+    conv_transpose2d: convolution.ACTIVATIONS,
     add: SUM_ACTIVATIONS,
 }
 """The activations that an op can apply."""
@@ -35,13 +39,14 @@ class FuseActivation:
         x -> ttnn.linear -> ttnn.gelu      ->      x -> ttnn.linear(activation="gelu", cores=all)
         x -> ttnn.conv1d -> ttnn.reshape -> ttnn.tanh      ->      x -> ttnn.conv1d(activation="tanh") -> ttnn.reshape
         x, y -> ttnn.add -> ttnn.relu      ->      x, y -> ttnn.add(activations=["relu"])
+        x -> ttnn.conv1d -> ttnn.leaky_relu(0.1)      ->      x -> ttnn.conv1d(activation=["leaky_relu", 0.1])
 
     Without a grid of cores ttnn dispatches a linear's activation as a program of its own after all.
 
     Cases: the activation follows at once (1), or after reshapes and permutes, which do not care whether it comes
     before or after them (2).
-    Takes the activations that the op can apply. Refuses an op whose result something else reads too, and one that has
-    an activation already.
+    Takes the activations that the op can apply. Refuses an op whose result something else reads too, one that has an
+    activation already, and a leaky relu behind a convolution of one tap, which ttnn runs as a product.
     """
 
     name: ClassVar[str] = "fuse-activation"
@@ -52,7 +57,7 @@ class FuseActivation:
         return apply(self, graph)
 
     def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
-        activation = _name(node)
+        activation, _ = split(_fused(node))
         if all(activation not in known for known in FUSED.values()):
             return None
         chain = [node]
@@ -62,6 +67,8 @@ class FuseActivation:
             producer = graph.producers.get(producer.operands[0])
         if producer is None or activation not in FUSED.get(producer.op, ()):
             return Rejected("its input is not an op that can apply it")
+        if not _applies(producer, activation):
+            return Rejected("a convolution of one tap is a product to ttnn, and applies no leaky relu")
         if producer.attribute("activation") is not None or producer.attribute("activations") is not None:
             return Rejected("the op has an activation already")
         chain.append(producer)
@@ -71,11 +78,11 @@ class FuseActivation:
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
         node, *moves, producer = match.nodes
-        fused: dict[str, Attribute] = {"activation": _name(node)}
+        fused: dict[str, Attribute] = {"activation": _fused(node)}
         if producer.op is linear:
             producer = replace(producer, program=program(producer).with_(cores=Cores.ALL))
         elif producer.op is add:
-            fused = {"activations": (_name(node),)}
+            fused = {"activations": (_fused(node),)}
         origins = (*producer.origins, *node.origins)
         (value,) = builder.emit_like(producer, match.values, [producer.result.type], origins, **fused)
         for move in reversed(moves):
@@ -83,5 +90,24 @@ class FuseActivation:
         return (value,)
 
 
-def _name(node: Node) -> str:
-    return node.op.name.removeprefix("ttnn.")
+def applier(graph: Graph, value: Value, activation: str) -> Node | None:
+    """The op that makes a value, under whatever shape, if it can apply an activation and applies none yet."""
+    node = graph.producers.get(value)
+    while node is not None and node.op in (reshape, permute):
+        node = graph.producers.get(node.operands[0])
+    if node is None or activation not in FUSED.get(node.op, ()) or not _applies(node, activation):
+        return None
+    applies = node.attribute("activation") is not None or node.attribute("activations") is not None
+    return None if applies else node
+
+
+def _applies(node: Node, activation: str) -> bool:
+    """Whether this use of an op applies an activation that the op can apply."""
+    return activation != LEAKY_RELU or node.attribute("kernel_size") not in (1, (1, 1))
+
+
+def _fused(node: Node) -> Fused:
+    """A node as an activation of another op: its name, with the slope of a leaky relu."""
+    name = node.op.name.removeprefix("ttnn.")
+    slope = node.attribute("negative_slope")
+    return (name, float(slope)) if node.op is leaky_relu and isinstance(slope, float) else name

@@ -9,12 +9,14 @@ from typing import ClassVar
 from compiler.dialects.ttnn.convolution import conv1d
 from compiler.dialects.ttnn.linear import linear, matmul
 from compiler.dialects.ttnn.op import TtnnOp, is_view
+from compiler.dialects.ttnn.transposed_convolution import conv_transpose2d
 from compiler.ir.graph import Constant, Graph, Node, Value
 from compiler.ir.types import DType, Layout, Memory
 from passes.base import Property
 from passes.rewrite import Match, Rejected
 
-PRODUCTS = (linear, matmul, conv1d)
+CONVOLUTIONS = (conv1d, conv_transpose2d)
+PRODUCTS = (linear, matmul, *CONVOLUTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class NarrowWeights:
             return None
         if not all(_stands_so(w) and w not in graph.returned and _reads_as_weight(graph, w) for w in weights):
             return Rejected("something else reads its weight")
-        if not self.edges and node.op is not conv1d and (edge := next(_edges(graph, node), None)) is not None:
+        if not self.edges and node.op not in CONVOLUTIONS and (edge := next(_edges(graph, node), None)) is not None:
             return Rejected(edge)
         return Match((node,))
 

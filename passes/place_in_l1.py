@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from compiler.dialects.ttnn import convolution
 from compiler.dialects.ttnn.convolution import conv1d
+from compiler.dialects.ttnn.height_convolution import conv2d
 from compiler.dialects.ttnn.linear import is_configured, l1_bytes, linear
 from compiler.dialects.ttnn.op import TtnnOp, is_view
 from compiler.dialects.ttnn.program import Cores, program
+from compiler.dialects.ttnn.transposed_convolution import conv_transpose2d
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Aliasing
@@ -125,7 +127,7 @@ def _is_free(node: Node) -> bool:
     """Whether it can be chosen where a node's results go."""
     assert isinstance(node.op, TtnnOp)
     in_dram = all(result.type.memory is Memory.DRAM for result in node.results)
-    return in_dram and not node.op.writes and node.op is not conv1d and not is_view(node)
+    return in_dram and not node.op.writes and node.op not in (conv1d, conv2d, conv_transpose2d) and not is_view(node)
 
 
 def _where(node: Node, current: Node, placed: bool) -> Memory | None:

@@ -98,7 +98,7 @@ def _memory(graph: Graph, chosen: set[Node], node: Node, current: Node) -> Memor
         return SHARDED if _stays(graph, chosen, node.result) else DRAM
     if _is_front(node) and _feeds(graph, chosen, node.result) and _stays(graph, chosen, node.result):
         return SHARDED
-    if node.op not in ELEMENTWISE:
+    if node.op not in ELEMENTWISE or node.placement.shards is not None:
         return None
     users = graph.users.get(node.result, ())
     if users and node.result not in graph.returned and chosen.issuperset(users):

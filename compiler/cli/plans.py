@@ -113,18 +113,21 @@ def _one_model(full_size: bool, model: str | None) -> None:
 def _check_budgets(as_json: bool) -> None:
     with refusals():
         from compiler.inspect import checking  # noqa: PLC0415
-        from compiler.speecht5 import budgets, checkpoint  # noqa: PLC0415
+        from compiler.speecht5 import budgets, checkpoint, vocoder_budgets  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
             found, rows = budgets.reckon(checkpoint.full_size_model(), stage)
+            sounding, more = vocoder_budgets.reckon(checkpoint.full_size_vocoder(), progress=stage)
+        rows += more
         if as_json:
-            typer.echo(json.dumps({"check": found.as_dict(), "budgets": budgets.as_dicts(rows)}, indent=2))
+            checked = {"check": found.as_dict(), "vocoder": [each.as_dict() for each in sounding]}
+            typer.echo(json.dumps({**checked, "budgets": budgets.as_dicts(rows)}, indent=2))
         else:
-            tables(checking.table([found]), budgets.table(rows))
-        for line in checking.complaints([found]):
+            tables(checking.table([found]), checking.table(sounding), budgets.table(rows))
+        for line in checking.complaints([found, *sounding]):
             typer.echo(line, err=True)
-    if not (found.passed and all(row.met for row in rows)):
+    if not (all(each.passed for each in (found, *sounding)) and all(row.met for row in rows)):
         raise typer.Exit(1)
 
 

@@ -155,7 +155,7 @@ def speak(
                     options = replace(options, board=board or found or options.board)
                 stage("compiling")
                 options = replace(options, batch_size=min(batch, parts))
-                compiled = compile_speecht5(voice.model, **asdict(options))
+                compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
                 show = Shown(stage)
                 with _device() if device else nullcontext() as executor:
                     given = {

@@ -102,7 +102,8 @@ class Memory(Enum):
 class TensorType:
     """Shape and element type, and on the device layout and memory (both ``None`` before lowering).
 
-    ``shards``: over how many cores or banks the columns are dealt out, where they are.
+    ``shards``: over how many cores or banks the columns are dealt out, where they are; or the rows, where that is not
+    over as many cores as there are.
     """
 
     shape: tuple[int, ...]
@@ -112,7 +113,7 @@ class TensorType:
     shards: int | None = None
 
     def __post_init__(self) -> None:
-        if self.by_width != (self.shards is not None):
+        if self.by_width != (self.shards is not None) and self.memory is not Memory.L1_HEIGHT_SHARDED:
             raise ValueError(f"memory {self.memory} with shards={self.shards}: they are said where it is by width")
 
     @classmethod
@@ -150,8 +151,8 @@ class TensorType:
         return math.prod(self.padded_shape[:-1])
 
     def shard_rows(self, cores: int) -> int:
-        """Rows in each core's run when they are dealt out evenly to at most ``cores`` cores, in whole tiles."""
-        return round_up(-(-self.padded_rows // cores), TILE)
+        """Rows in each core's run when they are dealt out evenly, in whole tiles: to ``shards`` cores, or ``cores``."""
+        return round_up(-(-self.padded_rows // (self.shards or cores)), TILE)
 
     @property
     def shard_columns(self) -> int:

@@ -84,6 +84,13 @@ def full_size_model() -> Any:
     return SpeechT5ForTextToSpeech(SpeechT5Config())
 
 
+def full_size_vocoder() -> Any:
+    """A vocoder of transformers' default configuration, with random weights."""
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig  # noqa: PLC0415
+
+    return SpeechT5HifiGan(SpeechT5HifiGanConfig()).eval()
+
+
 def load_model(source: str) -> Any:
     """A ``SpeechT5ForTextToSpeech`` from a folder or a hub name.
 
@@ -102,6 +109,22 @@ def load_vocoder(source: str) -> Any:
 
     _check_kind(source, "hifigan", "SpeechT5HifiGan")
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
+
+
+def checked_vocoder(model: Any) -> Any:
+    """``model`` itself; ``UnsupportedModel`` where it is no SpeechT5 vocoder with weights."""
+    from transformers import SpeechT5HifiGan  # noqa: PLC0415
+
+    if not isinstance(model, SpeechT5HifiGan):
+        raise UnsupportedModel(
+            f"a SpeechT5HifiGan, a folder or a hub name is expected as vocoder, got {type(model).__name__}"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise UnsupportedModel(
+                f"the vocoder has no weights: {name} is on torch's meta device. Load a checkpoint first"
+            )
+    return model
 
 
 def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -> Voice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,6 @@ from compiler.speecht5.utterances import (
     piece_tokens,
     prepare,
     silence,
-    vocoder_of,
 )
 from compiler.torch_state import unaffected
 
@@ -95,13 +95,14 @@ def speak(
         "read_every": read_every,
     }
     begin, compiled_before = time.perf_counter(), compile_seconds(compiled)
+    vocoder = voice.vocoder if compiled.vocoder is None else partial(compiled.vocoder, executor=executor)
     sounds: list[Tensor] = []
     frames = 0
     for batch in batches(compiled, prepared, executor):
         if piece is not None:
             piece(batch.before + 1, len(prepared.pieces))
         for spectrogram in _spectrograms(compiled, batch, prepared.speaker, options):
-            sounds.append(checked_sound(results.sound_of(vocoder_of(voice, compiled), spectrogram)))
+            sounds.append(checked_sound(results.sound_of(vocoder, spectrogram)))
             frames += spectrogram.shape[0]
     seconds = time.perf_counter() - begin - (compile_seconds(compiled) - compiled_before)
     rate = voice.vocoder.config.sampling_rate

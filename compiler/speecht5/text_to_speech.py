@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
 from compiler.speecht5.speech_model import SpeechModel
+from compiler.speecht5.vocoder import CompiledHifiGan, vocoder_of
 from compiler.torch_state import alone, unaffected
 
 
@@ -34,11 +36,13 @@ class CompiledSpeechT5(CompiledModel):
     Its graphs are those of ``GRAPHS``; the lengths of :meth:`graph` and :meth:`stages` are ``text`` in tokens and
     ``steps`` of the decoder. With ``postnet="exact"`` the post-net is the one for ``steps`` steps and no more, which it
     reads from the front of a cache for ``cache`` steps, or for ``steps`` where these are more.
+    ``vocoder`` is the compiled vocoder, ``None`` where the model was compiled without one.
     The object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
     compile at once, and share one object.
     """
 
     options: CompileOptions
+    vocoder: CompiledHifiGan | None = None
 
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
@@ -52,6 +56,24 @@ class CompiledSpeechT5(CompiledModel):
             self.constants = components.constants_of(taken)
         self.config = taken.config
         super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
+
+    def with_plan(self, **changes: Any) -> Self:
+        """The same model, and its vocoder, under other options of their plans; see :class:`CompiledModel`."""
+        other = super().with_plan(**changes)
+        other.vocoder = None if self.vocoder is None else self.vocoder.with_plan(**changes)
+        return other
+
+    def evict(self) -> None:
+        """Let go of all graphs, the vocoder's too, and of the weights in the forms that they use."""
+        super().evict()
+        if self.vocoder is not None:
+            self.vocoder.evict()
+
+    def close(self) -> None:
+        """Let go of graphs, traces and weights, the vocoder's too; see :class:`CompiledModel`."""
+        super().close()
+        if self.vocoder is not None:
+            self.vocoder.close()
 
     @property
     def encoder(self) -> Executable:
@@ -102,8 +124,9 @@ class CompiledSpeechT5(CompiledModel):
 
         ``input_ids`` int64 [batch, text]; ``speaker_embeddings`` float [dim], [batch or 1, dim] or [batch or 1, 1,
         dim], a tensor or a NumPy array; ``attention_mask`` [batch, text] of zeros and ones, by default zero on the pad
-        token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one, [frames, mels]). ``threshold`` and the
-        ratios are numbers, NumPy's, or tensors with one; negative ones count as transformers counts them, and an
+        token. ``vocoder`` takes spectrograms [batch, frames, mels] (or one, [frames, mels]): the compiled one
+        (``self.vocoder``), which runs where the other graphs do, or any function. ``threshold`` and the ratios are
+        numbers, NumPy's, or tensors with one; negative ones count as transformers counts them, and an
         infinite ``threshold`` is never reached.
 
         Returns the spectrogram [frames, mels] (or [batch, frames, mels], zeros after a row's end), the vocoder's
@@ -132,6 +155,8 @@ class CompiledSpeechT5(CompiledModel):
             read_every,
         )
         model, request = self._checked_call(input_ids, speaker_embeddings, attention_mask, vocoder, options)
+        if isinstance(vocoder, CompiledHifiGan):
+            vocoder = partial(vocoder, executor=options.executor)
         decoded = decoding.decode(model, request, options)
         return results.arrange(decoded, vocoder, output_cross_attentions, return_output_lengths)
 
@@ -217,11 +242,13 @@ def _checked_executor(executor: Executor | None) -> Executor:
     return executor
 
 
-def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
+def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
     ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the
-    fields of :class:`compiler.CompileOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
+    fields of :class:`compiler.CompileOptions`. ``vocoder`` is a ``SpeechT5HifiGan``, a folder or a name likewise, or
+    what :func:`compiler.compile_vocoder` returned; it is compiled for the same board and precision, a window at a time.
+    The model is only read. Raises ``UnsupportedModel`` for any other model,
     ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
     """
     known = set(CompileOptions.__dataclass_fields__)
@@ -232,6 +259,8 @@ def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
     stored = isinstance(model, str | Path)
     loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)
     compiled = CompiledSpeechT5(loaded, chosen, owned=stored)
+    if vocoder is not None:
+        compiled.vocoder = vocoder_of(vocoder, chosen, int(loaded.config.num_mel_bins))
     for name in ("encoder", "utterance", "decoder_step", "postnet"):
         compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
     return compiled

@@ -64,13 +64,13 @@ def prepare(voice: Voice, text: str, speaker: str | None = None, most: int | Non
 
 
 def vocoder_of(voice: Voice, compiled: CompiledSpeechT5) -> Any:
-    """What makes the sound of what ``compiled`` says."""
-    return voice.vocoder
+    """What makes the sound of what ``compiled`` says: its own vocoder, where it has one."""
+    return voice.vocoder if compiled.vocoder is None else compiled.vocoder
 
 
 def compile_seconds(compiled: CompiledSpeechT5) -> float:
-    """What compiling graphs took so far."""
-    return compiled.compile_seconds
+    """What compiling graphs took so far, the vocoder's included."""
+    return compiled.compile_seconds + (0.0 if compiled.vocoder is None else compiled.vocoder.compile_seconds)
 
 
 def piece_tokens(compiled: CompiledSpeechT5, maxlenratio: Any, longest: int | None) -> int:

@@ -71,7 +71,7 @@ FAULTS = {
     ),
     "a convolution has no activation": Fault(
         CALL,
-        'settings["activation"] = unary(str(activation))',
+        'settings["activation"] = unary(read_fused(activation))',
         "pass",
         graph("one row", "postnet"),
     ),

@@ -88,6 +88,7 @@ def as_tuple(made: Any) -> tuple[Tensor, ...]:
 # --- Golden functions ---------------------------------------------------------------------------------------
 
 NO_GOLDEN = {
+    "ttnn.conv_transpose2d": "its weights are prepared on the device; torch, which the cases compare with, is all",
     "ttnn.conv1d": "its weights are prepared on the device; torch, which the cases compare with, is all there is",
     "ttnn.experimental.view": "none is registered; the cases compare with torch's permute and view",
     "ttnn.experimental.nlp_create_qkv_heads": "none is registered; the cases compare with torch's views",
@@ -103,16 +104,34 @@ GOLDEN_NAMES = {
 
 
 def golden(use: Use) -> tuple[Tensor, ...]:
-    name = use.node.op.name
+    name, after = use.node.op.name, list[tuple[str, float]]()
     names = GOLDEN_NAMES.get(name, {})
     given = {names.get(key, key): value for key, value in use.arguments().items() if key not in configured(name)}
     if "activations" in given:
-        given["activations"] = [getattr(installed().UnaryOpType, key.upper()) for key in given["activations"]]
+        after = [fused for fused in given["activations"] if isinstance(fused, tuple)]
+        given["activations"] = [
+            getattr(installed().UnaryOpType, fused.upper()) for fused in given["activations"] if isinstance(fused, str)
+        ]
+    fused = use.node.attribute("activation")
+    if name == "ttnn.conv2d" and isinstance(fused, tuple):
+        after = [fused]
+    # The golden function of a sum applies what it knows, and leaky relus are none of it: by their own, in its order.
+    for fused in given.pop("input_tensor_b_activations", ()):
+        given["input_tensor_b"] = bent(given["input_tensor_b"], fused)
     if name == "ttnn.typecast":
         given["dtype"] = {DType.INT32: installed().int32, DType.UINT16: installed().uint16}[use.node.placement.dtype]
     made = as_tuple(installed().get_golden_function(callable_of(name))(**given))
+    for fused in after:
+        made = (bent(made[0], fused),)
     if use.node.attribute("output_concat_heads"):  # the golden function takes no notice of it
         return (made[0].transpose(1, 2).flatten(2).unsqueeze(1),)
+    return made
+
+
+def bent(tensor: Tensor, fused: tuple[str, float]) -> Tensor:
+    """A tensor after a fused activation with a parameter, by that activation's own golden function."""
+    name, parameter = fused
+    made: Tensor = installed().get_golden_function(callable_of(f"ttnn.{name}"))(tensor, parameter)
     return made
 
 
@@ -188,6 +207,8 @@ PLACED_BY = {
 """The parameters by which ttnn takes what a placement and a program say, one of each set."""
 CONFIGURED = {
     "ttnn.conv1d": ("Conv1dConfig", {"activation"}),
+    "ttnn.conv2d": ("Conv2dConfig", {"activation"}),
+    "ttnn.conv_transpose2d": ("Conv2dConfig", {"activation"}),
     "ttnn.transformer.scaled_dot_product_attention": ("SDPAProgramConfig", {"exp_approx_mode"}),
 }
 """What an op takes inside a config object: the object's class, and parameters of ours that are its fields."""

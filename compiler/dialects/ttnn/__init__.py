@@ -11,11 +11,13 @@ from compiler.dialects.ttnn import (
     elementwise,
     embedding,
     heads,
+    height_convolution,
     linear,
     normalization,
     position,
     reduction,
     shape,
+    transposed_convolution,
 )
 
 __all__ = [
@@ -26,9 +28,11 @@ __all__ = [
     "elementwise",
     "embedding",
     "heads",
+    "height_convolution",
     "linear",
     "normalization",
     "position",
     "reduction",
     "shape",
+    "transposed_convolution",
 ]

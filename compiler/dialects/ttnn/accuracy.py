@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compiler.dialects.ttnn.fused import Fused, split
 from compiler.dialects.ttnn.numerics import Numerics
 from compiler.dialects.ttnn.op import OPS, TtnnOp
 from compiler.ir.graph import Node
@@ -74,9 +75,9 @@ def _kernels_own(op: TtnnOp, node: Node, operands: Sequence[Tensor]) -> float:
     if op.semantics.error_bound is not None and op.semantics.error_bound.inner:
         error += op.semantics.error_bound.of_sum(products(node)) * float(sums_of_magnitudes(node, operands).max())
     for activation in fused_activations(node):
-        function = OPS[f"ttnn.{activation}"]
-        before, result = result, function.semantics.reference(_EXACT, result)
-        moved = [function.semantics.reference(_EXACT, before + sign * error) - result for sign in (1, -1)]
+        function, parameters = _function(activation)
+        before, result = result, function.semantics.reference(_EXACT, result, *parameters)
+        moved = [function.semantics.reference(_EXACT, before + sign * error, *parameters) - result for sign in (1, -1)]
         error = max(float(change.abs().max()) for change in moved) + _of(function, result)
     return error
 
@@ -87,7 +88,13 @@ def _of(op: TtnnOp, result: Tensor) -> float:
     )
 
 
-def fused_activations(node: Node) -> tuple[str, ...]:
+def _function(activation: Fused) -> tuple[TtnnOp, tuple[float, ...]]:
+    """The op that is a fused activation by itself, and what it takes besides the tensor."""
+    name, parameters = split(activation)
+    return OPS[f"ttnn.{name}"], parameters
+
+
+def fused_activations(node: Node) -> tuple[Fused, ...]:
     """The activations that an op applies before it writes its result."""
     attributes: dict[str, Any] = dict(node.attributes)
     one, several = attributes.get("activation"), attributes.get("activations", ())
@@ -123,8 +130,8 @@ def with_error(
     share = op.semantics.error_bound.of_sum(products(node))
     result = result + share * sums_of_magnitudes(node, operands) * draw(result)
     for activation in fused_activations(node):
-        function = OPS[f"ttnn.{activation}"]
-        result = _off(function, function.semantics.reference(_EXACT, result), draw)
+        function, parameters = _function(activation)
+        result = _off(function, function.semantics.reference(_EXACT, result, *parameters), draw)
     return result
 
 

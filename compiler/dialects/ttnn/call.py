@@ -11,12 +11,15 @@ from enum import Enum
 
 from compiler.dialects.ttnn.attention import update_caches
 from compiler.dialects.ttnn.convolution import conv1d
+from compiler.dialects.ttnn.fused import read_fused
+from compiler.dialects.ttnn.height_convolution import conv2d
 from compiler.dialects.ttnn.memory_configs import DTYPES, LAYOUTS, DeviceSpec, layout, memory_config
 from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.dialects.ttnn.program import Cores, Fidelity, program
 from compiler.dialects.ttnn.program_configs import program_config, unary
 from compiler.dialects.ttnn.shape import to_device
 from compiler.dialects.ttnn.symbols import DEVICE, Argument, Made, Named, Namer, Typed, made, typed_call
+from compiler.dialects.ttnn.transposed_convolution import conv_transpose2d
 from compiler.ir.graph import Node
 from compiler.ir.types import DType, Memory, TensorType
 
@@ -144,7 +147,7 @@ def call_of(node: Node, device: DeviceSpec) -> Call:
         return HostCall(node, device.replicas)
     if node.op == to_device:
         return upload(node.result.type, device)
-    if node.op == conv1d:
+    if node.op in (conv1d, conv2d, conv_transpose2d):
         return _convolution(node, device)
     given = dict(_argument(name, value) for name, value in node.attributes if name not in _IN_CONFIGS)
     given |= _settings(node, device)
@@ -194,9 +197,9 @@ def _operands(node: Node) -> tuple[tuple[str, Tensors], ...]:
 
 def _argument(name: str, value: Argument) -> tuple[str, Argument]:
     """An attribute as ttnn's argument."""
-    if name == "activations":
+    if name in ("activations", "input_tensor_b_activations"):
         assert isinstance(value, tuple)
-        return name, tuple(unary(str(activation)) for activation in value)
+        return name, tuple(unary(read_fused(activation)) for activation in value)
     return name, value
 
 
@@ -235,7 +238,7 @@ def _convolution(node: Node, device: DeviceSpec) -> TtnnCall:
     settings: dict[str, Argument] = {name: value for name, value in program(node).said if not isinstance(value, Enum)}
     attributes: dict[str, Argument] = dict(node.attributes)
     if (activation := attributes.pop("activation", None)) is not None:
-        settings["activation"] = unary(str(activation))
+        settings["activation"] = unary(read_fused(activation))
     config = made(
         "ttnn.Conv1dConfig",
         weights_dtype=DTYPES[node["weight_tensor"].type.dtype],

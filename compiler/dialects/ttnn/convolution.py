@@ -9,14 +9,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from compiler.dialects.ttnn.cost import Cost
+from compiler.dialects.ttnn.fused import Functions, Fused, applied, leaky_relu
 from compiler.dialects.ttnn.legality import Legality
 from compiler.dialects.ttnn.numerics import SUMS, Numerics
 from compiler.dialects.ttnn.op import ttnn_op
 from compiler.ir.graph import Node
 from compiler.ir.types import TILE, Memory, TensorType, round_up
 
-ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+ACTIVATIONS: Functions = {"relu": torch.relu, "tanh": torch.tanh, "leaky_relu": leaky_relu}
 """What a convolution can apply before it writes its result."""
+
+
+SETTINGS = ("fidelity", "act_block_h_override", "reallocate_halo_output")
+"""The fields of a program that convolutions heed."""
 
 
 def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
@@ -40,7 +45,7 @@ def _programs(node: Node) -> int:
         in_dram=("input_tensor",),
         from_host=("weight_tensor", "bias_tensor"),
         block_float_axes={"weight_tensor": 0, "bias_tensor": -1},
-        settings=("fidelity", "act_block_h_override", "reallocate_halo_output"),
+        settings=SETTINGS,
     ),
     cost=Cost(flops=_conv_flops, programs=_programs, matrix=True),
 )
@@ -59,16 +64,28 @@ def conv1d(
     padding: int,
     dilation: int,
     groups: int,
-    activation: str | None = None,
+    activation: Fused | None = None,
 ) -> Tensor:
     """Channels last: [n, l, c] and a weight [out, in / groups, taps] to [1, 1, n * l, out].
 
     The device multiplies by rows of output channels, and keeps the bias in the weight's element type.
     """
     bias = None if bias_tensor is None else bias_tensor.reshape(-1)
-    out = functional.conv1d(input_tensor.mT, weight_tensor, bias, stride, padding, dilation, groups)
-    out = out if activation is None else ACTIVATIONS[activation](out)
-    return out.mT.reshape(1, 1, -1, out_channels)
+    out = over_time(input_tensor, weight_tensor, bias, stride, padding, dilation, groups)
+    return applied(out, activation, ACTIVATIONS).reshape(1, 1, -1, out_channels)
+
+
+def over_time(rows: Tensor, weight: Tensor, bias: Tensor | None, *steps: int) -> Tensor:
+    """Convolve ``rows`` [n, l, c] with a weight [out, in / groups, taps] to [n, l_out, out].
+
+    ``steps`` are stride, padding, dilation and groups. Channels stay last in torch's memory, too, which takes one over
+    an image of one row.
+    """
+    stride, padding, dilation, groups = steps
+    image = functional.conv2d(
+        rows.mT[:, :, None], weight[:, :, None], bias, (1, stride), (0, padding), (1, dilation), groups
+    )
+    return image[:, :, 0].mT
 
 
 def l1_bytes(node: Node, cores: int) -> int:

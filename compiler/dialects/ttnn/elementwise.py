@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compiler.dialects.ttnn.activations import leaky_relu
+from compiler.dialects.ttnn.fused import Functions, Fused, applied
+from compiler.dialects.ttnn.fused import leaky_relu as leaky
 from compiler.dialects.ttnn.legality import Legality
 from compiler.dialects.ttnn.numerics import Numerics, Ties
 from compiler.dialects.ttnn.op import TtnnOp, ttnn_op
@@ -19,16 +22,35 @@ _SUM = "the result, ties away from zero"
 """Sums are made in the matrix unit, whose 16-bit destination rounds so; products and quotients in the vector unit."""
 
 
-SUM_ACTIVATIONS = {"relu": torch.relu}
-"""What a sum can apply before it writes its result."""
+SUM_ACTIVATIONS: Functions = {"relu": torch.relu, "leaky_relu": leaky}
+"""What a sum can apply to an operand that it has read, and to its result before it writes it."""
 
 
 @ttnn_op("ttnn.add", rounding=_SUM, ties=Ties.AWAY, legality=_ON_SHARDS)
-def add(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Operand, activations: tuple[str, ...] = ()) -> Tensor:
-    """``activations`` are applied to the sum, one after the other: it is all the same to relu which is rounded."""
-    out = input_tensor_a + input_tensor_b
-    for name in activations:
-        out = SUM_ACTIVATIONS[name](out)
+def add(
+    _: Numerics,
+    input_tensor_a: Tensor,
+    input_tensor_b: Operand,
+    activations: tuple[Fused, ...] = (),
+    input_tensor_b_activations: tuple[Fused, ...] = (),
+) -> Tensor:
+    """``activations`` are applied to the sum, one after the other: it is all the same to relu which is rounded.
+
+    ``input_tensor_b_activations`` are applied to the second operand before it is added, and nothing is rounded there.
+    """
+    for fused in input_tensor_b_activations:
+        assert isinstance(input_tensor_b, Tensor)
+        input_tensor_b = applied(input_tensor_b, fused, SUM_ACTIVATIONS, owned=False)
+    if (
+        input_tensor_b_activations
+        and isinstance(input_tensor_b, Tensor)
+        and input_tensor_b.shape == input_tensor_a.shape
+    ):
+        out = input_tensor_b.add_(input_tensor_a)  # in the memory of what was activated
+    else:
+        out = input_tensor_a + input_tensor_b
+    for fused in activations:
+        out = applied(out, fused, SUM_ACTIVATIONS)
     return out
 
 
@@ -92,5 +114,5 @@ sigmoid = _unary("ttnn.sigmoid", torch.sigmoid, _APPROXIMATE)
 sqrt = _unary("ttnn.sqrt", torch.sqrt)
 
 
-ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt)
+ELEMENTWISE = (add, subtract, rsub, multiply, divide, maximum, relu, gelu, silu, tanh, sigmoid, sqrt, leaky_relu)
 """Ops that compute each element of their result from the elements at its place, operands being broadcast."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compiler.dialects.ttnn.measured import MEASUREMENTS, Agreement, Measurement, short
 
-SAME_ENGINE = {"ttnn.matmul": "ttnn.linear", "ttnn.conv1d": "ttnn.linear"}
+SAME_ENGINE = dict.fromkeys(("ttnn.matmul", "ttnn.conv1d", "ttnn.conv2d", "ttnn.conv_transpose2d"), "ttnn.linear")
 """Ops that sum their products in the matrix engine as another does whose sums were measured: by that op's name."""
 
 

@@ -10,6 +10,7 @@ from enum import Enum
 
 from compiler.dialects.ttnn.attention import attention
 from compiler.dialects.ttnn.decode_attention import decode_attention
+from compiler.dialects.ttnn.fused import Fused, split
 from compiler.dialects.ttnn.linear import BLOCK, block_width, is_configured, linear, matmul
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.normalization import layer_norm
@@ -36,9 +37,10 @@ def program_config(node: Node, device: DeviceSpec) -> Made | None:
     return None
 
 
-def unary(activation: str) -> Made:
-    """An activation as ttnn names it."""
-    return made("ttnn.UnaryWithParam", Named(f"ttnn.UnaryOpType.{activation.upper()}"))
+def unary(activation: Fused) -> Made:
+    """An activation as ttnn names it, with its parameter."""
+    name, parameters = split(activation)
+    return made("ttnn.UnaryWithParam", Named(f"ttnn.UnaryOpType.{name.upper()}"), *parameters)
 
 
 def _norm(result: TensorType, device: DeviceSpec) -> Made:

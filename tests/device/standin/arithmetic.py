@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,6 +83,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "SILU": functional.silu,
     "SIGMOID": torch.sigmoid,
     "TANH": torch.tanh,
+    "LEAKY_RELU": functional.leaky_relu,
 }
 
 
@@ -91,7 +93,13 @@ def activation(given: Any) -> Callable[[Tensor], Tensor]:
         return lambda tensor: tensor
     if not isinstance(given, installed().UnaryWithParam):
         raise TypeError(f"incompatible function arguments: activation {given!r}")
-    return ACTIVATIONS[given.op_type.name]
+    return partial(ACTIVATIONS[given.op_type.name], **_named(given))
+
+
+def _named(given: Any) -> dict[str, float]:
+    """The parameters of a ``UnaryWithParam`` by the names that torch gives them."""
+    names = ("negative_slope",) if given.op_type.name == "LEAKY_RELU" else ()
+    return dict(zip(names, given.params, strict=True))
 
 
 def held(values: Tensor, dtype: Any, ties: Ties = Ties.TO_EVEN) -> Tensor:

@@ -169,13 +169,21 @@ def binary(function: Function, ties: Ties = Ties.TO_EVEN, second: str = "input_t
 
     @program
     def op(
-        input_tensor_a: Tensor, *, memory_config: Any = None, activations: list[Any] | None = None, **other: Any
+        input_tensor_a: Tensor,
+        *,
+        memory_config: Any = None,
+        activations: list[Any] | None = None,
+        input_tensor_b_activations: list[Any] | None = None,
+        **other: Any,
     ) -> Tensor:
         (name,) = other
         if name not in ("input_tensor_b", second) or isinstance(other[name], str):
             raise TypeError(f"incompatible function arguments: {other}")
         b = other[name]
-        made = function(input_tensor_a.data, b.data if isinstance(b, Tensor) else b)
+        second_operand = b.data if isinstance(b, Tensor) else b
+        for each in input_tensor_b_activations or ():
+            second_operand = activation(each)(second_operand)
+        made = function(input_tensor_a.data, second_operand)
         for each in activations or ():
             made = activation(each)(made)
         operands = [b] if isinstance(b, Tensor) else []

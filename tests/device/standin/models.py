@@ -63,7 +63,7 @@ def graph_computes(plan: str, name: str) -> None:
 def case_computes(name: str) -> None:
     """The same of a case of the lowering, which has each op."""
     case = BY_NAME[name].sketch()
-    executable = Executable(case.lowered(DType.BFLOAT16), Weights(case.weights))
+    executable = Executable(case.lowered(DType.BFLOAT16), Weights(case.parameters))
     computes(executable, Plan.of(executable, name, case.inputs))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tests.device.standin import computing, moving, products, tensors
+from tests.device.standin import computing, convolutions, moving, products, tensors
 from tests.device.standin.tensors import Device
 from tests.installed import installed
 
@@ -24,7 +24,8 @@ MOVING = (
     *("permute", "expand", "concat", "pad", "to_memory_config", "to_layout", "typecast", "embedding", "gather"),
     *("reshape", "narrow", "plus_one"),
 )
-PRODUCTS = ("linear", "matmul", "conv1d")
+PRODUCTS = ("linear", "matmul")
+CONVOLUTIONS = ("conv1d", "conv2d", "conv_transpose2d")
 COMPUTING = ("layer_norm", "batch_norm", "softmax")
 
 
@@ -33,6 +34,7 @@ def stand_in() -> Any:
     real = {name: getattr(installed(), name) for name in REAL}
     ops = {name: getattr(moving, name) for name in MOVING} | {name: getattr(computing, name) for name in COMPUTING}
     ops |= {name: getattr(products, name) for name in PRODUCTS}
+    ops |= {name: getattr(convolutions, name) for name in CONVOLUTIONS}
     ops |= {"slice": moving.slice_, "sum": computing.sum_} | computing.ELEMENTWISE
     host = ("from_torch", "to_device", "to_torch", "copy", "copy_host_to_device_tensor", "get_memory_view")
     traces = ("begin_trace_capture", "end_trace_capture", "execute_trace", "release_trace")

@@ -1,0 +1,77 @@
+"""Sound of a spectrogram that still grows: as soon as it is settled, and never twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from compiler.errors import InvalidArgument
+from compiler.runtime.executor import Executor
+from compiler.runtime.reference import ReferenceExecutor
+from compiler.torch_state import unaffected
+
+if TYPE_CHECKING:
+    from compiler.speecht5.vocoder import CompiledHifiGan
+
+
+class GrowingSound:
+    """The sound of one spectrogram, made while its frames come.
+
+    What :meth:`push` returns, one after the other, is the sound of the whole. A frame is settled when the frames are
+    there that its sound reads, or when no more will come. Two graphs make it, whatever comes: those of one window, for
+    windows that are sound to their end, and for what is shorter.
+    """
+
+    def __init__(
+        self, vocoder: CompiledHifiGan, window: int | None = None, *, executor: Executor | None = None
+    ) -> None:
+        """``window`` is one of the vocoder's, by default the smallest that makes twice of what it reads besides.
+
+        Raises ``InvalidArgument`` for another one, and for one that is no longer than what a frame reads.
+        """
+        sizes, reads = tuple(vocoder.options.windows), vocoder.receptive_field.before + vocoder.receptive_field.after
+        if window is None:
+            window = next((size for size in sizes if size >= 2 * reads), sizes[-1])
+        if window not in sizes or window <= reads:
+            raise InvalidArgument(
+                f"window={window}: one of the vocoder's windows of more than {reads} frames is expected, it has "
+                f"{', '.join(map(str, sizes))}"
+            )
+        self.window = window
+        self.made = 0
+        """Frames whose sound was returned."""
+        self.finished = False
+        self._vocoder = vocoder
+        self._executor = ReferenceExecutor() if executor is None else executor
+        self._frames = torch.zeros(0, int(vocoder.config.model_in_dim), dtype=torch.float32, device="cpu")
+
+    @property
+    def waits_for(self) -> int:
+        """How many frames have to be there before the first sound comes, unless fewer are all."""
+        return self._vocoder.receptive_field.after + 1
+
+    @unaffected
+    def push(self, frames: Tensor, finished: bool = False) -> Tensor:
+        """Take the next ``frames`` float [frames, mels] and return the sound that is settled now, float32 [samples].
+
+        ``finished``: they are the last; there may be none. Raises ``InvalidArgument`` for another shape, frames behind
+        the last, and a spectrogram without any.
+        """
+        shape = list(frames.shape)
+        if len(shape) != 2 or shape[1] != self._frames.shape[1]:
+            raise InvalidArgument(f"frames: [frames, {self._frames.shape[1]}] is expected, got {shape}")
+        if self.finished:
+            raise InvalidArgument("frames: the last ones were there already, begin another sound")
+        self._frames = torch.cat([self._frames, frames.detach().to("cpu", torch.float32)])
+        self.finished = finished
+        there = self._frames.shape[0]
+        if finished and not there:
+            raise InvalidArgument("frames: there are none, and none will come")
+        windows = self._vocoder.windows(self.made, there, finished=finished, sizes=(self.window,))
+        jobs = [(0, window) for window in windows]
+        sounds = list(self._vocoder.made(self._frames[None], jobs, self._executor))
+        if windows:
+            self.made = windows[-1].end
+        return torch.cat(sounds) if sounds else torch.zeros(0, dtype=torch.float32, device="cpu")

@@ -1,0 +1,231 @@
+"""A compiled vocoder: spectrograms of any length to sound, in graphs of a few lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compiler.arguments import whole
+from compiler.choices import advice
+from compiler.compiled import CompiledModel, GraphSpec, Length, ModelSpec
+from compiler.errors import InvalidArgument
+from compiler.frontend.snapshot import prepared, snapshot
+from compiler.inspect.receptive_field import ReceptiveField, receptive_field
+from compiler.runtime.executor import Executor
+from compiler.runtime.reference import ReferenceExecutor
+from compiler.speecht5 import checkpoint
+from compiler.speecht5.components.vocoder import samples_more, vocoder
+from compiler.speecht5.growing import GrowingSound
+from compiler.speecht5.windows import Window, cover
+from compiler.target.options import PlanOptions
+from compiler.torch_state import alone, unaffected
+
+WINDOWS = (64, 96, 128, 192, 256, 384, 512)
+"""Frames for which graphs are compiled by default: with more, an n150 has no room for what passes between layers."""
+GRAPHS = ("vocoder", "short_vocoder")
+"""The graphs of a vocoder: for windows that are sound to their end, and for what is shorter than the smallest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocoderOptions(PlanOptions):
+    """Options of :func:`compiler.compile_vocoder`: those of any plan, and the lengths of windows.
+
+    ``windows`` are numbers of frames. A spectrogram of another length is cut into such pieces, which overlap. Raises
+    ``InvalidArgument`` for anything else.
+    """
+
+    windows: Sequence[int] = WINDOWS
+
+    def __post_init__(self) -> None:
+        PlanOptions.__post_init__(self)
+        if isinstance(self.windows, str) or not isinstance(self.windows, Sequence) or not self.windows:
+            raise InvalidArgument(f"windows={self.windows!r}: numbers of frames are expected, as in windows={WINDOWS}")
+        sizes = sorted({whole("windows", size) for size in self.windows})
+        if sizes[0] < 2:
+            raise InvalidArgument(f"windows={tuple(self.windows)}: a window has two frames at least")
+        object.__setattr__(self, "windows", tuple(sizes))
+
+
+class CompiledHifiGan(CompiledModel):
+    """What :func:`compiler.compile_vocoder` returns: a :class:`compiler.compiled.CompiledModel` that makes sound.
+
+    Its graphs are those of ``GRAPHS``; their length is ``frames``. The object is called as transformers' vocoder is,
+    and holds a snapshot of it.
+    """
+
+    options: VocoderOptions
+
+    def __init__(self, model: Any, options: VocoderOptions, owned: bool = False) -> None:
+        """``owned``: nobody else has the model, so that no snapshot of it is needed."""
+        checkpoint.checked_vocoder(model)
+        with alone():
+            taken = prepared(model) if owned else snapshot(model)
+        self.config = taken.config
+        self._more = [(int(layer.stride[0]), samples_more(layer)) for layer in taken.upsampler]
+        super().__init__(taken, _spec(options), options)
+
+    @cached_property
+    def receptive_field(self) -> ReceptiveField:
+        """What a sample reads of a spectrogram, in frames: derived from the graph."""
+        imported = self.stages("vocoder", frames=self.options.windows[0]).records[0].graph
+        return receptive_field(imported, "sound", "spectrogram")
+
+    def growing(self, executor: Executor | None = None) -> GrowingSound:
+        """Begin the sound of a spectrogram whose frames still come."""
+        return GrowingSound(self, executor=executor)
+
+    def samples(self, frames: int) -> int:
+        """How many samples ``frames`` frames become: for most configurations so many times a hop."""
+        for rate, more in self._more:
+            frames = frames * rate + more
+        return frames
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.samples(1) - self.samples(0)
+
+    @unaffected
+    def __call__(
+        self, spectrogram: Tensor, lengths: Sequence[int] | None = None, *, executor: Executor | None = None
+    ) -> Tensor:
+        """Sound of log-mel spectrograms, as ``SpeechT5HifiGan`` makes it.
+
+        ``spectrogram`` float [batch, frames, mels], or [frames, mels] for one; the sound float32 [batch, samples], or
+        [samples]. ``lengths``: how many frames of each row are its own; what is behind them is not read, and its sound
+        is zero. ``executor`` is where the graphs run, by default the reference executor.
+
+        Raises ``InvalidArgument`` for other shapes and types, no frames, or lengths past the frames.
+        """
+        rows = self._rows(spectrogram)
+        ends = _ends(rows, lengths)
+        sound = torch.zeros(len(rows), self.samples(rows.shape[1]), dtype=torch.float32, device="cpu")
+        executor = ReferenceExecutor() if executor is None else executor
+        jobs = [(row, window) for row, end in enumerate(ends) for window in self.windows(0, end, finished=True)]
+        for (row, window), made in zip(jobs, self.made(rows, jobs, executor), strict=True):
+            begin, end = self.span(window, ends[row])
+            sound[row, begin:end] = made
+        return sound if spectrogram.dim() == rows.dim() else sound[0]
+
+    def windows(self, begin: int, there: int, *, finished: bool, sizes: Sequence[int] | None = None) -> list[Window]:
+        """The windows that make all frames from ``begin`` on that ``there`` frames allow; see ``windows.cover``.
+
+        ``sizes`` are those to choose from, by default all.
+        """
+        field = self.receptive_field
+        return cover(begin, there, finished, sizes or tuple(self.options.windows), field.before, field.after)
+
+    def span(self, window: Window, there: int) -> tuple[int, int]:
+        """From which sample to which a window's sound is kept; the last has what is beyond whole hops, too."""
+        return window.begin * self.hop, self.samples(there) if window.end == there else window.end * self.hop
+
+    def made(self, rows: Tensor, jobs: Sequence[tuple[int, Window]], executor: Executor) -> Iterator[Tensor]:
+        """The sound that is kept of windows, in their order; each is a row of ``rows`` [batch, frames, mels]."""
+        together = self.options.batch_size * executor.replicas
+        at = 0
+        while at < len(jobs):
+            _, first = jobs[at]
+            last = at
+            while last < min(len(jobs), at + together) and jobs[last][1].size == first.size:
+                if jobs[last][1].masked != first.masked:
+                    break
+                last += 1
+            yield from self._run(rows, jobs[at:last], executor, together)
+            at = last
+
+    def _run(
+        self, rows: Tensor, jobs: Sequence[tuple[int, Window]], executor: Executor, together: int
+    ) -> Iterator[Tensor]:
+        """Windows of one size in one run; what fills up the batch are zeros."""
+        size, masked = jobs[0][1].size, jobs[0][1].masked
+        executable = self.graph(GRAPHS[masked], frames=size)
+        given = torch.zeros(together, size, rows.shape[2], dtype=torch.float32, device="cpu")
+        mask = torch.zeros(together, size, 1, dtype=torch.float32, device="cpu")
+        for place, (row, window) in enumerate(jobs):
+            given[place, : window.held] = rows[row, window.start : window.start + window.held]
+            mask[place, : window.held] = 1.0
+        values = {"spectrogram": given, "frame_mask": mask}
+        inputs = {port.name: executor.load(values[port.name], port.value.type) for port in executable.graph.inputs}
+        sound = executor.read(executor.run(executable, inputs)["sound"])
+        for place, (_, window) in enumerate(jobs):
+            begin = (window.begin - window.start) * self.hop
+            ends_here = window.end == window.start + window.held  # only the end of the whole is kept up to there
+            end = self.samples(window.held) if ends_here else (window.end - window.start) * self.hop
+            yield sound[place, begin:end, 0]
+
+    def _rows(self, spectrogram: Tensor) -> Tensor:
+        """The spectrogram [batch, frames, mels] in float32 on the CPU. Raises ``InvalidArgument``."""
+        mels = self.config.model_in_dim
+        if not isinstance(spectrogram, Tensor) or not spectrogram.is_floating_point():
+            said = type(spectrogram).__name__ if not isinstance(spectrogram, Tensor) else str(spectrogram.dtype)
+            raise InvalidArgument(f"spectrogram: a tensor of floats is expected, got {said}")
+        shape = list(spectrogram.shape)
+        if len(shape) not in (2, 3) or shape[-1] != mels:
+            raise InvalidArgument(f"spectrogram: [frames, {mels}] or [batch, frames, {mels}] is expected, got {shape}")
+        if 0 in shape:
+            raise InvalidArgument(f"spectrogram: {shape} holds nothing")
+        rows = spectrogram.detach().to("cpu", torch.float32)
+        return rows if len(shape) == 3 else rows[None]
+
+
+def _ends(rows: Tensor, lengths: Sequence[int] | None) -> list[int]:
+    batch, frames, _ = rows.shape
+    if lengths is None:
+        return [frames] * batch
+    ends = [int(length) for length in lengths]
+    if len(ends) != batch or not all(1 <= end <= frames for end in ends):
+        raise InvalidArgument(f"lengths={ends}: {batch} numbers from 1 to {frames} are expected, one for each row")
+    return ends
+
+
+def _spec(options: VocoderOptions) -> ModelSpec:
+    batch, sizes = options.batch_size, tuple(options.windows)
+    return ModelSpec(
+        tuple(GraphSpec(name, name, ("frames",)) for name in GRAPHS),
+        {
+            "vocoder": lambda model: vocoder(model, batch),
+            "short_vocoder": lambda model: vocoder(model, batch, masked=True),
+        },
+        {"frames": Length("frames", sizes[-1], sizes)},
+    )
+
+
+def vocoder_of(vocoder: Any, options: PlanOptions, mels: int) -> CompiledHifiGan:
+    """The compiled vocoder of a model under ``options``, ``mels`` of whose spectrograms make a frame.
+
+    ``vocoder`` is what :func:`compile_vocoder` takes, or returned. Raises what it raises, and ``InvalidArgument`` for
+    a vocoder of other spectrograms.
+    """
+    plan = {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__ if name != "batch_size"}
+    made = vocoder if isinstance(vocoder, CompiledHifiGan) else compile_vocoder(vocoder, **plan)
+    if made.config.model_in_dim != mels:
+        raise InvalidArgument(
+            f"the vocoder takes {made.config.model_in_dim} mels a frame and the model makes {mels}: name the "
+            "vocoder that belongs to the model"
+        )
+    return made
+
+
+def compile_vocoder(model: Any, **options: Any) -> CompiledHifiGan:
+    """Compile a SpeechT5 vocoder, or any HiFi-GAN of that class, to TTNN graphs.
+
+    ``model`` is a ``SpeechT5HifiGan``, a folder that holds one, or a name on the hub; ``options`` are the fields of
+    :class:`compiler.VocoderOptions`. The model is only read. Raises ``UnsupportedModel`` for any other model,
+    ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
+    """
+    known = set(VocoderOptions.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InvalidArgument(f"unknown options {', '.join(unknown)}: {advice(unknown[0], sorted(known))}")
+    chosen = VocoderOptions(**options)
+    stored = isinstance(model, str | Path)
+    loaded = checkpoint.load_vocoder(str(model)) if stored else model
+    compiled = CompiledHifiGan(loaded, chosen, owned=stored)
+    compiled.graph("vocoder", frames=chosen.windows[0])  # so that what cannot be compiled is refused here
+    return compiled

@@ -1,0 +1,312 @@
+"""The compiled vocoder against Hugging Face: whole, in windows, under other configurations, and where faults show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import compiler
+from compiler.errors import InvalidArgument, UnsupportedModel
+from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
+from compiler.speecht5.windows import Window
+from tests.models import lively as lively_model
+from tests.models import pcc, relative_error, speaker, tokens
+from tests.vocoders import config, lively, log_spectral_distance, mels
+
+BAR = 1e-5
+"""The largest error of float32, over the largest magnitude. What is heard allows 1e-4."""
+WINDOWS = (24, 48)
+Norm = Callable[[nn.Module], nn.Module]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return lively(config())
+
+
+@pytest.fixture(scope="module")
+def compiled(model: Any) -> CompiledHifiGan:
+    return compiler.compile_vocoder(model, windows=WINDOWS)
+
+
+@pytest.fixture(scope="module")
+def narrow(model: Any) -> CompiledHifiGan:
+    return compiler.compile_vocoder(model, windows=WINDOWS, precision="bfloat16")
+
+
+def theirs(model: Any, spectrogram: Tensor) -> Tensor:
+    with torch.no_grad():
+        sound: Tensor = model(spectrogram)
+    return sound
+
+
+# --- As transformers' ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 23, 24, 25, 40, 48, 49, 131])
+def test_sound_of_any_length_is_hugging_face_s(model: Any, compiled: CompiledHifiGan, frames: int) -> None:
+    spectrogram = mels(model.config, frames)
+    want = theirs(model, spectrogram)
+    got = compiled(spectrogram)
+    assert got.shape == want.shape and got.dtype == torch.float32
+    assert relative_error(got, want) <= BAR
+
+
+def test_a_batch_is_a_batch(model: Any, compiled: CompiledHifiGan) -> None:
+    spectrograms = mels(model.config, 3, 60)
+    want = theirs(model, spectrograms)
+    got = compiled(spectrograms)
+    assert got.shape == want.shape and relative_error(got, want) <= BAR
+    assert compiled(spectrograms[:1]).shape == want[:1].shape, "one row stays a batch"
+
+
+def test_rows_that_end_apart_are_each_as_if_alone(model: Any, compiled: CompiledHifiGan) -> None:
+    spectrograms, ends = mels(model.config, 3, 70), [70, 31, 9]
+    got = compiled(spectrograms, lengths=ends)
+    for row, end in enumerate(ends):
+        want = theirs(model, spectrograms[row, :end])
+        assert relative_error(got[row, : len(want)], want) <= BAR
+        assert not got[row, len(want) :].any()
+
+
+def test_rows_are_computed_together(model: Any) -> None:
+    """Two rows a run: the second run has one window and a row that nobody reads."""
+    together = compiler.compile_vocoder(model, windows=(32,), batch_size=2)
+    spectrograms = mels(model.config, 3, 32)
+    assert relative_error(together(spectrograms), theirs(model, spectrograms)) <= BAR
+    assert (
+        relative_error(together(spectrograms, lengths=[32, 5, 17])[1, :40], theirs(model, spectrograms[1, :5])) <= BAR
+    )
+
+
+def test_the_model_is_only_read_and_held_as_it_was(model: Any) -> None:
+    other = lively(config())
+    made = compiler.compile_vocoder(other, windows=WINDOWS)
+    spectrogram = mels(other.config, 30)
+    want = theirs(other, spectrogram)
+    other.conv_pre.weight.mul_(2.0)
+    assert relative_error(made(spectrogram), want) <= BAR
+
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "one stage": {"upsample_rates": [8], "upsample_kernel_sizes": [16]},
+    "odd rates": {"upsample_rates": [3, 5], "upsample_kernel_sizes": [7, 11]},
+    "kernels that leave a sample over": {"upsample_rates": [4, 2], "upsample_kernel_sizes": [7, 5]},
+    "as many taps as the rate": {"upsample_rates": [2, 2], "upsample_kernel_sizes": [2, 2]},
+    "one block": {"resblock_kernel_sizes": [7], "resblock_dilation_sizes": [[1, 3, 5]]},
+    "three blocks, each of its own": {
+        "resblock_kernel_sizes": [3, 7, 11],
+        "resblock_dilation_sizes": [[1, 2], [2, 6], [3, 12]],
+    },
+    "one tap": {"resblock_kernel_sizes": [1, 3], "resblock_dilation_sizes": [[1, 1], [1, 2]]},
+    "other slopes": {"leaky_relu_slope": 0.3},
+    "a slope of nothing": {"leaky_relu_slope": 0.0},
+    "as the spectrogram is": {"normalize_before": False},
+    "few channels": {"upsample_initial_channel": 4, "model_in_dim": 3},
+}
+
+
+@pytest.mark.parametrize("changes", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_what_the_configuration_allows(changes: dict[str, Any]) -> None:
+    model = lively(config(**changes))
+    compiled = compiler.compile_vocoder(model, windows=(80,))
+    for frames in (80, 150, *((9,) if compiled.samples(0) else ())):
+        spectrogram = mels(model.config, frames)
+        want = theirs(model, spectrogram)
+        got = compiled(spectrogram)
+        assert got.shape == want.shape and relative_error(got, want) <= BAR, frames
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm], ids=["new", "old"])
+def test_weight_norm_in_each_of_its_forms(norm: Norm) -> None:
+    model = lively(config())
+    for module in list(model.modules()):
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            norm(module)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("original0", "weight_g")):
+            parameter.data.mul_(1.3)
+    spectrogram = mels(model.config, 30)
+    compiled = compiler.compile_vocoder(model, windows=WINDOWS)
+    assert relative_error(compiled(spectrogram), theirs(model, spectrogram)) <= BAR
+    assert relative_error(theirs(lively(config()), spectrogram), theirs(model, spectrogram)) > 1e3 * BAR
+
+
+# --- In windows ---------------------------------------------------------------------------------------------
+
+
+def test_windows_join_to_what_one_graph_makes(model: Any, compiled: CompiledHifiGan) -> None:
+    spectrogram = mels(model.config, 131)
+    uncut = compiler.compile_vocoder(model, windows=(131,))
+    assert len(compiled.windows(0, 131, finished=True)) > 2 > len(uncut.windows(0, 131, finished=True))
+    assert relative_error(compiled(spectrogram), uncut(spectrogram)) <= BAR
+
+
+def test_in_bfloat16_they_join_bit_by_bit(model: Any, narrow: CompiledHifiGan) -> None:
+    """The same numbers are summed, in float32: what little the order matters is gone when they are rounded."""
+    spectrogram = mels(model.config, 131)
+    uncut = compiler.compile_vocoder(model, windows=(131,), precision="bfloat16")
+    got, want = narrow(spectrogram), uncut(spectrogram)
+    assert float((got == want).float().mean()) >= 0.99
+    assert pcc(got, want) >= 0.9999
+
+
+def test_nothing_beyond_a_row_s_end_is_heard(compiled: CompiledHifiGan) -> None:
+    spectrograms = mels(compiled.config, 2, 70)
+    got = compiled(spectrograms, lengths=[70, 33])
+    spectrograms[1, 33:] = 1e6
+    assert torch.equal(compiled(spectrograms, lengths=[70, 33]), got)
+
+
+# --- In bfloat16 --------------------------------------------------------------------------------------------
+
+
+def test_bfloat16_is_close(model: Any, narrow: CompiledHifiGan) -> None:
+    spectrogram = mels(model.config, 200)
+    want, got = theirs(model, spectrogram), narrow(spectrogram)
+    assert pcc(got, want) >= 0.999
+    assert log_spectral_distance(got, want) <= 1.5
+    assert log_spectral_distance(theirs(model, mels(model.config, 200, seed=1)), want) >= 5.0
+
+
+# --- Faults miss by far -------------------------------------------------------------------------------------
+
+
+def test_faults_show(model: Any, compiled: CompiledHifiGan, monkeypatch: pytest.MonkeyPatch) -> None:
+    spectrogram = mels(model.config, 131)
+    want = theirs(model, spectrogram)
+    changed = lively(config(resblock_dilation_sizes=[[1, 3], [1, 1]]))
+    plain = lively(config(normalize_before=False))
+    faulty = {
+        "another spectrogram": compiled(mels(model.config, 131, seed=1)),
+        "one dilation off": compiler.compile_vocoder(changed, windows=(131,))(spectrogram),
+        "no normalisation": compiler.compile_vocoder(plain, windows=(131,))(spectrogram),
+    }
+    monkeypatch.setattr(
+        CompiledHifiGan,
+        "windows",
+        lambda self, begin, there, finished, sizes=None: (
+            [Window(at, 24, 24, at, at + 24) for at in range(0, 120, 24)] + [Window(107, 24, 24, 120, 131)]
+        ),
+    )
+    faulty["no halo"] = compiled(spectrogram)
+    for what, got in faulty.items():
+        assert relative_error(got, want) >= 10 * 1e-4, what
+
+
+# --- With a model -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Any, Any, Any]:
+    from tests.fidelity.test_generate_speech import small
+
+    speaking = lively_model(small(max_speech_positions=70), stop_bias=-1.2)
+    vocoder = lively(config(model_in_dim=speaking.config.num_mel_bins))
+    return speaking, vocoder, compiler.compile_speecht5(speaking, vocoder=vocoder, batch_size=2)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("lengths", [False, True])
+def test_generate_speech_gives_sound_as_transformers_does(pair: Any, rows: int, lengths: bool) -> None:
+    model, vocoder, compiled = pair
+    ids, given = tokens(model.config, 12, rows=rows), speaker(model.config, rows=rows)
+    made = []
+    for speaking, sounding in ((model, vocoder), (compiled, compiled.vocoder)):
+        torch.manual_seed(0)
+        made.append(
+            speaking.generate_speech(
+                ids, given, vocoder=sounding, return_output_lengths=lengths, minlenratio=2.0, maxlenratio=4.0
+            )
+        )
+    want, got = made
+    if lengths:
+        assert got[1] == want[1]
+        want, got = want[0], got[0]
+    assert got.shape == want.shape and relative_error(got, want) <= 2e-5
+
+
+def test_without_a_vocoder_it_is_a_spectrogram(pair: Any) -> None:
+    model, _, compiled = pair
+    made = compiled.generate_speech(tokens(model.config, 12), speaker(model.config), maxlenratio=1.0)
+    assert made.shape[-1] == model.config.num_mel_bins
+    assert compiler.CompiledSpeechT5(model, compiler.CompileOptions()).vocoder is None
+
+
+def test_another_plan_is_another_plan_of_the_vocoder_too(pair: Any) -> None:
+    _, _, compiled = pair
+    other = compiled.with_plan(board="p150", precision="bfloat16")
+    assert (other.vocoder.options.board, other.vocoder.options.precision) == ("p150", "bfloat16")
+    assert compiled.vocoder.options.board == "n150"
+
+
+def test_a_compiled_vocoder_is_taken_as_it_is(pair: Any) -> None:
+    model, vocoder, _ = pair
+    made = compiler.compile_vocoder(vocoder, windows=(32,))
+    compiled = compiler.compile_speecht5(model, vocoder=made)
+    assert compiled.vocoder is made
+    compiled.close()
+    with pytest.raises(InvalidArgument, match="was closed"):
+        made.graph("vocoder")
+
+
+# --- Refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spectrogram", "message"),
+    [
+        (torch.zeros(5, 21), r"\[frames, 20\] or \[batch, frames, 20\] is expected, got \[5, 21\]"),
+        (torch.zeros(20), r"is expected, got \[20\]"),
+        (torch.zeros(0, 20), r"\[0, 20\] holds nothing"),
+        (torch.zeros(2, 0, 20), r"\[2, 0, 20\] holds nothing"),
+        (torch.zeros(5, 20, dtype=torch.int64), "a tensor of floats is expected, got torch.int64"),
+        ([[0.0] * 20], "a tensor of floats is expected, got list"),
+    ],
+)
+def test_what_is_no_spectrogram(compiled: CompiledHifiGan, spectrogram: Any, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        compiled(spectrogram)
+
+
+@pytest.mark.parametrize("lengths", [[3], [3, 0], [3, 6]])
+def test_lengths_that_do_not_fit(compiled: CompiledHifiGan, lengths: list[int]) -> None:
+    with pytest.raises(InvalidArgument, match="2 numbers from 1 to 5 are expected, one for each row"):
+        compiled(torch.zeros(2, 5, 20), lengths=lengths)
+
+
+def test_windows_that_are_shorter_than_what_a_frame_reads(model: Any) -> None:
+    short = compiler.compile_vocoder(model, windows=(8,))
+    assert relative_error(short(mels(model.config, 8)), theirs(model, mels(model.config, 8))) <= BAR
+    with pytest.raises(InvalidArgument, match=r"takes? a window of more than \d+: compile for a longer one"):
+        short(mels(model.config, 30))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"windows": ()}, "numbers of frames are expected"),
+        ({"windows": "32"}, "numbers of frames are expected"),
+        ({"windows": (1, 32)}, "a window has two frames at least"),
+        ({"windows": (32.5,)}, "a whole number"),
+        ({"window": (32,)}, "unknown options window: did you mean 'windows'"),
+    ],
+)
+def test_options_that_are_none(model: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        compiler.compile_vocoder(model, **options)
+
+
+def test_what_is_no_vocoder(pair: Any) -> None:
+    model, _, _ = pair
+    with pytest.raises(UnsupportedModel, match="a SpeechT5HifiGan, a folder or a hub name is expected as vocoder"):
+        compiler.compile_vocoder(model)
+    mels = model.config.num_mel_bins
+    with pytest.raises(InvalidArgument, match=f"takes {mels + 1} mels a frame and the model makes {mels}"):
+        compiler.compile_speecht5(model, vocoder=lively(config(model_in_dim=mels + 1)))
+    assert max(VocoderOptions().windows) == 512
