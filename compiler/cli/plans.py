@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -165,7 +165,7 @@ def cost(
             disable=disable,
         )
         from compiler.inspect import cost_report, report  # noqa: PLC0415
-        from compiler.speecht5 import plans  # noqa: PLC0415
+        from compiler.speecht5 import pace, plans  # noqa: PLC0415
         from compiler.target.boards import BOARDS as NUMBERS  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
@@ -174,20 +174,31 @@ def cost(
             costs = [cost_report.model_cost(compiled, name, text=text, steps=steps) for name in names]
             stage("comparing plans")
             compared = plans.step_plans(compiled, text, steps) if plans.STEP in names else []
+            paced = _paces(compiled, text, steps) if full_size and graph is None else []
         sizes = compiled.sizes(text=text, steps=steps)
         if as_json:
             inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
             modelled = [cost_report.as_dict(one) for one in costs]
             about = {**asdict(compiled.options), **sizes}
             side_by_side = {"step_plans": plans.as_dicts(compared)} if compared else {}
+            side_by_side |= {"paces": pace.as_dicts(paced)} if paced else {}
             typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled, **side_by_side}, indent=2))
             return
         title = f"{report.said(sizes)}, {precision}, weights {weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
             shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, NUMBERS[board]))
-        tables(*shown, *([plans.table(compared)] if compared else []))
+        tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))
         typer.echo(cost_report.input_text())
+
+
+def _paces(compiled: Any, text: int, steps: int) -> list[Any]:
+    """A second of sound of the default configuration, by the decoder and by the vocoder."""
+    from compiler.speecht5 import pace  # noqa: PLC0415
+    from compiler.speecht5.vocoder import vocoder_of  # noqa: PLC0415
+
+    vocoder = vocoder_of(full_size_vocoder(), compiled.options, compiled.config.num_mel_bins)
+    return pace.paces(compiled, vocoder, text, steps)
 
 
 @app.command()

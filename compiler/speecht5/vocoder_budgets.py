@@ -9,12 +9,9 @@ from typing import Any
 
 from compiler.device.findings import GraphCheck
 from compiler.inspect.checking import BoardCheck, check
-from compiler.ir.graph import Graph
 from compiler.speecht5.budgets import Budget
 from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
 from compiler.speecht5.windows import Window
-from compiler.target.boards import BOARDS
-from compiler.target.cost import graph_time
 
 BOARDS_CHECKED = ("n150", "p150")
 UNCUT, LONG = 200, 8000
@@ -78,8 +75,3 @@ def _between(graph: GraphCheck) -> int:
     """Programs that bring tiles to rows or shards to interleaved memory, or back, before the sound leaves the cores."""
     out = sum(min(graph.device_operations.get(name, 0), 1) for name in AT_THE_END)
     return graph.conversions - out - graph.device_operations.get(ANEW, 0)
-
-
-def seconds_of_sound(graph: Graph, board: str, seconds: float) -> float:
-    """Modelled seconds that a graph takes on a board for a second of sound, of ``seconds`` of which it makes."""
-    return graph_time(graph, BOARDS[board]).seconds / seconds

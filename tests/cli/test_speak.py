@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 import compiler
 from compiler import CompileOptions, InvalidArgument, SpeechTooLong
 from compiler.speecht5 import checkpoint, sound, speakers, speaking
+from tests.models import relative_error
 
 
 def test_a_wav_of_the_spoken_length(run, voice, compiled):
@@ -80,6 +81,7 @@ def test_speak_hands_options_to_the_compiler_and_reports_steps(run, compiled, vo
     seen = {}
     monkeypatch.setattr(compiler, "compile_speecht5", lambda model, **options: seen.update(options) or compiled)
     assert run("speak", "one", "--precision", "bfloat16", "--board", "p150").exit_code == 0
+    assert seen.pop("vocoder").config.model_in_dim == voice.vocoder.config.model_in_dim
     assert seen == asdict(CompileOptions(precision="bfloat16", board="p150"))
     assert os.listdir() == ["speech.wav"]
     steps = []
@@ -87,6 +89,13 @@ def test_speak_hands_options_to_the_compiler_and_reports_steps(run, compiled, vo
     assert steps == [(i + 1, 50) for i in range(speech.steps)]
     assert speech.real_time_factor == pytest.approx(speech.seconds / (speech.sound.shape[0] / 16000))
     assert not speech.sound.requires_grad
+
+
+def test_the_compiled_vocoder_says_what_hugging_face_s_does(voice, compiled):
+    sounding = compiler.compile_speecht5(voice.model, vocoder=voice.vocoder)
+    want, got = (speaking.speak(voice, each, "one").sound for each in (compiled, sounding))
+    assert compiled.vocoder is None and got.shape == want.shape
+    assert relative_error(got, want) <= 1e-4
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 import compiler
 from compiler.speecht5 import checkpoint
 from tests.models import assert_close, pcc, relative_error
+from tests.vocoders import log_spectral_distance
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +80,20 @@ def test_what_is_asked_for_is_heard(voice: checkpoint.Voice) -> None:
         frames = min(len(plain), len(other))
         assert relative_error(other[:frames], plain[:frames]) >= 2e-4, f"another {what} must be heard"
         assert 1 - pcc(other[:frames], plain[:frames]) >= 0.01 or other.shape != plain.shape
+
+
+def test_the_compiled_vocoder_makes_the_same_sound(voice: checkpoint.Voice) -> None:
+    """In float32 to a few roundings, in bfloat16 to a noise that is stated in dB; another text is not taken for it."""
+    compiled = compiler.compile_vocoder(voice.vocoder)
+    narrow = compiler.compile_vocoder(voice.vocoder, precision="bfloat16")
+    sounds = []
+    for text in PHRASES[:2]:
+        spectrogram = spoken(voice.model, voice, text, "angus")
+        want = voice.vocoder(spectrogram)
+        assert relative_error(compiled(spectrogram), want) <= 2e-5
+        got = narrow(spectrogram)
+        assert pcc(got, want) >= 0.99
+        assert log_spectral_distance(got, want) <= 2.0
+        sounds.append(want)
+    length = min(map(len, sounds))
+    assert log_spectral_distance(sounds[0][:length], sounds[1][:length]) >= 10

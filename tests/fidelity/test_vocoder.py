@@ -310,3 +310,21 @@ def test_what_is_no_vocoder(pair: Any) -> None:
     with pytest.raises(InvalidArgument, match=f"takes {mels + 1} mels a frame and the model makes {mels}"):
         compiler.compile_speecht5(model, vocoder=lively(config(model_in_dim=mels + 1)))
     assert max(VocoderOptions().windows) == 512
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        "cancel-permutes",
+        "fold-convolution-scale",
+        "fuse-activation",
+        "keep-activated",
+        "merge-reshapes",
+        "shard-stages",
+        "sink-permutes",
+    ],
+)
+def test_without_a_pass_it_is_the_same_sound(model: Any, left_out: str) -> None:
+    spectrogram = mels(model.config, 40)
+    compiled = compiler.compile_vocoder(model, windows=(40,), disable=(left_out,))
+    assert relative_error(compiled(spectrogram), theirs(model, spectrogram)) <= BAR
