@@ -64,5 +64,5 @@ def _moves_nothing(node: Node) -> bool:
         return _is_plain(node)
     dims, shape = node.attribute("dims"), node.operands[0].type.shape
     assert isinstance(dims, tuple)
-    kept = [dim for dim in dims if shape[int(str(dim))] != 1]
-    return not node.placement and kept == sorted(kept, key=lambda dim: int(str(dim)))
+    kept = [dim for dim in dims if isinstance(dim, int) and shape[dim] != 1]
+    return not node.placement and kept == sorted(kept)

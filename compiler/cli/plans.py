@@ -194,10 +194,10 @@ def cost(
 
 def _paces(compiled: Any, text: int, steps: int) -> list[Any]:
     """A second of sound of the default configuration, by the decoder and by the vocoder."""
-    from compiler.speecht5 import pace  # noqa: PLC0415
+    from compiler.speecht5 import checkpoint, pace  # noqa: PLC0415
     from compiler.speecht5.vocoder import vocoder_of  # noqa: PLC0415
 
-    vocoder = vocoder_of(full_size_vocoder(), compiled.options, compiled.config.num_mel_bins)
+    vocoder = vocoder_of(checkpoint.full_size_vocoder(), compiled.options, compiled.config.num_mel_bins)
     return pace.paces(compiled, vocoder, text, steps)
 
 

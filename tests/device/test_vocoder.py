@@ -12,6 +12,7 @@ from compiler.device.findings import GraphCheck
 from compiler.inspect import checking
 from compiler.speecht5 import vocoder_budgets
 from compiler.speecht5.windows import Window
+from tests.device.conftest import Mocks
 from tests.vocoders import config, lively
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -28,9 +29,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
-def test_a_board_takes_it(changes: dict[str, Any]) -> None:
+def test_a_board_takes_it(changes: dict[str, Any], mocks: Mocks) -> None:
     compiled = compiler.compile_vocoder(lively(config(**changes)), windows=(48,), precision="bfloat16")
-    (found,) = checking.check(compiled, "n150", frames=48)
+    (found,) = checking.check(compiled, "n150", session=mocks, frames=48)
     assert found.passed, checking.complaints([found])
     assert [graph.graph for graph in found.graphs] == ["vocoder", "short_vocoder"]
     assert all(graph.equal == graph.ops for graph in found.graphs)
@@ -39,15 +40,15 @@ def test_a_board_takes_it(changes: dict[str, Any]) -> None:
         # transposed convolutions, each with what deals rows out anew; the mean that is taken off, and the sound out.
         assert found.graphs[0].programs == 32 + 8 + 2 + 2 + 2 * 3 + 1 + 3
         assert found.graphs[0].programs == sum(
-            node.op.programs(node) for node in compiled.graph("vocoder").graph.nodes
+            node.op.cost.programs(node) for node in compiled.graph("vocoder").graph.nodes
         ), "as the cost model reckons"
         assert vocoder_budgets._between(found.graphs[0]) == 0
         assert found.graphs[0].device_operations["Reshard"] == 2, "behind each transposed convolution"
 
 
-def test_two_rows_together() -> None:
+def test_two_rows_together(mocks: Mocks) -> None:
     compiled = compiler.compile_vocoder(lively(config()), windows=(32,), precision="bfloat16", batch_size=2)
-    (found,) = checking.check(compiled, "n150", graphs=["vocoder"], frames=32)
+    (found,) = checking.check(compiled, "n150", session=mocks, graphs=["vocoder"], frames=32)
     assert found.passed, checking.complaints([found])
 
 
