@@ -43,7 +43,7 @@ DEFAULT_PASSES = (
     "add-to-table",
     "cancel-permutes",
     "canonicalize",
-    "carry-row",
+    "forward-row-through-relu",
     "choose-blocks",
     "compose-linears",
     "concat-heads",
@@ -77,10 +77,10 @@ DEFAULT_PASSES = (
     "split-concat",
     "split-heads",
     "stack-heads",
-    "widen-parts",
+    "sink-narrows",
 )
 """Names of passes that run unless they are disabled. A test compares both tuples with the pipeline's passes."""
-STAGES = ("import", "read-front", "hoist-invariants", "lower", "final", *DEFAULT_PASSES, *OPTIONAL_PASSES)
+STAGES = ("import", "read-prefix", "hoist-invariants", "lower", "final", *DEFAULT_PASSES, *OPTIONAL_PASSES)
 """Names of stages of a compilation; a pass that runs again gets ``-2`` and so on after its name."""
 
 FEW = 4

@@ -283,7 +283,7 @@ class CompiledModel:
         graph = recorder.timed("import", lambda: import_program(traced, all_sizes))
         check_graph(graph, Stage.ATEN, after="import")
         if (prefix := spec.prefix) is not None:
-            graph = recorder.timed("read-front", lambda: read_prefix(graph, prefix.input, prefix.dim, held))
+            graph = recorder.timed("read-prefix", lambda: read_prefix(graph, prefix.input, prefix.dim, held))
         return self._pipeline.optimize(graph, recorder), recorder
 
     def _compile(self, source: _Source, spec: GraphSpec, sizes: _Sizes, held: int) -> _Compiled:

@@ -17,11 +17,11 @@ from compiler.ir.types import DType
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.target.options import PlanOptions
 from passes import base, rewrite
+from passes import read_prefix as prefixes
 from passes.add_to_table import AddToTable
 from passes.base import CANONICAL, FOLDED, Pass, Property
 from passes.cancel_permutes import CancelPermutes
 from passes.canonicalize import Canonicalize
-from passes.carry_row import CarryRow
 from passes.choose_blocks import ChooseBlocks
 from passes.compose_linears import ComposeLinears
 from passes.concat_heads import ConcatHeads
@@ -36,6 +36,7 @@ from passes.fold_convolution_scale import FoldConvolutionScale
 from passes.fold_padding import FoldPadding
 from passes.fold_query_bias import FoldQueryBias
 from passes.fold_scale import FoldScale
+from passes.forward_row_through_relu import ForwardRowThroughRelu
 from passes.fuse_activation import FuseActivation
 from passes.fuse_attention import FuseAttention
 from passes.fuse_bias import FuseBias
@@ -49,18 +50,17 @@ from passes.mask_by_index import MaskByIndex
 from passes.merge_reshapes import MergeReshapes
 from passes.narrow_weights import NarrowWeights
 from passes.place_in_l1 import PlaceInL1
-from passes.read_front import read_front
 from passes.rewrite import Matcher
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_norms import ShardNorms
 from passes.shard_stages import ShardStages
-from passes.shard_weights import Pace, ShardWeights
+from passes.shard_weights import DramModel, ShardWeights
+from passes.sink_narrows import SinkNarrows
 from passes.sink_permutes import SinkPermutes
 from passes.slice_after_view import SliceAfterView
 from passes.split_concat import SplitConcat
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
-from passes.widen_parts import WidenParts
 from passes.width_shards import Grid
 
 ATEN_PASSES: tuple[Pass, ...] = (
@@ -84,7 +84,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
     DropKeyBias(),  # softmax ignores it
     FoldValueBias(),  # moved behind attention, into the next linear
     FoldConstants(),  # their weights become constants
-    CarryRow(),  # the dropout rows of two layers are added once
+    ForwardRowThroughRelu(),  # the dropout rows of two layers are added once
     ComposeLinears(),  # the end of the prenet becomes one product
     FoldQueryBias(),  # so that cross-attention's query is one product per head
     FoldConstants(),  # their weights become constants
@@ -95,7 +95,7 @@ ATEN_PASSES: tuple[Pass, ...] = (
 
 WEIGHT_PASSES: Mapping[str, tuple[Pass, ...]] = {
     "bfloat16": (),
-    "bfloat8_b": (NarrowWeights(edges=True),),
+    "bfloat8_b": (NarrowWeights(include_boundary=True),),
     "mixed": (NarrowWeights(),),
 }
 """Passes that store weights in fewer bits, by the option ``weights``."""
@@ -119,24 +119,24 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         MaskByIndex(),  # one mask of padding for all of the encoder's layers
         FlashDecode(int(board.cores.value)),  # optional: a cache's keys are spread over several cores
         EliminateCommonSubexpressions(),  # layers share masks, and the position converted for their caches
-        WidenParts(banks),  # operations on the keys of each layer become one on all
+        SinkNarrows(banks),  # operations on the keys of each layer become one on all
         *WEIGHT_PASSES[weights],  # after all products are formed, before their bytes count
         MergeReshapes(),  # a permute to one channel moves nothing
         ShardStages(**room),  # values of an upsampling stage stay in the cores that make them
         ShardConvolutions(**room),  # values between convolutions stay in the cores' L1
         ShardNorms(grid),  # optional: norms of one row on many cores
-        ShardWeights(grid, _pace(board)),  # optional: cores beside each DRAM bank read it
+        ShardWeights(grid, _dram_model(board)),  # optional: cores beside each DRAM bank read it
         PlaceInL1(**room),  # other intermediate results in L1, if they fit
         ChooseBlocks(),  # after linears have got their cores
         MakeOnHost(board.bytes_per_program),  # nodes that depend only on the host's inputs run there
     )
 
 
-def _pace(board: Board) -> Pace:
+def _dram_model(board: Board) -> DramModel:
     """Return a board's rates, with products in the plan's compute configuration (HiFi4)."""
     by_readers = tuple((readers, rate.value) for readers, rate in board.dram_sharded.items())
     flops = MATRIX.value / PASSES[Fidelity.HIFI4] * board.clock.value
-    return Pace(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
+    return DramModel(int(board.banks.value), board.dram.value, by_readers, flops, board.gap)
 
 
 OPTIONAL: frozenset[str] = frozenset({FlashDecode.name, ShardNorms.name, ShardWeights.name})
@@ -177,7 +177,7 @@ def split_loop(graph: Graph, once: str) -> tuple[Graph, Graph]:
 
 def read_prefix(graph: Graph, name: str, dim: int, size: int) -> Graph:
     """Lengthen an input to ``size`` elements along ``dim``, of which the graph reads a prefix of the former size."""
-    return read_front(graph, name, dim, size)
+    return prefixes.read_prefix(graph, name, dim, size)
 
 
 def looked_up(graph: Graph) -> frozenset[str]:

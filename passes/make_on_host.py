@@ -40,7 +40,7 @@ class MakeOnHost(Planner):
     What hangs together is decided together. It goes to the host where the bytes that are sent more than before are at
     most ``bytes_per_program`` for each program that the device saves: what the link to the host carries in the time
     between two programs. Where that is too much, the node with the largest result stays on the device, and the rest is
-    asked again. There are as many writes as before, and what the host takes to compute is not reckoned.
+    asked again. There are as many writes as before, and the time that the host takes to compute is left out.
 
     Cases: the mask in the index of relative positions, to which each head adds a copy: all of it for few tokens (1),
     and for more of them the cast alone (2). The speaker's norm, and the mask of cross-attention: no byte more (3). An

@@ -32,12 +32,12 @@ class NarrowWeights:
     Cases: the second operand of a linear or a product, a constant in tiles that nothing else reads (1); a convolution's
     weight, and with it its bias, which ttnn prepares in one type (2). Other biases, norms and tables are read whole
     rows at a time, are small, and stay.
-    Refuses a weight that something else reads too; and unless ``edges`` is set a linear or a product that reads an
-    input of the graph or makes an output: what goes wrong there goes round with every step of a loop, as in the first
-    layer of the decoder's prenet and in its head. No convolution is part of one.
+    Refuses a weight that something else reads too. Unless ``include_boundary`` is set, also refuses a linear or a
+    product that reads an input of the graph or makes an output: an error there comes back in every step of a loop, as
+    in the first layer of the decoder's prenet and in its head. No convolution is part of a loop.
     """
 
-    edges: bool = False
+    include_boundary: bool = False
 
     name: ClassVar[str] = "narrow-weights"
     requires: ClassVar[tuple[Property, ...]] = ()
@@ -52,8 +52,9 @@ class NarrowWeights:
             return None
         if not all(_stands_so(w) and w not in graph.returned and _reads_as_weight(graph, w) for w in weights):
             return Rejected("something else reads its weight")
-        if not self.edges and node.op not in CONVOLUTIONS and (edge := next(_edges(graph, node), None)) is not None:
-            return Rejected(edge)
+        at_boundary = None if node.op in CONVOLUTIONS else next(_edges(graph, node), None)
+        if at_boundary is not None and not self.include_boundary:
+            return Rejected(at_boundary)
         return Match((node,))
 
     def run(self, graph: Graph) -> Graph:

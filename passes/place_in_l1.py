@@ -59,7 +59,7 @@ class PlaceInL1(Planner):
 
     def plan(self, graph: Graph) -> Mapping[Node, Match | Rejected]:
         """For each node whose results could be in L1, whether they go there, or why not."""
-        lives = Lives(graph)
+        lives = Liveness(graph)
         used = [0] * len(graph.nodes)
         for value, life in lives.spans.items():
             if value.type.memory is not None and value.type.memory.on_chip:
@@ -101,7 +101,7 @@ class PlaceInL1(Planner):
         for i in life:
             used[i] += value.type.bytes_per_core(self.cores)
 
-    def _crowded(self, graph: Graph, lives: Lives, used: list[int], node: Node) -> str | None:
+    def _crowded(self, graph: Graph, lives: Liveness, used: list[int], node: Node) -> str | None:
         """Why the results of a node do not fit, if they do not."""
         asked = [0] * len(used)
         for result in node.results:
@@ -147,7 +147,7 @@ def _where(node: Node, current: Node, placed: bool) -> Memory | None:
 
 
 @dataclass(frozen=True)
-class Lives:
+class Liveness:
     """From where to where in a graph results live, under all their names, and who reads them."""
 
     graph: Graph

@@ -27,7 +27,7 @@ from passes.width_shards import (
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DramModel:
     """What decides whether shards pay.
 
     DRAM in ``banks`` is read at ``interleaved`` bytes a second where pages go round them, and at what ``sharded`` says
@@ -68,7 +68,7 @@ class ShardWeights(Planner):
     """
 
     grid: Grid
-    pace: Pace
+    dram: DramModel
 
     name: ClassVar[str] = "shard-weights"
     requires: ClassVar[tuple[Property, ...]] = ()
@@ -91,7 +91,7 @@ class ShardWeights(Planner):
         while True:
             left = []
             for run in waiting:
-                saved, spent = sum(map(self._saved, run)), self.pace.gap * _conversions(graph, run, kept, self.grid)
+                saved, spent = sum(map(self._saved, run)), self.dram.gap * _conversions(graph, run, kept, self.grid)
                 if saved > spent:
                     kept |= {node: self._wanted(node) for node in run}
                     found |= {node: Match((node,)) for node in run}
@@ -125,16 +125,16 @@ class ShardWeights(Planner):
         for width in (node["input_tensor_a"].type.shape[-1], node.result.type.shape[-1]):
             if width % TILE:
                 yield f"a width of {width} does not fill whole tiles"
-        if self._rate(weight.type) <= self.pace.interleaved:
+        if self._rate(weight.type) <= self.dram.interleaved:
             columns = self._over_banks(weight.type).shard_columns // TILE
             yield f"{self._readers(weight.type)} reading {columns} tile columns a bank would be no faster than now"
 
     def _over_banks(self, type: TensorType) -> TensorType:
-        return type.with_(memory=Memory.DRAM_WIDTH_SHARDED, shards=self.pace.banks)
+        return type.with_(memory=Memory.DRAM_WIDTH_SHARDED, shards=self.dram.banks)
 
     def _readers(self, type: TensorType) -> int:
         """How many cores read a bank: those with which it is read fastest, of those that can share its columns."""
-        rates = [(rate, -readers) for readers, rate in self.pace.sharded if self._share(type, readers)]
+        rates = [(rate, -readers) for readers, rate in self.dram.sharded if self._share(type, readers)]
         return -max(rates)[1]
 
     def _share(self, type: TensorType, readers: int) -> bool:
@@ -150,15 +150,15 @@ class ShardWeights(Planner):
         return own >= held or -(-whole // bank) * readers == -(-whole // own)
 
     def _rate(self, type: TensorType) -> float:
-        return dict(self.pace.sharded)[self._readers(type)]
+        return dict(self.dram.sharded)[self._readers(type)]
 
     def _saved(self, node: Node) -> float:
         """Seconds saved; what the last banks would hold is read as if it were there, as the others hold as much."""
         weight, flops = node["input_tensor_b"].type, 2 * node["input_tensor_b"].type.elements * TILE
         now = min(node.result.type.padded_shape[-1] // TILE, self.grid.columns * self.grid.rows)
-        then = self.pace.banks * self._readers(weight)
-        before = max(weight.bytes / self.pace.interleaved, flops / (now * self.pace.flops))
-        return before - max(self._over_banks(weight).bytes / self._rate(weight), flops / (then * self.pace.flops))
+        then = self.dram.banks * self._readers(weight)
+        before = max(weight.bytes / self.dram.interleaved, flops / (now * self.dram.flops))
+        return before - max(self._over_banks(weight).bytes / self._rate(weight), flops / (then * self.dram.flops))
 
     def _wanted(self, node: Node) -> Sharded:
         reads = {"input_tensor_a": self.grid.shards(node["input_tensor_a"].type)}

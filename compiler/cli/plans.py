@@ -117,8 +117,8 @@ def _check_budgets(as_json: bool) -> None:
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
-            found, rows = budgets.reckon(checkpoint.full_size_model(), stage)
-            sounding, more = vocoder_budgets.reckon(checkpoint.full_size_vocoder(), progress=stage)
+            found, rows = budgets.evaluate(checkpoint.full_size_model(), stage)
+            sounding, more = vocoder_budgets.evaluate(checkpoint.full_size_vocoder(), progress=stage)
         rows += more
         if as_json:
             checked = {"check": found.as_dict(), "vocoder": [each.as_dict() for each in sounding]}
@@ -238,7 +238,7 @@ def bench(
         with quiet(), progress_bar() as stage:
             rows = benchmark.measure(groups, rounds, lambda group: stage(f"measuring: {group}"))
             stage("checking the plan")
-            _, figures = budgets.reckon(contenders.model(), stage)
+            _, figures = budgets.evaluate(contenders.model(), stage)
             costs = plans.plan_costs(contenders.model())
             compared = plans.model_plans(contenders.model())
         if as_json:

@@ -82,7 +82,7 @@ def transfers(graph: Graph) -> int:
     return sum(node.op is to_device for node in graph.nodes)
 
 
-def reckon(loaded: Any, progress: Callable[[str], None] | None = None) -> tuple[BoardCheck, list[Budget]]:
+def evaluate(loaded: Any, progress: Callable[[str], None] | None = None) -> tuple[BoardCheck, list[Budget]]:
     """Check the plan of a model in bfloat16 on ttnn's mock n150, and compare it with the budgets."""
     compiled = CompiledSpeechT5(loaded, CompileOptions(precision="bfloat16"))
     (found,) = check(compiled, "n150", text=TEXT, steps=STEPS, progress=progress)

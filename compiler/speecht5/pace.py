@@ -16,7 +16,7 @@ from compiler.target.cost import graph_time
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DramModel:
     """Modelled seconds on ``board`` for a second of sound; ``window`` are the frames of a run of the vocoder."""
 
     board: str
@@ -25,7 +25,7 @@ class Pace:
     window: int
 
 
-def paces(compiled: CompiledSpeechT5, vocoder: CompiledHifiGan, text: int, steps: int) -> list[Pace]:
+def paces(compiled: CompiledSpeechT5, vocoder: CompiledHifiGan, text: int, steps: int) -> list[DramModel]:
     """The pace of the decoder step for ``text`` and ``steps``, and of the vocoder's largest window, on each board."""
     window, field = vocoder.options.windows[-1], vocoder.receptive_field
     frame = vocoder.hop / vocoder.config.sampling_rate
@@ -34,7 +34,7 @@ def paces(compiled: CompiledSpeechT5, vocoder: CompiledHifiGan, text: int, steps
         step = compiled.for_board(board).graph("decoder_step", text=text, steps=steps).graph
         made = vocoder.for_board(board).graph("vocoder", frames=window).graph
         found.append(
-            Pace(
+            DramModel(
                 board,
                 graph_time(step, numbers).seconds / (frame * compiled.config.reduction_factor),
                 graph_time(made, numbers).seconds / (frame * (window - field.before - field.after)),
@@ -44,7 +44,7 @@ def paces(compiled: CompiledSpeechT5, vocoder: CompiledHifiGan, text: int, steps
     return found
 
 
-def table(found: Sequence[Pace]) -> Table:
+def table(found: Sequence[DramModel]) -> Table:
     """A row for each board."""
     shown = Table(title=f"milliseconds for a second of sound ({MODELLED})")
     for column in ("board", "decoder step", f"vocoder, windows of {found[0].window} frames"):
@@ -54,6 +54,6 @@ def table(found: Sequence[Pace]) -> Table:
     return shown
 
 
-def as_dicts(found: Sequence[Pace]) -> list[dict[str, Any]]:
+def as_dicts(found: Sequence[DramModel]) -> list[dict[str, Any]]:
     """For JSON, in seconds."""
     return [asdict(pace) for pace in found]

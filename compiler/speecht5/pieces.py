@@ -12,7 +12,7 @@ from compiler.errors import InvalidArgument
 from compiler.speecht5 import text as texts
 
 FRAMES_A_TOKEN = 6.0
-"""Frames that a token is reckoned with where nobody says fewer: English takes four in the published checkpoint."""
+"""Frames assumed per token where nobody says fewer: English takes four in the published checkpoint."""
 PAUSE = 0.25
 """Seconds of silence between pieces."""
 LANGUAGE = "en"

@@ -23,7 +23,7 @@ from compiler.target.cost import Time, graph_time, graph_work
 STEP = "decoder_step"
 TITLE = f"plans of the decoder step: programs, microseconds ({MODELLED})"
 PLANS = {"decoder_step": (64, 256), "encoder": (64, 1), "postnet": (1, 500), "utterance": (64, 1)}
-"""Tokens of text and decoder steps for which each graph is reckoned where nobody says which."""
+"""Tokens of text and decoder steps for which each graph is modelled where nobody says which."""
 
 
 @dataclass(frozen=True, slots=True)

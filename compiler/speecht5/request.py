@@ -80,7 +80,7 @@ class Request:
 class LoopOptions:
     """Where to run, how long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``.
 
-    Of ``threshold`` and the ratios a tensor stays one: transformers reckons in its type, and so does the loop.
+    Of ``threshold`` and the ratios a tensor stays one: transformers computes in its type, and so does the loop.
     """
 
     executor: Executor

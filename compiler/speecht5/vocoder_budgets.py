@@ -23,7 +23,7 @@ ANEW = "Reshard"
 """The device operation that deals rows out to more cores, which keeps their layout."""
 
 
-def reckon(
+def evaluate(
     vocoder: Any, boards: Sequence[str] = BOARDS_CHECKED, progress: Callable[[str], None] | None = None
 ) -> tuple[list[BoardCheck], list[Budget]]:
     """Check the plan of a vocoder in bfloat16 on ttnn's mocks, and compare it with the budgets.

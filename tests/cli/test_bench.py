@@ -18,7 +18,7 @@ def bench(run, monkeypatch, voice):
     monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.1, 0.1))
     monkeypatch.setattr("compiler.benchmark.contenders.model", lambda: voice.model)
     monkeypatch.setattr(
-        "compiler.speecht5.budgets.reckon", lambda model, progress: (None, [Budget("programs", "363", 84, 82)])
+        "compiler.speecht5.budgets.evaluate", lambda model, progress: (None, [Budget("programs", "363", 84, 82)])
     )
     return lambda *arguments: run("bench", *arguments)
 

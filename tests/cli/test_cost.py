@@ -10,7 +10,7 @@ from tests.cli.test_graphs import GRAPHS, rows
 def test_cost_models_all_graphs_on_all_boards(run):
     result = run("cost", "--steps", 100)
     assert (result.exit_code, result.stderr) == (0, "")
-    shown, reckoned = result.stdout.split("Inputs of the model:")
+    shown, inputs = result.stdout.split("Inputs of the model:")
     assert shown.count("modelled, not measured") == 3
     assert "32 text tokens, 128 decoder steps" in shown
     graphs, plans = shown.split("plans of the decoder step")
@@ -21,8 +21,8 @@ def test_cost_models_all_graphs_on_all_boards(run):
     assert shown_plans[: len(alternatives())] == [" + ".join(names) or "default" for names in alternatives()]
     assert all(re.fullmatch(r"\d+, \d+", cell) for row in rows(plans) for cell in row[1:])
     assert all(cell.split()[1] in ("compute", "DRAM", "dispatch") for row in cells[len(GRAPHS) :] for cell in row[1:])
-    assert "n300 cores, each of 2 chips" in reckoned
-    assert all(re.search(r"\.md|mock|aibs|issues|/pull/", line) for line in reckoned.splitlines()[1:])
+    assert "n300 cores, each of 2 chips" in inputs
+    assert all(re.search(r"\.md|mock|aibs|issues|/pull/", line) for line in inputs.splitlines()[1:])
 
 
 def test_cost_of_one_graph_op_by_op(run):

@@ -173,11 +173,11 @@ def test_the_post_net_of_exact_length(run, voice, monkeypatch):
 
     monkeypatch.setattr(compiler, "CompiledSpeechT5", chosen)
     listed = rows(run("inspect", "postnet", "--postnet", "exact", "--steps", 37, "--list").stdout)
-    assert [row[0] for row in listed][:3] == ["import", "read-front", "eliminate-dead-code"]
+    assert [row[0] for row in listed][:3] == ["import", "read-prefix", "eliminate-dead-code"]
     result = run("compile", "--postnet", "exact", "--steps", 37)
     times = {row[0]: row[1:] for row in rows(result.stdout.split("milliseconds")[1])}
-    assert list(times)[:4] == ["trace", "import", "read-front", "eliminate-dead-code"]
-    assert [bool(cell) for cell in times["read-front"]] == [False] * 5 + [True]
+    assert list(times)[:4] == ["trace", "import", "read-prefix", "eliminate-dead-code"]
+    assert [bool(cell) for cell in times["read-prefix"]] == [False] * 5 + [True]
     text = run("inspect", "postnet", "--postnet", "exact", "--steps", 37, "--no-origins").stdout
     assert "ttnn.multiply" not in text and "slice_end=[1, 74, 96]" in text
 

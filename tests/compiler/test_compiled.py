@@ -122,7 +122,7 @@ def test_what_is_not_there_is_refused(
     assert str(error.value) == message
 
 
-def test_it_is_reported_explained_and_reckoned(compiled: CompiledModel) -> None:
+def test_it_is_reported_explained_and_modelled(compiled: CompiledModel) -> None:
     made = report.reports(compiled, steps=40)
     assert [one.graph for one in made] == ["before", "count"] and all(one.ttnn > 0 for one in made)
     assert report.graph_table(made, compiled.sizes(steps=40)).title == "graphs for up to 64 steps"

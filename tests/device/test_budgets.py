@@ -53,6 +53,6 @@ def test_the_default_configuration_against_its_budgets() -> None:
     """What is over its budget would be named here."""
     from compiler.benchmark.contenders import model
 
-    checked, rows = budgets.reckon(model())
+    checked, rows = budgets.evaluate(model())
     assert checked.passed
     assert {row.name: row.ours for row in rows if not row.met} == {}

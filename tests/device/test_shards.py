@@ -17,7 +17,7 @@ from compiler.pipeline import OPTIONAL
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from compiler.target.boards import BOARDS
-from passes.shard_weights import Pace, ShardWeights
+from passes.shard_weights import DramModel, ShardWeights
 from passes.width_shards import Grid
 from tests.device.conftest import Mocks
 from tests.lowering.cases.sketch import Spec
@@ -58,7 +58,7 @@ def test_a_plan_for_another_board_is_refused(
 def test_readers_of_a_bank_have_something_to_write(name: str, mocks: Mocks) -> None:
     """Widths that fill the banks badly, with more readers a bank being faster."""
     board = BOARDS[name]
-    pace = Pace(int(board.banks.value), 1.0, ((1, 2.0), (2, 3.0), (3, 4.0)), flops=1e15, gap=0.0)
+    pace = DramModel(int(board.banks.value), 1.0, ((1, 2.0), (2, 3.0), (3, 4.0)), flops=1e15, gap=0.0)
     step = ShardWeights(Grid(board.columns, board.rows), pace)
     found: dict[int, int] = {}
     with mocks(name) as session:

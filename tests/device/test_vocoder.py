@@ -41,7 +41,7 @@ def test_a_board_takes_it(changes: dict[str, Any], mocks: Mocks) -> None:
         assert found.graphs[0].programs == 32 + 8 + 2 + 2 + 2 * 3 + 1 + 3
         assert found.graphs[0].programs == sum(
             node.op.cost.programs(node) for node in compiled.graph("vocoder").graph.nodes
-        ), "as the cost model reckons"
+        ), "as the cost model says"
         assert vocoder_budgets._between(found.graphs[0]) == 0
         assert found.graphs[0].device_operations["Reshard"] == 2, "behind each transposed convolution"
 

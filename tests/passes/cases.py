@@ -36,13 +36,13 @@ from compiler.ir.types import DType, TensorType
 from compiler.pipeline import ATEN_PASSES, WEIGHT_PASSES, ttnn_passes
 from compiler.target.boards import BOARDS
 from passes.rewrite import Matcher, near_misses
-from passes.shard_weights import Pace
+from passes.shard_weights import DramModel
 from passes.width_shards import Grid
 from tests.sketch import Case
 
 FOLDER = Path(__file__).parent / "cases"
 _STEPS = (*ATEN_PASSES, *ttnn_passes(BOARDS["n150"]), *(step for steps in WEIGHT_PASSES.values() for step in steps))
-_NAMES = {type(step).__name__: type(step) for step in _STEPS} | {"Grid": Grid, "Pace": Pace}
+_NAMES = {type(step).__name__: type(step) for step in _STEPS} | {"Grid": Grid, "DramModel": DramModel}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def types(graph: Graph) -> list[DType]:
 
 
 def test_all_of_them() -> None:
-    assert types(changed(NarrowWeights(edges=True), three(), Stage.TTNN)) == [DType.BFLOAT8_B] * 3
+    assert types(changed(NarrowWeights(include_boundary=True), three(), Stage.TTNN)) == [DType.BFLOAT8_B] * 3
 
 
 def test_the_edges_of_a_graph_stay() -> None:
@@ -80,8 +80,10 @@ def test_a_bias_that_something_else_reads_keeps_its_convolution() -> None:
     relu = next(node for node in case.graph.nodes if node.op.name == "ttnn.relu")
     with_bias = replace(node, operands=(*node.operands, relu.operands[0]), names=(*node.names, "bias_tensor"))
     graph = replace(case.graph, nodes=tuple(with_bias if n is node else n for n in case.graph.nodes))
-    assert NarrowWeights(edges=True).run(graph) is graph
-    assert [why for _, why in near_misses(NarrowWeights(edges=True), graph)] == ["something else reads its weight"]
+    assert NarrowWeights(include_boundary=True).run(graph) is graph
+    assert [why for _, why in near_misses(NarrowWeights(include_boundary=True), graph)] == [
+        "something else reads its weight"
+    ]
 
 
 def test_of_two_that_share_a_weight_both_are_retyped_or_none() -> None:
@@ -90,7 +92,7 @@ def test_of_two_that_share_a_weight_both_are_retyped_or_none() -> None:
     weight = s.weight("w", 32, 32)
     first = s.op(ops.relu.default, s.op(ops.matmul.default, s.input("x", 2, 32), weight))
     case = lowered(s.case(s.op(ops.relu.default, s.op(ops.matmul.default, first, weight))))
-    assert types(changed(NarrowWeights(edges=True), case, Stage.TTNN)) == [DType.BFLOAT8_B]
+    assert types(changed(NarrowWeights(include_boundary=True), case, Stage.TTNN)) == [DType.BFLOAT8_B]
     assert changed(NarrowWeights(), case, Stage.TTNN) is case.graph
 
 
@@ -99,8 +101,8 @@ def test_a_weight_that_something_else_reads() -> None:
     weight = s.weight("w", 32, 32)
     product = s.op(ops.matmul.default, s.input("x", 2, 32), weight)
     case = lowered(s.case(s.op(ops.relu.default, product), s.op(ops.relu.default, weight)))
-    assert changed(NarrowWeights(edges=True), case, Stage.TTNN) is case.graph
-    assert [reason for _, reason in near_misses(NarrowWeights(edges=True), case.graph)] == [
+    assert changed(NarrowWeights(include_boundary=True), case, Stage.TTNN) is case.graph
+    assert [reason for _, reason in near_misses(NarrowWeights(include_boundary=True), case.graph)] == [
         "something else reads its weight"
     ]
 
@@ -108,14 +110,14 @@ def test_a_weight_that_something_else_reads() -> None:
 def test_float32_plans_are_left_alone() -> None:
     s = Sketch()
     case = lowered(s.case(s.op(ops.matmul.default, s.input("x", 2, 32), s.weight("w", 32, 32))), DType.FLOAT32)
-    assert changed(NarrowWeights(edges=True), case, Stage.TTNN) is case.graph
-    assert near_misses(NarrowWeights(edges=True), case.graph) == []
+    assert changed(NarrowWeights(include_boundary=True), case, Stage.TTNN) is case.graph
+    assert near_misses(NarrowWeights(include_boundary=True), case.graph) == []
     with pytest.raises(InvalidArgument, match=r"weights='mixed' with precision='float32': only a plan in bfloat16"):
         CompileOptions(weights="mixed")
 
 
 def test_verify_refuses_other_operands_in_blocks() -> None:
-    graph = NarrowWeights(edges=True).run(three().graph)
+    graph = NarrowWeights(include_boundary=True).run(three().graph)
     node = next(node for node in graph.nodes if node.op.name == "ttnn.linear")
     weight = node["input_tensor_b"]
     wrong = tuple(n.with_operands({n.operands[0]: weight}) if n.op.name == "ttnn.relu" else n for n in graph.nodes)

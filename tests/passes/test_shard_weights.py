@@ -17,18 +17,18 @@ from lowering.rules import lower
 from passes.narrow_weights import NarrowWeights
 from passes.rewrite import near_misses
 from passes.shard_norms import ShardNorms
-from passes.shard_weights import Pace, ShardWeights
+from passes.shard_weights import DramModel, ShardWeights
 from passes.width_shards import Grid
 from tests.passes.interpret import changed, fused
 from tests.passes.test_shard_norms import GRID, decoder_block, lowered, projected, ways
 from tests.sketch import Case, Sketch
 
-FREE = ShardWeights(GRID, Pace(banks=2, interleaved=1e9, sharded=((1, 2e9),), flops=1e15, gap=0.0))
+FREE = ShardWeights(GRID, DramModel(banks=2, interleaved=1e9, sharded=((1, 2e9),), flops=1e15, gap=0.0))
 """Shards are read twice as fast, and conversions cost nothing. A weight of 64 by 64 in float32 saves 8.2 us."""
 
 
 def paced(**changes: Any) -> ShardWeights:
-    return replace(FREE, pace=replace(FREE.pace, **changes))
+    return replace(FREE, dram=replace(FREE.dram, **changes))
 
 
 def one(rows: int = 1, inner: int = 64, out: int = 64) -> Case:
@@ -134,7 +134,7 @@ def test_a_product_of_two_inputs_is_none_to_shard() -> None:
 def test_weights_in_blocks_are_sharded_too() -> None:
     s = Sketch()
     graph = lower(s.case(projected(s, s.input("x", 1, 1, 64), "o")).graph, DType.BFLOAT16)
-    made = FREE.run(NarrowWeights(edges=True).run(graph))
+    made = FREE.run(NarrowWeights(include_boundary=True).run(graph))
     (node,) = (node for node in made.nodes if node.op is linear)
     assert (node["input_tensor_b"].type.dtype, node["input_tensor_b"].type.shards) == (DType.BFLOAT8_B, 2)
     assert node["input_tensor_b"].type.bytes == 64 * 64 * 17 // 16

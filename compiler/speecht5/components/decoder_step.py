@@ -13,8 +13,8 @@ from compiler.frontend.component import Component, share
 from compiler.ir.graph import Role
 from compiler.ir.types import TILE
 from compiler.speecht5.components.own_code import is_own_linear
+from compiler.speecht5.components.patches import DroppedLayers, PositionRow, Slot, StepCache, row_at
 from compiler.speecht5.components.rows import LOWEST, cache_shapes, frame_width, places
-from compiler.speecht5.components.stand_ins import DroppedLayers, PositionRow, Slot, StepCache, row_at
 
 ROLES = {
     "position": Role.SHARED,

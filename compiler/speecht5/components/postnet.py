@@ -8,8 +8,8 @@ from transformers import SpeechT5ForTextToSpeech
 
 from compiler.frontend.component import Component, share
 from compiler.ir.graph import Role
+from compiler.speecht5.components.patches import Slot
 from compiler.speecht5.components.rows import cache_shapes, frame_width
-from compiler.speecht5.components.stand_ins import Slot
 
 
 class Postnet(nn.Module):

@@ -20,7 +20,7 @@ LOWEST = torch.finfo(torch.float32).min
 def first_bias(model: SpeechT5ForTextToSpeech) -> Tensor:
     """What the first layer's part of a row of ``dropout_rows`` begins with, float32 [units].
 
-    Its bias, or zeros where the layer adds its own, or has none: see ``stand_ins.DroppedLayers``.
+    Its bias, or zeros where the layer adds its own, or has none: see ``patches.DroppedLayers``.
     """
     first = next(iter(model.speecht5.decoder.prenet.layers))
     if is_own_linear(first) and first.bias is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compiler.frontend.component import Component, share
 from compiler.ir.graph import Role
-from compiler.speecht5.components.stand_ins import Slot
+from compiler.speecht5.components.patches import Slot
 
 
 class Vocoder(nn.Module):

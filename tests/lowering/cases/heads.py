@@ -11,9 +11,9 @@ from compiler.target.boards import BOARDS
 from passes.concat_heads import ConcatHeads
 from passes.heads_as_views import HeadsAsViews
 from passes.place_in_l1 import PlaceInL1
+from passes.sink_narrows import SinkNarrows
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
-from passes.widen_parts import WidenParts
 from tests.lowering.cases.attention import attended, attention
 from tests.lowering.cases.elementwise import ONE
 from tests.lowering.cases.sketch import ORDER, ROUNDING, Results, Spec
@@ -81,7 +81,7 @@ HEADS = (
         ORDER,
         2 * ROUNDING,
         "keys are rounded, then scores",
-        (StackHeads(12, 2**20), WidenParts(12)),
+        (StackHeads(12, 2**20), SinkNarrows(12)),
     ),
     Spec("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
     *(

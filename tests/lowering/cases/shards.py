@@ -8,7 +8,7 @@ from passes.concat_heads import ConcatHeads
 from passes.fuse_activation import FuseActivation
 from passes.fuse_residual import FuseResidual
 from passes.shard_norms import ShardNorms
-from passes.shard_weights import Pace, ShardWeights
+from passes.shard_weights import DramModel, ShardWeights
 from passes.width_shards import Grid
 from tests.lowering.cases.attention import FUSED
 from tests.lowering.cases.elementwise import ONE
@@ -20,7 +20,7 @@ from tests.sketch import Sketch
 GRID = Grid(8, 7)
 """An n300's, which is the smallest."""
 ONE_ROW = (FuseActivation(), FuseResidual(), ConcatHeads(), ShardNorms(GRID))
-BANKS = ShardWeights(GRID, Pace(12, 1.0, ((1, 2.0),), flops=1e15, gap=0.0))
+BANKS = ShardWeights(GRID, DramModel(12, 1.0, ((1, 2.0),), flops=1e15, gap=0.0))
 """As if all weights were read faster from the twelve banks of an n150 or n300, at any number of conversions."""
 
 

@@ -1,4 +1,4 @@
-"""WidenParts, on TTNN graphs: what is done to the whole, what is not and why, and that parts mixed up show."""
+"""SinkNarrows, on TTNN graphs: what is done to the whole, what is not and why, and that parts mixed up show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.operation import Stage
 from compiler.ir.types import DType
 from lowering.rules import lower
-from passes.widen_parts import WidenParts
+from passes.sink_narrows import SinkNarrows
 from tests.passes.interpret import assert_same_numbers, fused, ops_of
 from tests.sketch import Case, Sketch
 
@@ -79,14 +79,14 @@ def parts(graph: Graph) -> list[object]:
 
 
 def test_each_op_is_done_once_and_the_results_are_parts() -> None:
-    graph = fused(WidenParts(2), Layers().case(), Stage.TTNN)
+    graph = fused(SinkNarrows(2), Layers().case(), Stage.TTNN)
     assert operations(graph) == ["permute", "matmul", "add"]
     assert parts(graph) == [0, 2, 4]
     assert graph.nodes[0]["input_tensor"] is graph.input("keys")
 
 
 def test_what_lies_between_parts_is_computed_with_them() -> None:
-    graph = fused(WidenParts(3), Layers(starts=(0, 3), heads=7).case(), Stage.TTNN)
+    graph = fused(SinkNarrows(3), Layers(starts=(0, 3), heads=7).case(), Stage.TTNN)
     assert operations(graph) == ["permute", "matmul", "add"]
     assert parts(graph) == [0, 0, 3]
     biases = next(graph.expressions[v] for node in graph.nodes for v in node.operands if v in graph.expressions)
@@ -94,22 +94,22 @@ def test_what_lies_between_parts_is_computed_with_them() -> None:
 
 
 def test_parts_in_the_middle_are_a_part() -> None:
-    graph = fused(WidenParts(2), Layers(starts=(2, 4), heads=8).case(), Stage.TTNN)
+    graph = fused(SinkNarrows(2), Layers(starts=(2, 4), heads=8).case(), Stage.TTNN)
     first = graph.nodes[0]
     assert (first.op, first.attribute("start"), first.attribute("length")) == (narrow, 2, 4)
 
 
 def test_of_a_chain_the_beginning_alone() -> None:
     """A mask with heads of its own, and a bias that is no constant, each layer takes by itself."""
-    graph = fused(WidenParts(2), Layers(mask_heads=HEADS).case(), Stage.TTNN)
+    graph = fused(SinkNarrows(2), Layers(mask_heads=HEADS).case(), Stage.TTNN)
     assert operations(graph) == ["permute", "matmul", "add", "add", "add"]
-    graph = fused(WidenParts(2), Layers(bias_is_input=True).case(), Stage.TTNN)
+    graph = fused(SinkNarrows(2), Layers(bias_is_input=True).case(), Stage.TTNN)
     assert operations(graph) == ["permute", *["matmul", "add"] * 3]
 
 
 def test_parts_mixed_up_show() -> None:
     case = Layers().case()
-    graph = WidenParts(2).run(case.graph)
+    graph = SinkNarrows(2).run(case.graph)
     swapped = [port.value for port in graph.outputs[::-1]]
     wrong = replace(graph, outputs=tuple(Port(p.name, v) for p, v in zip(graph.outputs, swapped, strict=True)))
     with pytest.raises(AssertionError, match="is off by"):

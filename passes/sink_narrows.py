@@ -26,7 +26,7 @@ PARTWISE = (permute, matmul, add)
 
 
 @dataclass(frozen=True, slots=True)
-class WidenParts:
+class SinkNarrows:
     r"""Apply an op to a tensor in place of to each of its parts.
 
     ::
@@ -50,7 +50,7 @@ class WidenParts:
     """
 
     banks: int
-    name: ClassVar[str] = "widen-parts"
+    name: ClassVar[str] = "sink-narrows"
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
 
@@ -64,10 +64,10 @@ class WidenParts:
 
     def run(self, graph: Graph) -> Graph:
         while groups := [group for group in _groups(graph) if self._obstacle(graph, group) is None]:
-            graph = self._widened(graph, groups)
+            graph = self._sunk(graph, groups)
         return graph
 
-    def _widened(self, graph: Graph, groups: Sequence[Sequence[Node]]) -> Graph:
+    def _sunk(self, graph: Graph, groups: Sequence[Sequence[Node]]) -> Graph:
         position = {node: i for i, node in enumerate(graph.nodes)}
         first = {min(group, key=lambda node: position[node]).result: group for group in groups}
         parts: dict[Value, Value] = {}

@@ -9,7 +9,7 @@ from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Value
 
 
-def read_front(graph: Graph, name: str, dim: int, size: int) -> Graph:
+def read_prefix(graph: Graph, name: str, dim: int, size: int) -> Graph:
     """Let the input ``name`` have ``size`` elements along ``dim``, of which the graph uses as many as it did before.
 
     ::

@@ -14,7 +14,7 @@ from passes.rewrite import Match, Rejected, apply
 
 
 @dataclass(frozen=True, slots=True)
-class CarryRow:
+class ForwardRowThroughRelu:
     """Let the second part of a row pass through the layer that adds the first.
 
     ::
@@ -32,7 +32,7 @@ class CarryRow:
     scaled, and what something else reads too.
     """
 
-    name: ClassVar[str] = "carry-row"
+    name: ClassVar[str] = "forward-row-through-relu"
     requires: ClassVar[tuple[Property, ...]] = (CANONICAL,)
     ensures: ClassVar[tuple[Property, ...]] = ()
 

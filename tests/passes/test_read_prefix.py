@@ -10,7 +10,7 @@ import torch
 from compiler.dialects.aten import ops
 from compiler.ir.check import check_graph
 from compiler.ir.operation import Stage
-from passes.read_front import read_front
+from passes.read_prefix import read_prefix
 from tests.passes.interpret import assert_same_numbers, ops_of, origins
 from tests.sketch import Case, Sketch
 
@@ -27,7 +27,7 @@ def doubled(also_returned: bool = False) -> Case:
 @pytest.mark.parametrize("also_returned", [False, True])
 def test_what_stands_behind_it_is_not_seen(also_returned: bool) -> None:
     case = doubled(also_returned)
-    longer = read_front(case.graph, "x", 1, 8)
+    longer = read_prefix(case.graph, "x", 1, 8)
     check_graph(longer, Stage.ATEN)
     assert longer.input("x").type.shape == (1, 8, 4)
     assert ops_of(longer)[0] == "slice" and ops_of(longer).count("slice") == 1
@@ -39,11 +39,11 @@ def test_what_stands_behind_it_is_not_seen(also_returned: bool) -> None:
 
 def test_an_input_that_is_as_long_already() -> None:
     graph = doubled().graph
-    assert read_front(graph, "x", 1, 5) is graph
+    assert read_prefix(graph, "x", 1, 5) is graph
 
 
 def test_an_input_that_is_too_short() -> None:
     with pytest.raises(ValueError, match="input x has 5 elements along dimension 1, and 4 are to hold them"):
-        read_front(doubled().graph, "x", 1, 4)
+        read_prefix(doubled().graph, "x", 1, 4)
     with pytest.raises(KeyError, match="has no input 'y'"):
-        read_front(doubled().graph, "y", 1, 8)
+        read_prefix(doubled().graph, "y", 1, 8)
