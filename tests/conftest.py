@@ -66,3 +66,11 @@ def tiny_model() -> Any:
     from tests.models import lively, tiny_config
 
     return lively(tiny_config())
+
+
+@pytest.fixture(scope="session")
+def tiny_compiled(tiny_model: Any) -> Any:
+    """Its CompiledSpeechT5, for one row in float32. Only read it; other plans share its traces by ``with_plan``."""
+    from compiler import CompiledSpeechT5, CompileOptions
+
+    return CompiledSpeechT5(tiny_model, CompileOptions())

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
@@ -22,9 +21,8 @@ from lowering import rules
 from passes.concat_heads import ConcatHeads
 from tests.device import inside
 from tests.device.conftest import Mocks
-from tests.fidelity.test_generate_speech import small
 from tests.lowering.cases.sketch import Results, Spec
-from tests.models import lively
+from tests.shared import shared
 from tests.sketch import Sketch
 
 HEADS, HEAD = 12, 64
@@ -88,8 +86,8 @@ def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, mocks: Moc
 
 @pytest.mark.parametrize("graph", ["encoder", "decoder_step"])
 def test_every_attention_of_a_model_is_told_to_be_exact(session: Session, board: str, graph: str) -> None:
-    model = lively(small(encoder_layers=1, decoder_layers=1))
-    plan = Plan.of(CompiledSpeechT5(model, CompileOptions(precision="bfloat16", board=board)).graph(graph), graph)
+    _, compiled = shared({"encoder_layers": 1, "decoder_layers": 1}, precision="bfloat16", board=board)
+    plan = Plan.of(compiled.graph(graph), graph)
     grid = tuple(session.call("compiler.device.checks:describe")["grid"])
     found = session.call(inside.attention_configs, plan)
     assert found == [(False, 32, 32, grid)] * (1 if graph == "encoder" else 2)
