@@ -13,6 +13,8 @@ from functools import cache
 from typing import Any
 
 from compiler import CompiledSpeechT5, CompileOptions
+from compiler.speecht5.checkpoint import SMALL_VOICE, Voice, load_voice
+from compiler.speecht5.quiet import quiet
 from tests.models import lively
 
 Pair = tuple[Any, CompiledSpeechT5]
@@ -20,6 +22,14 @@ Pair = tuple[Any, CompiledSpeechT5]
 _Named = tuple[tuple[str, Any], ...]
 _OF_THE_TRACE = ("batch_size", "postnet")
 """Options that no plan changes; traces are shared by models of one batch, and the post-nets have one each."""
+
+
+@cache
+def small_voice() -> tuple[Voice, CompiledSpeechT5]:
+    """Return the voice that ships with the project, and its model compiled for one row in float32."""
+    with quiet():
+        voice = load_voice(str(SMALL_VOICE))
+        return voice, CompiledSpeechT5(voice.model, CompileOptions())
 
 
 def shared(changes: Mapping[str, Any] | None = None, weights: Mapping[str, Any] | None = None, **options: Any) -> Pair:
