@@ -32,19 +32,19 @@ def small_voice() -> tuple[Voice, CompiledSpeechT5]:
         return voice, CompiledSpeechT5(voice.model, CompileOptions())
 
 
-def shared(changes: Mapping[str, Any] | None = None, weights: Mapping[str, Any] | None = None, **options: Any) -> Pair:
-    """Return ``lively(small(**changes), **weights)`` and its compiled form, the same object for equal arguments."""
-    return _shared(*(tuple(sorted((named or {}).items())) for named in (changes, weights, options)))
+def shared(changes: Mapping[str, Any] | None = None, drawn: Mapping[str, Any] | None = None, **options: Any) -> Pair:
+    """Return ``lively(small(**changes), **drawn)`` and its compiled form, the same objects for equal arguments."""
+    return _shared(*(tuple(sorted((named or {}).items())) for named in (changes, drawn, options)))
 
 
 @cache
-def _shared(changes: _Named, weights: _Named, options: _Named) -> Pair:
+def _shared(changes: _Named, drawn: _Named, options: _Named) -> Pair:
     plan = {name: value for name, value in options if name not in _OF_THE_TRACE}
     traced = {name: value for name, value in options if name in _OF_THE_TRACE}
     if plan:
-        model, compiled = shared(dict(changes), dict(weights), **traced)
+        model, compiled = shared(dict(changes), dict(drawn), **traced)
         return model, compiled.with_plan(**plan)
-    model = _model(changes, weights)
+    model = _model(changes, drawn)
     compiled = CompiledSpeechT5(model, CompileOptions(**traced))
     first = _first(changes, traced.get("batch_size", 1))
     compiled._source = replace(compiled.source, traced=first.source.traced)
@@ -52,10 +52,10 @@ def _shared(changes: _Named, weights: _Named, options: _Named) -> Pair:
 
 
 @cache
-def _model(changes: _Named, weights: _Named) -> Any:
+def _model(changes: _Named, drawn: _Named) -> Any:
     from tests.fidelity.test_generate_speech import small
 
-    return lively(small(**dict(changes)), **dict(weights))
+    return lively(small(**dict(changes)), **dict(drawn))
 
 
 @cache

@@ -19,12 +19,12 @@ from tests.shared import Pair, shared
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return shared(weights={"stop_bias": -1.2})[0]
+    return shared(drawn={"stop_bias": -1.2})[0]
 
 
 @pytest.fixture(scope="module")
 def compiled() -> CompiledSpeechT5:
-    return shared(weights={"stop_bias": -1.2})[1]
+    return shared(drawn={"stop_bias": -1.2})[1]
 
 
 @pytest.mark.parametrize(

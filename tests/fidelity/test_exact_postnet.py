@@ -22,8 +22,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def exact(changes: dict[str, Any] | None = None, weights: dict[str, Any] | None = None, **options: Any) -> Pair:
-    return shared(changes, weights, postnet="exact", **options)
+def exact(changes: dict[str, Any] | None = None, drawn: dict[str, Any] | None = None, **options: Any) -> Pair:
+    return shared(changes, drawn, postnet="exact", **options)
 
 
 def filled(compiled: CompiledSpeechT5, frames: torch.Tensor, cache: int) -> torch.Tensor:

@@ -43,17 +43,17 @@ def small(**changes: Any) -> SpeechT5Config:
 
 @pytest.fixture(scope="module")
 def model() -> SpeechT5ForTextToSpeech:
-    return shared(weights={"stop_bias": -1.2})[0]
+    return shared(drawn={"stop_bias": -1.2})[0]
 
 
 @pytest.fixture(scope="module")
 def compiled() -> CompiledSpeechT5:
-    return shared(weights={"stop_bias": -1.2})[1]
+    return shared(drawn={"stop_bias": -1.2})[1]
 
 
 @pytest.fixture(scope="module")
 def compiled_batch() -> CompiledSpeechT5:
-    return shared(weights={"stop_bias": -1.2}, batch_size=4)[1]
+    return shared(drawn={"stop_bias": -1.2}, batch_size=4)[1]
 
 
 def both(model: Any, compiled: CompiledSpeechT5, *arguments: Any, **options: Any) -> tuple[Any, Any]:

@@ -29,13 +29,13 @@ BFLOAT16_BAR = 0.999
 
 @pytest.fixture(scope="module")
 def model() -> SpeechT5ForTextToSpeech:
-    return shared(weights={"stop_bias": -1.2})[0]
+    return shared(drawn={"stop_bias": -1.2})[0]
 
 
 @pytest.fixture(scope="module")
 def plain() -> CompiledSpeechT5:
     """The default plan; the others share its traces."""
-    return shared(weights={"stop_bias": -1.2})[1]
+    return shared(drawn={"stop_bias": -1.2})[1]
 
 
 @pytest.fixture(scope="module", params=PLANS)
@@ -84,12 +84,12 @@ def test_cross_attentions(model: Any, compiled: CompiledSpeechT5) -> None:
 
 @pytest.fixture(scope="module")
 def of_four_rows() -> CompiledSpeechT5:
-    return shared(weights={"stop_bias": -1.2}, batch_size=4)[1]
+    return shared(drawn={"stop_bias": -1.2}, batch_size=4)[1]
 
 
 @pytest.fixture(scope="module")
 def subdued() -> Pair:
-    return shared(weights={"voice": 1.0, "sublayers": 0.5}, precision="bfloat16")
+    return shared(drawn={"voice": 1.0, "sublayers": 0.5}, precision="bfloat16")
 
 
 @pytest.mark.slow
