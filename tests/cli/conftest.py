@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import compiler
 from compiler.cli import app
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice
+from compiler.speecht5.quiet import quiet
 from tests.shared import small_voice
 
 
@@ -26,6 +27,14 @@ def voice() -> Voice:
 @pytest.fixture(scope="session")
 def compiled(voice: Voice) -> Any:
     return small_voice()[1]
+
+
+@pytest.fixture(scope="session")
+def compiled_for_two(voice: Voice) -> Any:
+    """The voice compiled for two short texts at once."""
+    with quiet():
+        options = compiler.CompileOptions(batch_size=2, max_text_tokens=60)
+        return compiler.CompiledSpeechT5(voice.model, options)
 
 
 @pytest.fixture
