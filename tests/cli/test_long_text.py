@@ -119,8 +119,8 @@ def test_pieces_are_spoken_side_by_side_where_the_batch_allows(voice: Any, compi
     )
     assert begun == [(1, 3), (3, 3)] and speech.pieces == 3
     prepared = speaking.prepare(voice, text, most=60)
-    (first, _) = speaking.batches(two, prepared, None)
-    made, lengths = two.generate_speech(
+    (first, _) = speaking.batches(compiled_for_two, prepared, None)
+    made, lengths = compiled_for_two.generate_speech(
         first.ids,
         prepared.speaker,
         first.mask,
