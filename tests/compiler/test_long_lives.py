@@ -77,8 +77,8 @@ def test_threads_ask_one_object_for_graphs_that_it_has_not_made(monkeypatch: pyt
     assert len(made) == len(set(made)) == 5, "encoder, utterance, two steps, post-net"
 
 
-def test_a_weight_is_bound_once_for_graphs_that_threads_run_at_once() -> None:
-    compiled = CompiledSpeechT5(model(), CompileOptions())
+def test_a_weight_is_bound_once_for_graphs_that_threads_run_at_once(spoken: tuple[CompiledSpeechT5, Tensor]) -> None:
+    compiled = spoken[0].with_plan()
     steps = [compiled.graph("decoder_step", text=text) for text in (1, 40)]
     at_once(*[step.prepare for step in steps] * 2)
     weights = [{c.expression: t for c, t in zip(s.graph.constants, s._constants, strict=True)} for s in steps]
