@@ -39,6 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--device: only one process can hold a device, so leave out -n")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: at the end of a run no process waits for another one's long file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """``golden(name, text)`` fails with a diff unless ``text`` is what ``golden/<name>.txt`` holds."""
@@ -66,3 +73,11 @@ def tiny_model() -> Any:
     from tests.models import lively, tiny_config
 
     return lively(tiny_config())
+
+
+@pytest.fixture(scope="session")
+def tiny_compiled(tiny_model: Any) -> Any:
+    """Its CompiledSpeechT5, for one row in float32. Only read it; other plans share its traces by ``with_plan``."""
+    from compiler import CompiledSpeechT5, CompileOptions
+
+    return CompiledSpeechT5(tiny_model, CompileOptions())

@@ -13,21 +13,28 @@ from typer.testing import CliRunner
 
 import compiler
 from compiler.cli import app
-from compiler.speecht5.checkpoint import SMALL_VOICE, Voice, load_voice
+from compiler.speecht5.checkpoint import SMALL_VOICE, Voice
 from compiler.speecht5.quiet import quiet
+from tests.shared import small_voice
 
 
 @pytest.fixture(scope="session")
 def voice() -> Voice:
     torch.set_num_threads(1)  # threads that wait for a busy core make so small a model many times slower
-    with quiet():
-        return load_voice(str(SMALL_VOICE))
+    return small_voice()[0]
 
 
 @pytest.fixture(scope="session")
 def compiled(voice: Voice) -> Any:
+    return small_voice()[1]
+
+
+@pytest.fixture(scope="session")
+def compiled_for_two(voice: Voice) -> Any:
+    """The voice compiled for two short texts at once."""
     with quiet():
-        return compiler.CompiledSpeechT5(voice.model, compiler.CompileOptions())
+        options = compiler.CompileOptions(batch_size=2, max_text_tokens=60)
+        return compiler.CompiledSpeechT5(voice.model, options)
 
 
 @pytest.fixture

@@ -13,17 +13,16 @@ from typing import Any
 import pytest
 
 import compiler
-from compiler import CompiledSpeechT5, CompileOptions
+from compiler import CompiledSpeechT5
 from compiler.runtime.executable import Executable
 from compiler.speecht5.text_to_speech import GRAPHS
-from tests.fidelity.test_generate_speech import small
-from tests.models import lively
+from tests.shared import shared
 
 
 @pytest.fixture(scope="module")
 def tiny() -> CompiledSpeechT5:
-    model = lively(small(encoder_layers=1, decoder_layers=1))
-    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))
+    # A plan of its own, into which a test puts a graph.
+    return shared({"encoder_layers": 1, "decoder_layers": 1}, precision="bfloat16")[1].with_plan()
 
 
 @pytest.fixture

@@ -11,12 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler import CompiledSpeechT5, CompileOptions
 from compiler.errors import InvalidArgument
 from compiler.speecht5 import speaking
 from compiler.speecht5.checkpoint import tables
 from compiler.speecht5.pieces import Piece, Tables, TooLong, pieces, split
-from compiler.speecht5.quiet import quiet
 
 
 def within(most: int) -> Any:
@@ -113,16 +111,16 @@ def test_a_page_becomes_one_sound_with_pauses(voice: Any, compiled: Any) -> None
     assert speech.steps * 2 * 256 == sum(map(len, alone))
 
 
-def test_pieces_are_spoken_side_by_side_where_the_batch_allows(voice: Any) -> None:
-    with quiet():
-        two = CompiledSpeechT5(voice.model, CompileOptions(batch_size=2, max_text_tokens=60))
+def test_pieces_are_spoken_side_by_side_where_the_batch_allows(voice: Any, compiled_for_two: Any) -> None:
     begun = []
     text = "four nine three, hello world. good morning, seven. " * 3
-    speech = speaking.speak(voice, two, text, pause=0, longest=60, piece=lambda *at: begun.append(at), maxlenratio=1.0)
+    speech = speaking.speak(
+        voice, compiled_for_two, text, pause=0, longest=60, piece=lambda *at: begun.append(at), maxlenratio=1.0
+    )
     assert begun == [(1, 3), (3, 3)] and speech.pieces == 3
     prepared = speaking.prepare(voice, text, most=60)
-    (first, _) = speaking.batches(two, prepared, None)
-    made, lengths = two.generate_speech(
+    (first, _) = speaking.batches(compiled_for_two, prepared, None)
+    made, lengths = compiled_for_two.generate_speech(
         first.ids,
         prepared.speaker,
         first.mask,

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said_before_torch_is_imported(tmp_path):
         ["speak", "one", "-o", "one.mp3"],
         ["speak", "one", "--model", "nowhere"],
         ["speak", "7"],
-        ["speak", "one " * 100],
+        ["speak", "one" * 100],
     ]
     code = f"""
 import sys

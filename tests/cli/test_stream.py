@@ -10,9 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, SpeechTooLong
+from compiler import InvalidArgument, SpeechTooLong
 from compiler.speecht5 import sound, speaking
-from compiler.speecht5.quiet import quiet
 from compiler.speecht5.speaking_stream import in_order
 from tests.models import relative_error
 
@@ -20,11 +19,9 @@ PIECES = "four nine three, hello world. good morning, seven. " * 3
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_chunks_joined_are_what_speak_says(voice: Any, compiled: Any, rows: int) -> None:
+def test_chunks_joined_are_what_speak_says(voice: Any, compiled: Any, compiled_for_two: Any, rows: int) -> None:
     """Across pieces, their pauses included, one at a time or two."""
-    with quiet():
-        options = CompileOptions(batch_size=rows, max_text_tokens=60)
-        short = compiled if rows == 1 else CompiledSpeechT5(voice.model, options)
+    short = compiled if rows == 1 else compiled_for_two
     begun: list[tuple[int, int]] = []
     text = "four nine three, hello world" if rows == 1 else PIECES
     speech = speaking.speak(voice, short, text, longest=60)

@@ -6,17 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-import compiler
 from compiler.errors import InvalidArgument
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
 from compiler.runtime.kernel_errors import ErringExecutor
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.runtime.weights import Weights
-from compiler.speecht5.checkpoint import SMALL_VOICE, load_voice
 from tests.lowering.allowances import walk
 from tests.lowering.outcomes import BY_NAME
 from tests.models import pcc
+from tests.shared import small_voice
 
 
 def made(name: str, executor: ReferenceExecutor) -> tuple[Executable, dict[str, Tensor]]:
@@ -65,8 +64,8 @@ def test_a_float32_plan_is_refused() -> None:
 
 
 def test_speech_with_errors_of_the_measured_size_stays_close_to_hugging_face() -> None:
-    voice = load_voice(str(SMALL_VOICE))
-    compiled = compiler.compile_speecht5(voice.model, precision="bfloat16")
+    voice, compiled = small_voice()
+    compiled = compiled.with_plan(precision="bfloat16")
     ids, speaker = voice.tokenizer("no", return_tensors="pt").input_ids, voice.speakers["anna"][None]
     torch.manual_seed(0)
     want = voice.model.generate_speech(ids, speaker)

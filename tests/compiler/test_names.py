@@ -15,14 +15,15 @@ from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.parse import parse
 from compiler.ir.text import node_text, to_text, value_names
 from compiler.ir.types import DType, TensorType
-from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from passes.fold_constants import FoldConstants
 
 ROW = TensorType((3,), DType.FLOAT32)
-EVERY_PASS = CompileOptions(
-    precision="bfloat16", weights="mixed", enable=("flash-decode", "shard-norms", "shard-weights")
-)
+EVERY_PASS: dict[str, Any] = {
+    "precision": "bfloat16",
+    "weights": "mixed",
+    "enable": ("flash-decode", "shard-norms", "shard-weights"),
+}
 
 
 def lines(graph: Graph) -> list[str]:
@@ -32,8 +33,8 @@ def lines(graph: Graph) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["encoder", "decoder_step", "postnet"])
-def test_only_lines_of_what_a_pass_made_or_rewired_differ(tiny_model: Any, name: str) -> None:
-    records = CompiledSpeechT5(tiny_model, EVERY_PASS).stages(name, text=20, steps=40).records
+def test_only_lines_of_what_a_pass_made_or_rewired_differ(tiny_compiled: CompiledSpeechT5, name: str) -> None:
+    records = tiny_compiled.with_plan(**EVERY_PASS).stages(name, text=20, steps=40).records
     compared = [(a.graph, b.graph) for a, b in pairwise(records) if b.step is not None and a.graph is not b.graph]
     assert len(compared) > 5
     for before, after in compared:

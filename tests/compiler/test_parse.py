@@ -59,11 +59,9 @@ PLANNED = {"precision": "bfloat16", "weights": "mixed", "enable": ("flash-decode
 @pytest.mark.parametrize(
     ("name", "options"), [*((name, {}) for name in GRAPHS), *((name, PLANNED) for name in ("encoder", "decoder_step"))]
 )
-def test_every_graph_at_every_stage(tiny_model: Any, name: str, options: dict[str, Any]) -> None:
-    from compiler.speecht5.options import CompileOptions
-
-    compiled = CompiledSpeechT5(tiny_model, CompileOptions(**options))
-    graphs = {id(record.graph): record.graph for record in compiled.stages(name, text=20, steps=40).records}
+def test_every_graph_at_every_stage(tiny_compiled: CompiledSpeechT5, name: str, options: dict[str, Any]) -> None:
+    planned = tiny_compiled.with_plan(**options)
+    graphs = {id(record.graph): record.graph for record in planned.stages(name, text=20, steps=40).records}
     for graph in graphs.values():
         same(graph)
 

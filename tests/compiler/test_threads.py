@@ -10,12 +10,13 @@ import pytest
 import torch
 from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
-from compiler import CompiledSpeechT5, CompileOptions, compile_speecht5
+from compiler import CompiledSpeechT5, CompileOptions
 from compiler.choices import GRAPHS
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.runtime.threads import at_most, for_vocoder
-from compiler.speecht5 import checkpoint, speaking
+from compiler.speecht5 import speaking
 from tests.compiler.test_torch_state import model, said
+from tests.shared import small_voice
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def test_the_callers_setting_stays(four: None) -> None:
 
 def test_the_small_voice_speaks_on_one_thread(four: None, monkeypatch: Any) -> None:
     """On a busy machine a second one makes it ten times as slow, and on a quiet one saves next to nothing."""
-    voice = checkpoint.load_voice(str(checkpoint.SMALL_VOICE))
-    compiled = compile_speecht5(voice.model)
+    voice, compiled = small_voice()
+    compiled = compiled.with_plan()  # so that it is compiled here
     assert {compiled.graph(name).threads for name in GRAPHS} == {1}
     assert for_vocoder(voice.vocoder) == 1 and for_vocoder(lambda spectrogram: spectrogram) is None
     used: list[int] = []

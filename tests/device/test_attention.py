@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.dialects.aten import ops
@@ -17,14 +16,12 @@ from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
-from compiler.target.boards import BOARDS
 from lowering import rules
 from passes.concat_heads import ConcatHeads
 from tests.device import inside
 from tests.device.conftest import Mocks
-from tests.fidelity.test_generate_speech import small
 from tests.lowering.cases.sketch import Results, Spec
-from tests.models import lively
+from tests.shared import shared
 from tests.sketch import Sketch
 
 HEADS, HEAD = 12, 64
@@ -74,22 +71,23 @@ def checked(session: Session, graph: Graph) -> GraphCheck:
 
 
 @pytest.mark.parametrize(
-    "board", [board if board == "n150" else pytest.param(board, marks=pytest.mark.slow) for board in BOARDS]
+    ("board", "batch"),
+    [("n150", 4), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("n300", 1), ("p150", 1), ("p100", 4)))],
 )
-def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, mocks: Mocks) -> None:
-    for batch in (1, 4):
-        graph = planned(batch)
-        assert sum(node.op is attention for node in graph.nodes) == 2 * len(TEXTS) + len(STEPS)
-        exact, plain = checked(mocks[board], graph), checked(mocks[board], left_to_ttnn(graph))
-        assert exact.programs_by_op[attention.name] == 2 * len(TEXTS) + len(STEPS)
-        assert exact.programs_by_op == plain.programs_by_op
-        assert exact.l1_bytes == plain.l1_bytes
+def test_the_exact_exponential_costs_no_program_and_no_l1(board: str, batch: int, mocks: Mocks) -> None:
+    """Each batch on a board of either architecture."""
+    graph = planned(batch)
+    assert sum(node.op is attention for node in graph.nodes) == 2 * len(TEXTS) + len(STEPS)
+    exact, plain = checked(mocks[board], graph), checked(mocks[board], left_to_ttnn(graph))
+    assert exact.programs_by_op[attention.name] == 2 * len(TEXTS) + len(STEPS)
+    assert exact.programs_by_op == plain.programs_by_op
+    assert exact.l1_bytes == plain.l1_bytes
 
 
 @pytest.mark.parametrize("graph", ["encoder", "decoder_step"])
 def test_every_attention_of_a_model_is_told_to_be_exact(session: Session, board: str, graph: str) -> None:
-    model = lively(small(encoder_layers=1, decoder_layers=1))
-    plan = Plan.of(CompiledSpeechT5(model, CompileOptions(precision="bfloat16", board=board)).graph(graph), graph)
+    _, compiled = shared({"encoder_layers": 1, "decoder_layers": 1}, precision="bfloat16", board=board)
+    plan = Plan.of(compiled.graph(graph), graph)
     grid = tuple(session.call("compiler.device.checks:describe")["grid"])
     found = session.call(inside.attention_configs, plan)
     assert found == [(False, 32, 32, grid)] * (1 if graph == "encoder" else 2)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compiler import CompiledSpeechT5, CompileOptions
 from compiler.device.session import Session
 from compiler.runtime.weights import in_blocks
-from tests.fidelity.test_generate_speech import small
-from tests.models import lively
+from tests.shared import shared
 
 NORMAL = torch.Generator().manual_seed(0)
 ROWS = {
@@ -40,8 +38,7 @@ def test_a_convolution_s_weight_is_rows_of_output_channels(session: Session) -> 
 
     Its rows are blocks of output channels, in whatever order they stand: so hold ours what ttnn's own conversion keeps.
     """
-    model = lively(small())
-    postnet = CompiledSpeechT5(model, CompileOptions(precision="bfloat16", weights="bfloat8_b")).postnet
+    postnet = shared(precision="bfloat16", weights="bfloat8_b")[1].postnet
     constants = postnet.graph.constants
     assert [len(c.value.type.shape) for c in constants] == [3, 4] * (len(constants) // 2)
     weights = [postnet._weights[constant.expression] for constant in constants]

@@ -14,6 +14,7 @@ from compiler.ir.graph import Node
 from compiler.ir.types import DType
 from compiler.target.boards import BOARDS
 from tests.device import inside
+from tests.device.conftest import Mocks
 from tests.device.standin import models
 from tests.device.standin.models import PLANS, compiled
 from tests.lowering.outcomes import BY_NAME
@@ -67,11 +68,8 @@ def test_ttnn_opens_the_device_that_calls_are_decided_for(session: Session, boar
 
 @pytest.mark.slow
 @pytest.mark.parametrize("board", [name for name in BOARDS if name != "n150"])
-def test_ttnn_opens_the_devices_of_other_boards(board: str, on_device: bool) -> None:
-    if on_device:
-        pytest.skip("for the mocks of all boards")
-    with Session(board, time_limit=120) as opened:
-        assert describe(opened) == told(board)
+def test_ttnn_opens_the_devices_of_other_boards(board: str, mocks: Mocks) -> None:
+    assert describe(mocks[board]) == told(board)
 
 
 def told(board: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -14,13 +13,13 @@ from compiler.inspect.agreement import agreement
 from compiler.inspect.checking import PCC_BAR
 from compiler.pipeline import OPTIONAL
 from tests.device import inside, loops
+from tests.device.conftest import Mocks
 from tests.device.loops import Utterance
 
 
-@pytest.fixture(scope="module")
-def n300() -> Iterator[Session]:
-    with Session("n300") as session:
-        yield session
+@pytest.fixture
+def n300(_mocks: Mocks) -> Session:
+    return _mocks["n300"]
 
 
 def said(

@@ -15,8 +15,7 @@ from compiler.errors import InvalidArgument
 from compiler.inspect.checking import BoardCheck, complaints
 from compiler.speecht5.text_to_speech import GRAPHS
 from tests.device.conftest import Mocks
-from tests.fidelity.test_generate_speech import small
-from tests.models import lively
+from tests.shared import shared
 
 BOARDS = {"n150": (8, 8), "n300": (8, 7), "p150": (13, 10), "p100": (11, 10)}
 
@@ -37,8 +36,8 @@ def passed(mocks: Mocks, compiled: CompiledSpeechT5, *boards: str, **sizes: Any)
 
 
 def tiny(batch: int, options: Mapping[str, Any] | None = None, **changes: Any) -> CompiledSpeechT5:
-    model = lively(small(encoder_layers=1, decoder_layers=1, **changes))
-    return CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=batch, **(options or {})))
+    one_layer = {"encoder_layers": 1, "decoder_layers": 1, **changes}
+    return shared(one_layer, batch_size=batch, precision="bfloat16", **(options or {}))[1]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +144,6 @@ def test_boards_that_there_are_not(tiny_bfloat16: CompiledSpeechT5, boards: Any,
 
 
 def test_float32_is_for_the_reference_executor() -> None:
-    compiled = CompiledSpeechT5(lively(small()), CompileOptions())
+    _, compiled = shared()
     with pytest.raises(InvalidArgument, match="precision='float32' runs on the reference executor only"):
         compiler.check(compiled, "n150")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from compiler import CompiledSpeechT5, CompileOptions
+from compiler import CompiledSpeechT5
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.session import Session
 from compiler.target.boards import BOARDS
 from tests.device.conftest import Mocks
-from tests.fidelity.test_generate_speech import small
-from tests.models import lively
+from tests.shared import shared
 
 LAYERS = 2
 FLASH, COPIES = {"enable": ("flash-decode",)}, {"disable": ("heads-as-views",)}
@@ -24,7 +23,7 @@ queries of cross-attention too where its probabilities are asked for."""
 
 @pytest.fixture(scope="module")
 def compiled() -> CompiledSpeechT5:
-    return CompiledSpeechT5(lively(small(decoder_layers=LAYERS)), CompileOptions(precision="bfloat16"))
+    return shared({"decoder_layers": LAYERS}, precision="bfloat16")[1]
 
 
 def found(session: Session, compiled: CompiledSpeechT5, graph: str, steps: int) -> GraphCheck:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from compiler import CompiledSpeechT5, CompileOptions
+from compiler import CompiledSpeechT5
 from compiler.device.findings import Plan
 from compiler.device.session import Session
 from compiler.inspect.checking import drawn
-from tests.fidelity.test_generate_speech import small
 from tests.fidelity.test_passes_left_out import NAMES, NEEDED, OPTIONAL
-from tests.models import lively
+from tests.shared import shared
 
 
 @pytest.fixture(scope="module")
 def whole() -> CompiledSpeechT5:
-    return CompiledSpeechT5(lively(small(encoder_layers=1, decoder_layers=1)), CompileOptions(precision="bfloat16"))
+    return shared({"encoder_layers": 1, "decoder_layers": 1}, precision="bfloat16")[1]
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))

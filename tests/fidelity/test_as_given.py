@@ -12,18 +12,19 @@ import torch
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument
 from compiler.speecht5 import memory
-from tests.fidelity.test_generate_speech import BAR, small
-from tests.models import lively, speaker, tokens
+from tests.fidelity.test_generate_speech import BAR
+from tests.models import speaker, tokens
+from tests.shared import Pair, shared
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return lively(small(), stop_bias=-1.2)
+    return shared(drawn={"stop_bias": -1.2})[0]
 
 
 @pytest.fixture(scope="module")
-def compiled(model: Any) -> CompiledSpeechT5:
-    return CompiledSpeechT5(model, compiler.CompileOptions())
+def compiled() -> CompiledSpeechT5:
+    return shared(drawn={"stop_bias": -1.2})[1]
 
 
 @pytest.mark.parametrize(
@@ -106,14 +107,11 @@ def test_numbers_as_transformers_takes_them(model: Any, compiled: CompiledSpeech
 
 
 @pytest.mark.parametrize("threshold", [torch.tensor(2 + 1e-12, dtype=torch.float64), 2 + 1e-12, np.array(2 + 1e-12)])
-def test_a_threshold_counts_in_the_precision_of_the_probabilities(threshold: Any) -> None:
+def test_a_threshold_counts_in_the_precision_of_the_probabilities(threshold: Any, certain: Pair) -> None:
     """Two frames a step that both stop for certain reach it: the number in float64 is 2 in float32."""
-    model = lively(small(encoder_layers=1, decoder_layers=1))
-    torch.nn.init.constant_(model.speech_decoder_postnet.prob_out.bias, 200.0)
+    model, compiled = certain
     options = {"threshold": threshold, "maxlenratio": 3}
-    spoken = CompiledSpeechT5(model, compiler.CompileOptions()).generate_speech(
-        tokens(model.config, 10), speaker(model.config), **options
-    )
+    spoken = compiled.generate_speech(tokens(model.config, 10), speaker(model.config), **options)
     assert spoken.shape[0] == model.config.reduction_factor, "one step"
     if not isinstance(threshold, np.ndarray):  # which transformers does not take
         assert model.generate_speech(tokens(model.config, 10), speaker(model.config), **options).shape == spoken.shape

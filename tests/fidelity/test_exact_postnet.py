@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import compiler
-from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument
+from compiler import CompiledSpeechT5, InvalidArgument
 from compiler.compiled import KEPT_EXACT
 from compiler.speecht5.components import frame_width
-from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
-from tests.models import assert_close, lively, relative_error, speaker, tokens
+from tests.fidelity.test_generate_speech import BAR, both, padded_batch
+from tests.models import assert_close, relative_error, speaker, tokens
+from tests.shared import Pair, shared
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "two frames a step": {},
@@ -21,8 +22,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def exact(model: Any, **options: Any) -> CompiledSpeechT5:
-    return CompiledSpeechT5(model, CompileOptions(postnet="exact", **options))
+def exact(changes: dict[str, Any] | None = None, drawn: dict[str, Any] | None = None, **options: Any) -> Pair:
+    return shared(changes, drawn, postnet="exact", **options)
 
 
 def filled(compiled: CompiledSpeechT5, frames: torch.Tensor, cache: int) -> torch.Tensor:
@@ -38,8 +39,7 @@ def filled(compiled: CompiledSpeechT5, frames: torch.Tensor, cache: int) -> torc
 @pytest.mark.parametrize("steps", [1, 16, 37, 64, 100])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_nothing_of_what_stands_behind_is_heard(changes: dict[str, Any], steps: int, precision: str) -> None:
-    model = lively(small(**changes))
-    compiled = exact(model, precision=precision, batch_size=2)
+    model, compiled = exact(changes, {"feedback": 0.5}, precision=precision, batch_size=2)
     count, mels = steps * model.config.reduction_factor, model.config.num_mel_bins
     frames = torch.randn(2, count, mels, generator=torch.Generator().manual_seed(0))
     graph = compiled.graph("postnet", steps=steps, cache=128)
@@ -60,17 +60,17 @@ def test_nothing_of_what_stands_behind_is_heard(changes: dict[str, Any], steps: 
 @pytest.mark.parametrize("changes", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 @pytest.mark.parametrize("steps", [1, 37, 70])
 def test_speech_is_hugging_face_s(changes: dict[str, Any], steps: int) -> None:
-    model = lively(small(**changes), feedback=0.5)
+    model, compiled = exact(changes, {"feedback": 0.5}, batch_size=2)
     reduction = model.config.reduction_factor
     ratios = {"minlenratio": steps * reduction / 10, "maxlenratio": steps * reduction / 10}
-    want, got = both(model, exact(model), tokens(model.config, 10), speaker(model.config), **ratios)
+    want, got = both(model, compiled, tokens(model.config, 10), speaker(model.config), **ratios)
     assert got.shape == want.shape == (steps * reduction, model.config.num_mel_bins)
     assert relative_error(got, want) <= BAR
 
 
 def test_rows_that_stop_at_different_steps_take_a_run_each() -> None:
-    model = lively(small(), stop_bias=-1.2)
-    compiled = exact(model, batch_size=4)
+    model, compiled = exact(None, {"stop_bias": -1.2}, batch_size=4)
+    compiled = compiled.with_plan()  # with no graphs of its own yet
     arguments = padded_batch(model.config), speaker(model.config, rows=3)
     want, got = both(model, compiled, *arguments, return_output_lengths=True)
     assert got[1] == want[1]
@@ -80,8 +80,7 @@ def test_rows_that_stop_at_different_steps_take_a_run_each() -> None:
 
 
 def test_steps_past_the_end_are_not_heard() -> None:
-    model = lively(small(), stop_bias=-1.2)
-    compiled = exact(model)
+    model, compiled = exact(None, {"stop_bias": -1.2})
     made = [
         compiled.generate_speech(
             tokens(model.config, 20), speaker(model.config), generator=torch.Generator().manual_seed(7), read_every=k
@@ -92,7 +91,7 @@ def test_steps_past_the_end_are_not_heard() -> None:
 
 
 def test_graphs_are_kept_up_to_so_many() -> None:
-    compiled = exact(lively(small()))
+    compiled = exact()[1].with_plan()  # with no graphs of its own yet
     first = compiled.graph("postnet", steps=1)
     assert compiled.graph("postnet", steps=1) is first, "one length, one graph"
     assert compiled.graph("postnet", steps=2) != first
@@ -104,7 +103,7 @@ def test_graphs_are_kept_up_to_so_many() -> None:
 
 
 def test_the_cache_that_is_read_is_the_one_of_the_loop() -> None:
-    compiled = exact(lively(small()))
+    _, compiled = exact()
     shapes = [
         compiled.graph("postnet", **sizes).graph.input("spectrogram").type.shape[2]
         for sizes in ({"steps": 3}, {"steps": 3, "cache": 100}, {"steps": 64}, {"steps": 65}, {"steps": 310})
@@ -117,9 +116,8 @@ def test_the_cache_that_is_read_is_the_one_of_the_loop() -> None:
 
 
 def test_no_mask_is_left() -> None:
-    model = lively(small())
     ops = {
-        postnet: [node.op.name for node in CompiledSpeechT5(model, CompileOptions(postnet=postnet)).postnet.graph.nodes]
+        postnet: [node.op.name for node in shared(postnet=postnet)[1].postnet.graph.nodes]
         for postnet in ("bucket", "exact")
     }
     assert ops["bucket"].count("ttnn.multiply") == 5

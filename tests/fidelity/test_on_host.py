@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-import compiler
 from compiler import CompiledSpeechT5
 from compiler.dialects.ttnn.op import runs_on_host
 from compiler.dialects.ttnn.shape import to_device
@@ -17,15 +16,15 @@ from compiler.ir.types import Memory, TensorType
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
-from tests.fidelity.test_generate_speech import padded_batch, small
-from tests.models import lively, speaker
+from tests.fidelity.test_generate_speech import padded_batch
+from tests.models import speaker
+from tests.shared import shared
 
 WITHOUT = {"disable": ("make-on-host",)}
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    return lively(small(max_speech_positions=70), stop_bias=-1.2)
+def compiled(**options: Any) -> CompiledSpeechT5:
+    return shared({"max_speech_positions": 70}, {"stop_bias": -1.2}, batch_size=3, **options)[1]
 
 
 class Counting(ReferenceExecutor):
@@ -61,27 +60,25 @@ def spoken(compiled: CompiledSpeechT5, rows: int, executor: Executor | None = No
 
 
 @pytest.mark.parametrize(("precision", "rows"), [("float32", 1), ("bfloat16", 3)])
-def test_speech_is_the_same(model: Any, precision: str, rows: int) -> None:
-    plans = [
-        compiler.compile_speecht5(model, precision=precision, batch_size=rows, **without) for without in ({}, WITHOUT)
-    ]
+def test_speech_is_the_same(precision: str, rows: int) -> None:
+    plans = [compiled(precision=precision, **without) for without in ({}, WITHOUT)]
     ours, before = (spoken(plan, rows) for plan in plans)
     assert torch.equal(ours, before)
     moved = [sum(map(runs_on_host, plan.utterance.graph.nodes)) for plan in plans]
     assert moved[0] > moved[1] == 0
 
 
-def test_an_utterance_is_sent_in_as_many_writes(model: Any) -> None:
+def test_an_utterance_is_sent_in_as_many_writes() -> None:
     with_host, without = Counting(), Counting()
-    spoken(compiler.compile_speecht5(model), 1, with_host)
-    spoken(compiler.compile_speecht5(model, **WITHOUT), 1, without)
+    spoken(compiled(), 1, with_host)
+    spoken(compiled(**WITHOUT), 1, without)
     assert without.writes["computed"] == 0
     assert with_host.writes["computed"] == 3, "the index or mask of the encoder, the speaker, the mask"
     assert with_host.writes.total() == without.writes.total()
 
 
-def test_inputs_of_a_graph_are_those_that_its_caller_has(model: Any) -> None:
+def test_inputs_of_a_graph_are_those_that_its_caller_has() -> None:
     """What the host makes of the mask is no input: whoever runs the encoder hands over the mask."""
-    compiled = compiler.compile_speecht5(model)
-    assert [port.name for port in compiled.encoder.graph.inputs] == ["input_ids", "attention_mask"]
-    assert compiled.encoder.graph.input("attention_mask").type.memory is Memory.HOST
+    encoder = compiled().encoder
+    assert [port.name for port in encoder.graph.inputs] == ["input_ids", "attention_mask"]
+    assert encoder.graph.input("attention_mask").type.memory is Memory.HOST

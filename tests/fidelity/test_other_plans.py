@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from transformers import SpeechT5ForTextToSpeech
 
-import compiler
 from compiler import CompiledSpeechT5
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.heads import create_heads
 from compiler.dialects.ttnn.shape import narrow
-from tests.fidelity.conftest import Pair
-from tests.fidelity.test_generate_speech import BAR, both, padded_batch, small
-from tests.models import assert_close, lively, relative_error, speaker, tokens
+from tests.fidelity.test_generate_speech import BAR, both, padded_batch
+from tests.models import assert_close, relative_error, speaker, tokens
+from tests.shared import Pair, shared
 
 Plan = dict[str, tuple[str, ...]]
 FLASH, COPIES = {"enable": ("flash-decode",)}, {"disable": ("heads-as-views",)}
@@ -30,13 +29,13 @@ BFLOAT16_BAR = 0.999
 
 @pytest.fixture(scope="module")
 def model() -> SpeechT5ForTextToSpeech:
-    return lively(small(), stop_bias=-1.2)
+    return shared(drawn={"stop_bias": -1.2})[0]
 
 
 @pytest.fixture(scope="module")
-def plain(model: SpeechT5ForTextToSpeech) -> CompiledSpeechT5:
+def plain() -> CompiledSpeechT5:
     """The default plan; the others share its traces."""
-    return compiler.compile_speecht5(model)
+    return shared(drawn={"stop_bias": -1.2})[1]
 
 
 @pytest.fixture(scope="module", params=PLANS)
@@ -84,19 +83,18 @@ def test_cross_attentions(model: Any, compiled: CompiledSpeechT5) -> None:
 
 
 @pytest.fixture(scope="module")
-def of_three_rows(model: SpeechT5ForTextToSpeech) -> CompiledSpeechT5:
-    return compiler.compile_speecht5(model, batch_size=3)
+def of_four_rows() -> CompiledSpeechT5:
+    return shared(drawn={"stop_bias": -1.2}, batch_size=4)[1]
 
 
 @pytest.fixture(scope="module")
 def subdued() -> Pair:
-    model = lively(small(), voice=1.0, sublayers=0.5)
-    return model, compiler.compile_speecht5(model, precision="bfloat16")
+    return shared(drawn={"voice": 1.0, "sublayers": 0.5}, precision="bfloat16")
 
 
 @pytest.mark.slow
-def test_rows_of_a_batch(model: Any, of_three_rows: CompiledSpeechT5, plan: Plan) -> None:
-    compiled = of_three_rows.with_plan(**plan)
+def test_rows_of_a_batch(model: Any, of_four_rows: CompiledSpeechT5, plan: Plan) -> None:
+    compiled = of_four_rows.with_plan(**plan)
     want, got = both(model, compiled, padded_batch(model.config), speaker(model.config, rows=3))
     assert got.shape == want.shape
     assert relative_error(got, want) <= BAR

@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import SpeechT5ForTextToSpeech
 
-import compiler
-from compiler import CompileOptions, InvalidArgument
+from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument
 from compiler.pipeline import ATEN_PASSES, OPTIONAL, Pipeline, ttnn_passes
 from compiler.target.boards import BOARDS
-from tests.fidelity.test_generate_speech import BAR, small
-from tests.models import lively, relative_error, speaker, tokens
+from tests.fidelity.test_generate_speech import BAR
+from tests.models import relative_error, speaker, tokens
+from tests.shared import shared
 
 NEEDED = {
     "canonicalize": "pass fold-scale requires canonical, which no pass before it ensures",
@@ -28,7 +28,7 @@ CHANGES_NO_GRAPH = {"eliminate-dead-code"}
 
 @pytest.fixture(scope="module")
 def model() -> SpeechT5ForTextToSpeech:
-    return lively(small())
+    return shared()[0]
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def spoken(model: SpeechT5ForTextToSpeech) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def whole(model: SpeechT5ForTextToSpeech) -> compiler.CompiledSpeechT5:
-    return compiler.compile_speecht5(model)
+def whole() -> CompiledSpeechT5:
+    return shared()[1]
 
 
 def speech(model: SpeechT5ForTextToSpeech, speaks: Any) -> torch.Tensor:
@@ -52,11 +52,11 @@ def speech(model: SpeechT5ForTextToSpeech, speaks: Any) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def exact(model: SpeechT5ForTextToSpeech) -> compiler.CompiledSpeechT5:
-    return compiler.CompiledSpeechT5(model, CompileOptions(postnet="exact"))
+def exact() -> CompiledSpeechT5:
+    return shared(postnet="exact")[1]
 
 
-def graphs(compiled: compiler.CompiledSpeechT5, exact: compiler.CompiledSpeechT5) -> list[Any]:
+def graphs(compiled: CompiledSpeechT5, exact: CompiledSpeechT5) -> list[Any]:
     """All graphs, and the post-net of exact length besides."""
     exact = exact.with_plan(disable=compiled.options.disable)
     made = [compiled.graph(name).graph for name in ("encoder", "utterance", "decoder_step", "postnet")]
@@ -66,8 +66,8 @@ def graphs(compiled: compiler.CompiledSpeechT5, exact: compiler.CompiledSpeechT5
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OPTIONAL - NEEDED.keys()))
 def test_without_a_pass(
     model: SpeechT5ForTextToSpeech,
-    whole: compiler.CompiledSpeechT5,
-    exact: compiler.CompiledSpeechT5,
+    whole: CompiledSpeechT5,
+    exact: CompiledSpeechT5,
     spoken: torch.Tensor,
     name: str,
 ) -> None:
@@ -82,7 +82,7 @@ def test_without_a_pass(
 
 @pytest.mark.parametrize("name", sorted(OPTIONAL))
 def test_with_an_optional_pass(
-    model: SpeechT5ForTextToSpeech, whole: compiler.CompiledSpeechT5, spoken: torch.Tensor, name: str
+    model: SpeechT5ForTextToSpeech, whole: CompiledSpeechT5, spoken: torch.Tensor, name: str
 ) -> None:
     compiled = whole.with_plan(enable=(name,))
     got = speech(model, compiled)
@@ -99,7 +99,7 @@ def test_passes_that_others_need(name: str) -> None:
 
 
 def test_all_that_can_be_left_out_at_once(
-    model: SpeechT5ForTextToSpeech, whole: compiler.CompiledSpeechT5, spoken: torch.Tensor
+    model: SpeechT5ForTextToSpeech, whole: CompiledSpeechT5, spoken: torch.Tensor
 ) -> None:
     compiled = whole.with_plan(disable=tuple(set(NAMES) - OPTIONAL - NEEDED.keys()))
     got = speech(model, compiled)

@@ -12,7 +12,7 @@ from tests.faults import planted
 from tests.fidelity import test_read_every as reading
 from tests.fidelity import test_stream_speech as streaming
 from tests.fidelity import test_where_speech_ends as ends
-from tests.fidelity.conftest import Pair
+from tests.shared import Pair
 
 DECODING, REFINING = "compiler.speecht5.decoding", "compiler.speecht5.refining"
 DROPOUT, EXECUTION = "compiler.speecht5.dropout", "compiler.runtime.reference"

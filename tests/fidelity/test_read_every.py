@@ -9,9 +9,9 @@ import torch
 
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
-from tests.fidelity.conftest import Pair
 from tests.fidelity.test_generate_speech import BAR, both, padded_batch
 from tests.models import relative_error, speaker, tokens
+from tests.shared import Pair
 
 EVERY = [3, 8, 1000]
 

@@ -10,6 +10,7 @@ import torch
 import compiler
 from compiler.speecht5 import checkpoint
 from tests.models import assert_close, pcc, relative_error
+from tests.shared import small_voice
 from tests.vocoders import log_spectral_distance
 
 pytestmark = pytest.mark.slow
@@ -19,12 +20,12 @@ PHRASES = ("four nine three", "hello world, good morning.", "please open the blu
 
 @pytest.fixture(scope="module")
 def voice() -> checkpoint.Voice:
-    return checkpoint.load_voice(str(checkpoint.SMALL_VOICE))
+    return small_voice()[0]
 
 
 @pytest.fixture(scope="module")
-def float32(voice: checkpoint.Voice) -> compiler.CompiledSpeechT5:
-    return compiler.compile_speecht5(voice.model)
+def float32() -> compiler.CompiledSpeechT5:
+    return small_voice()[1]
 
 
 def spoken(model: Any, voice: checkpoint.Voice, text: str, speaker: str, seed: int = 0, **options: Any) -> torch.Tensor:

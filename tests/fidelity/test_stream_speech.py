@@ -15,9 +15,9 @@ from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5.components import constants_of
 from compiler.speecht5.streaming import hifigan_reach
-from tests.fidelity.conftest import Pair
 from tests.fidelity.test_generate_speech import padded_batch, small
 from tests.models import lively, relative_error, speaker, tokens
+from tests.shared import Pair
 
 BAR = 1e-5
 

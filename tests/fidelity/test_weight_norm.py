@@ -11,8 +11,9 @@ from transformers import SpeechT5ForTextToSpeech
 
 import compiler
 from compiler.ir.constants import Parameter
-from tests.fidelity.test_generate_speech import BAR, both, small
+from tests.fidelity.test_generate_speech import BAR, SHALLOW, both, small
 from tests.models import lively, relative_error, speaker, tokens
+from tests.shared import shared
 
 Norm = Callable[[nn.Module], nn.Module]
 FORMS = {
@@ -25,7 +26,7 @@ DEPRECATED = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is 
 
 def normed(norm: Norm) -> SpeechT5ForTextToSpeech:
     """A model all of whose linears and convolutions have a gain of their own, which is not the length of the weight."""
-    model = lively(small(), feedback=0.5)
+    model = lively(small(**SHALLOW), feedback=0.5)
     for module in list(model.modules()):
         if isinstance(module, nn.Linear | nn.Conv1d):
             norm(module)
@@ -46,7 +47,8 @@ def test_speech_is_hugging_face_s(norm: Norm) -> None:
     options = {"minlenratio": 4.0, "maxlenratio": 4.0}
     want, got = both(model, compiled, tokens(model.config, 20), speaker(model.config), **options)
     assert relative_error(got, want) <= BAR
-    plain, _ = both(lively(small(), feedback=0.5), compiled, tokens(model.config, 20), speaker(model.config), **options)
+    without = lively(small(**SHALLOW), feedback=0.5)
+    plain, _ = both(without, compiled, tokens(model.config, 20), speaker(model.config), **options)
     assert relative_error(plain, want) > 1000 * BAR, "the gains must be heard"
     after = model.state_dict()
     assert list(after) == list(before), "the model is only read"
@@ -59,7 +61,7 @@ def test_it_is_part_of_the_weights(norm: Norm) -> None:
     """Nothing of it is left to the device, and gains and directions are the model's own memory."""
     model = normed(norm)
     compiled = compiler.CompiledSpeechT5(model, compiler.CompileOptions())
-    plain = compiler.CompiledSpeechT5(lively(small()), compiler.CompileOptions())
+    _, plain = shared(SHALLOW)
     ops = [node.op for node in compiled.postnet.graph.nodes]
     assert ops == [node.op for node in plain.postnet.graph.nodes]
     assert "_weight_norm(speech_decoder_postnet.layers.0.conv.parametrizations.weight.original1, " in str(

@@ -112,15 +112,16 @@ def test_speech_is_hugging_face_s(form: str) -> None:
 
 
 def test_every_bias_can_be_missing() -> None:
-    """Each on its own, as far as the tracing: the parts make what transformers' loop makes."""
+    """Each once, a few at a time, as far as the tracing: the parts make what transformers' loop makes."""
     biases = [name for name, _ in MODEL.named_parameters() if name.endswith("bias")]
     assert len(biases) > 20
-    for name in biases:
+    for first in range(6):
         model = copy.deepcopy(MODEL)
-        path, _, _ = name.rpartition(".")
-        module: Any = model.get_submodule(path)
-        module.bias = None
-        module.register_forward_hook(lambda _, __, made: made)  # so that the parts are compared
+        for name in biases[first::6]:
+            path, _, _ = name.rpartition(".")
+            module: Any = model.get_submodule(path)
+            module.bias = None
+            module.register_forward_hook(lambda _, __, made: made)  # so that the parts are compared
         CompiledSpeechT5(model, CompileOptions())
 
 

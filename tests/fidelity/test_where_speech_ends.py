@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from compiler import CompiledSpeechT5
-from tests.fidelity.conftest import Pair
 from tests.fidelity.test_generate_speech import BAR, both
 from tests.models import relative_error, speaker, tokens
+from tests.shared import Pair
 
 
 @pytest.fixture(scope="module")

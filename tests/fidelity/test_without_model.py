@@ -20,9 +20,9 @@ from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5.components import constants_of
 from compiler.speecht5.decoding import decode
 from compiler.speecht5.request import LoopOptions, Request
-from tests.fidelity.conftest import Pair
 from tests.fidelity.test_generate_speech import padded_batch, small
 from tests.models import lively, speaker
+from tests.shared import Pair
 
 ELSEWHERE = """import sys
 sys.modules["transformers"] = None  # importing it raises

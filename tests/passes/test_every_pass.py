@@ -17,6 +17,7 @@ from compiler.ir.types import DType
 from compiler.pipeline import ATEN_PASSES, Pipeline, ttnn_passes
 from compiler.speecht5.components import COMPONENTS
 from compiler.target.boards import BOARDS
+from lowering import rules
 from passes.base import Pass
 from passes.canonicalize import Canonicalize
 from tests.passes.cases import FOLDER
@@ -58,15 +59,22 @@ def test_on_what_the_importer_made(components: dict[str, Case], component: str, 
     changed(step, components[component])
 
 
+@pytest.fixture(scope="module")
+def lowered(components: dict[str, Case]) -> dict[str, Case]:
+    """The components after all ATen passes and the lowering alone."""
+    made = {}
+    for name, case in components.items():
+        graph = case.graph
+        for step in ATEN_PASSES:
+            graph = step.run(graph)
+        made[name] = replace(case, graph=rules.lower(graph, DType.FLOAT32))
+    return made
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("step", ttnn_passes(BOARDS["n300"]), ids=by_name)
-def test_on_what_lowering_made(components: dict[str, Case], component: str, step: Pass) -> None:
-    from lowering.rules import lower as lower_only
-
-    graph = components[component].graph
-    for aten_pass in ATEN_PASSES:
-        graph = aten_pass.run(graph)
-    changed(step, replace(components[component], graph=lower_only(graph, DType.FLOAT32)), Stage.TTNN)
+def test_on_what_lowering_made(lowered: dict[str, Case], component: str, step: Pass) -> None:
+    changed(step, lowered[component], Stage.TTNN)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
