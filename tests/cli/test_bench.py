@@ -32,12 +32,14 @@ def test_bench_prints_measured_and_modelled_figures_apart(bench):
     assert "Inputs of the model:" in plan
 
 
+@pytest.mark.slow
 def test_bench_as_json(bench):
     made = json.loads(bench("--json").stdout)
     assert len(made["measured"]) == 5
     assert {"machine", "measured", "budgets", "modelled", "step_plans"} == set(made)
 
 
+@pytest.mark.slow
 def test_bench_writes_its_pages(bench, tmp_path):
     assert bench("--pages", tmp_path).exit_code == 0
     assert (tmp_path / "benchmarks.md").read_text().startswith("# Benchmarks\n")

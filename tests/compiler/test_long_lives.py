@@ -50,6 +50,7 @@ def spoken() -> tuple[CompiledSpeechT5, Tensor]:
     return compiled, said(compiled)
 
 
+@pytest.mark.slow
 def test_two_threads_compile_and_a_third_speaks(spoken: tuple[CompiledSpeechT5, Tensor]) -> None:
     """torch.export switches oneDNN off for the whole process: a post-net that ran meanwhile would be a little off."""
     compiled, want = spoken
@@ -126,6 +127,7 @@ def counted() -> dict[str, int]:
     return {kind.__name__: count for kind, count in found.items()}
 
 
+@pytest.mark.slow
 def test_hundreds_of_utterances_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all lengths in turn, with fewer graphs kept than there are lengths, so that graphs come and go."""
     monkeypatch.setattr(kept_graphs, "KEPT_GRAPHS", 4)

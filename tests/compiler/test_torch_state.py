@@ -108,6 +108,7 @@ def test_speech_is_bit_equal_whatever_torch_is_set_to(spoken: tuple[CompiledSpee
     assert not got.is_inference() and got.dtype is torch.float32 and got.device.type == "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [
@@ -145,6 +146,7 @@ def test_the_default_dtype_is_never_set(spoken: tuple[CompiledSpeechT5, Tensor],
         monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_a_dtype_that_another_thread_sets_now_and_then(spoken: tuple[CompiledSpeechT5, Tensor]) -> None:
     """transformers sets it while it loads a model, and puts it back."""
     _, want = spoken

@@ -32,6 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("seed", "boards"), drawn, ids=[f"{seed}-{'-'.join(boards)}" for seed, boards in drawn])
 
 
+@pytest.mark.slow
 def test_every_board_takes_every_plan(seed: int, boards: tuple[str, ...], mocks: Mocks) -> None:
     member = family.drawn(seed)
     graphs = [name for name in GRAPHS if boards == BOARDS or not name.endswith("attentions")]

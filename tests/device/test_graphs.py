@@ -102,13 +102,18 @@ def test_weights_in_blocks(weights: str, postnet: str, mocks: Mocks) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"encoder_attention_heads": 4, "decoder_attention_heads": 4},  # heads of 16
-        {"hidden_size": 72, "encoder_attention_heads": 3, "decoder_attention_heads": 3},  # heads of 24
-        {"reduction_factor": 3, "hidden_act": "silu"},
-        {"speech_decoder_postnet_kernel": 3, "speech_decoder_prenet_layers": 3},
+        {  # heads of 16
+            **{"encoder_attention_heads": 4, "decoder_attention_heads": 4},
+            **{"reduction_factor": 3, "hidden_act": "silu"},
+        },
+        {  # heads of 24
+            **{"hidden_size": 72, "encoder_attention_heads": 3, "decoder_attention_heads": 3},
+            **{"speech_decoder_postnet_kernel": 3, "speech_decoder_prenet_layers": 3},
+        },
     ],
 )
 def test_configurations_of_the_family(changes: dict[str, Any], mocks: Mocks) -> None:
+    """Attention, prenet and post-net share no op, so that their changes go together; test_family.py has more."""
     passed(mocks, tiny(2, **changes), "n150")
 
 

@@ -57,7 +57,7 @@ def running_ttnn(process: int) -> set[int]:
         loaded = {child for child in children(process) if "_ttnncpp.so" in maps(child)}
         if loaded:
             return loaded
-        time.sleep(0.05)
+        time.sleep(0.3)  # looking through all processes costs what ttnn needs to be loaded
     raise AssertionError("no process loaded ttnn")
 
 

@@ -181,6 +181,7 @@ def patched(owner: Any, name: str, by: Callable[[Any], Any] = changed) -> Iterat
         setattr(owner, name, before) if own else delattr(owner, name)
 
 
+@pytest.mark.slow
 def test_every_class_in_turn() -> None:
     kinds = {type(module) for module in MODEL.modules()}
     own = {replaced.kind for replaced in REPLACED if replaced.path and "forward" in replaced.methods}
@@ -283,6 +284,7 @@ class Twice(nn.Module):
         return 2 * weight
 
 
+@pytest.mark.slow
 def test_changes_that_are_traced() -> None:
     """Adapters, a tensor that a hook has from elsewhere, methods, code that counts dimensions, what only looks on."""
     model = copy.deepcopy(MODEL)

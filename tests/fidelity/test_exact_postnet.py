@@ -68,6 +68,7 @@ def test_speech_is_hugging_face_s(changes: dict[str, Any], steps: int) -> None:
     assert relative_error(got, want) <= BAR
 
 
+@pytest.mark.slow
 def test_rows_that_stop_at_different_steps_take_a_run_each() -> None:
     model, compiled = exact(None, {"stop_bias": -1.2}, batch_size=4)
     compiled = compiled.with_plan()  # with no graphs of its own yet

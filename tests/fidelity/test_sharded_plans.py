@@ -75,6 +75,7 @@ def test_bit_for_bit(
     assert all(tensor.abs().sum() > 0 for tensor in expected.values() if tensor.is_floating_point())
 
 
+@pytest.mark.slow
 def test_another_plan_of_a_model_is_that_of_its_options(model: SpeechT5ForTextToSpeech) -> None:
     """Whatever the plan that it is made from, which stays as it was."""
     plain = CompiledSpeechT5(model, CompileOptions(precision="bfloat16"))

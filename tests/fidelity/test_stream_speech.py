@@ -98,6 +98,7 @@ def test_chunks_joined_are_the_speech(compiled: CompiledSpeechT5, vocoder: Any, 
         check(compiled, **CASES[case], vocoder=vocoder if sound else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", [1, 3])
 def test_a_post_net_of_exact_length_and_other_steps(reduction: int) -> None:
     model = lively(small(encoder_layers=1, decoder_layers=1, reduction_factor=reduction), stop_bias=-1.2)

@@ -38,6 +38,7 @@ def normed(norm: Norm) -> SpeechT5ForTextToSpeech:
     return model
 
 
+@pytest.mark.slow
 @DEPRECATED
 @pytest.mark.parametrize("norm", FORMS.values(), ids=FORMS)
 def test_speech_is_hugging_face_s(norm: Norm) -> None:

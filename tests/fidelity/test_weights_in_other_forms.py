@@ -96,6 +96,7 @@ FORMS: dict[str, Callable[[Any], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("form", FORMS)
 def test_speech_is_hugging_face_s(form: str) -> None:
@@ -111,6 +112,7 @@ def test_speech_is_hugging_face_s(form: str) -> None:
     assert relative_error(say(MODEL), want) > 1000 * BAR
 
 
+@pytest.mark.slow
 def test_every_bias_can_be_missing() -> None:
     """Each once, a few at a time, as far as the tracing: the parts make what transformers' loop makes."""
     biases = [name for name, _ in MODEL.named_parameters() if name.endswith("bias")]
@@ -125,6 +127,7 @@ def test_every_bias_can_be_missing() -> None:
         CompiledSpeechT5(model, CompileOptions())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("never", [True, False])
 def test_a_stop_that_never_comes_or_comes_at_once(never: bool) -> None:
     model = copy.deepcopy(MODEL)
