@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compiler.inspect.checking import check
     from compiler.speecht5 import checkpoint, speakers, speaking
     from compiler.speecht5.options import CompileOptions
+    from compiler.speecht5.saving import load, save
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
 
 __version__ = "0.1.0"
@@ -36,7 +37,9 @@ __all__ = [
     "check",
     "checkpoint",
     "compile_speecht5",
+    "load",
     "open_device",
+    "save",
     "speakers",
     "speaking",
 ]
@@ -48,7 +51,9 @@ _LAZY = {
     "check": "compiler.inspect.checking",
     "checkpoint": "compiler.speecht5",
     "compile_speecht5": "compiler.speecht5.text_to_speech",
+    "load": "compiler.speecht5.saving",
     "open_device": "compiler.device.opening",
+    "save": "compiler.speecht5.saving",
     "speakers": "compiler.speecht5",
     "speaking": "compiler.speecht5",
 }

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from compiler.choices import advice
 from compiler.compiled import CompiledModel
-from compiler.compiled.folder import Folder, damaged, opened, part, seal, written
-from compiler.compiled.records import record, value
+from compiler.folder import Folder, damaged, opened, part, seal, written
+from compiler.records import record, value
 from compiler.compiled.spec import GraphSpec, Half, Length, ModelSpec, Sizes
 from compiler.compiled.stored import LITERALS, WEIGHTS, Stored, StoredWeights, graph_file, packed, weight_name
 from compiler.errors import CompilerError, InvalidArgument

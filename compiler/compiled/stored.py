@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 
-from compiler.compiled.folder import Folder, damaged
+from compiler.folder import Folder, damaged
 from compiler.compiled.source import Made
 from compiler.compiled.spec import GraphSpec, Sizes
 from compiler.dialects import DIALECTS
@@ -172,7 +172,7 @@ def read_graph(
         types = [each.value.type for each in values] + [r.type for node in graph.nodes for r in node.results]
         if any(type.elements > _MOST_ELEMENTS for type in types):
             raise ValueError("it has a value larger than any model's")
-        check_graph(graph, Stage.TTNN)
+        check_graph(graph, Stage.TTNN, infer=False)  # inference imports a second of torch
     except Exception as error:  # what a text by someone else makes of inference can be anything
         told = str(error).splitlines()
         raise refused(f"{file.parent.name}/{file.name} is no graph of this version: {' '.join(told[:2])}") from None

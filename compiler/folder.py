@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from compiler.compiled.records import record, value
+from compiler.records import record, value
 from compiler.errors import InvalidArgument
 from compiler.versions import SUPPORTED, require
 
