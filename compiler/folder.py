@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from compiler.records import record, value
 from compiler.errors import InvalidArgument
+from compiler.records import record, value
 from compiler.versions import SUPPORTED, require
 
 MANIFEST = "saved_model.json"
@@ -76,15 +76,7 @@ def written(folder: Path, overwrite: bool) -> Iterator[Path]:
     Raises ``InvalidArgument`` where ``folder`` is there, unless it is a saved model and ``overwrite`` is asked for, and
     where it cannot be written.
     """
-    folder = Path(folder)
-    if os.path.lexists(folder):
-        if not is_saved(folder) or folder.is_symlink():
-            raise InvalidArgument(f"{str(folder)!r} is there and is no saved model: name another folder")
-        if not overwrite:
-            raise InvalidArgument(
-                f"{str(folder)!r} holds a saved model: name another folder, or replace it with overwrite=True "
-                "(--overwrite)"
-            )
+    check_target(folder, overwrite)
     beside = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
     try:
         beside.mkdir()
@@ -98,6 +90,20 @@ def written(folder: Path, overwrite: bool) -> Iterator[Path]:
             raise InvalidArgument(f"{str(folder)!r} cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Raise ``InvalidArgument`` where :func:`written` would, before there is anything to write."""
+    if not folder.parent.is_dir():
+        raise InvalidArgument(f"{str(folder)!r} cannot be written: there is no folder {str(folder.parent)!r}")
+    if not os.path.lexists(folder):
+        return
+    if not is_saved(folder) or folder.is_symlink():
+        raise InvalidArgument(f"{str(folder)!r} is there and is no saved model: name another folder")
+    if not overwrite:
+        raise InvalidArgument(
+            f"{str(folder)!r} holds a saved model: name another folder, or replace it with overwrite=True (--overwrite)"
+        )
 
 
 def _replace(folder: Path, new: Path) -> None:

@@ -86,6 +86,11 @@ class CompiledModel:
         return self._source
 
     @property
+    def saved(self) -> bool:
+        """Whether the graphs were saved: then there is one plan, and no record of how it was made."""
+        return self.source.saved
+
+    @property
     def kept(self) -> dict[str, int]:
         """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
         return {"buckets": len(self._compiled), "exact": len(self._exact)}

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 
 from compiler.choices import advice
 from compiler.compiled import CompiledModel
-from compiler.folder import Folder, damaged, opened, part, seal, written
-from compiler.records import record, value
 from compiler.compiled.spec import GraphSpec, Half, Length, ModelSpec, Sizes
 from compiler.compiled.stored import LITERALS, WEIGHTS, Stored, StoredWeights, graph_file, packed, weight_name
 from compiler.errors import CompilerError, InvalidArgument
+from compiler.folder import Folder, damaged, opened, part, seal, written
 from compiler.ir.constants import Literal
 from compiler.ir.text import literals, to_text
+from compiler.records import record, value
 from compiler.target.options import PlanOptions
 
 KIND = "model"
@@ -52,7 +52,8 @@ class SavedSpec:
 
     @property
     def spec(self) -> ModelSpec:
-        graphs = (GraphSpec(g.name, g.component, g.lengths, None if g.half is None else Half(g.half)) for g in self.graphs)
+        halves = {None: None, **{int(half): half for half in Half}}
+        graphs = (GraphSpec(g.name, g.component, g.lengths, halves[g.half]) for g in self.graphs)
         return ModelSpec(tuple(graphs), {}, self.lengths, once=self.once)
 
     def all_sizes(self) -> Iterator[tuple[str, Sizes]]:
@@ -130,8 +131,8 @@ def write(
 def _checked(compiled: CompiledModel, upto: Mapping[str, int | None]) -> dict[str, int]:
     if exact := [graph.name for graph in compiled.spec.graphs if graph.prefix is not None]:
         raise InvalidArgument(
-            f"the graph {exact[0]} is compiled for the exact length of each run, so it cannot be saved for all: compile "
-            "for buckets (postnet='bucket')"
+            f"the graph {exact[0]} is compiled for the exact length of each run, so it cannot be saved: compile for "
+            "buckets (postnet='bucket')"
         )
     known = compiled.spec.lengths
     for name, size in upto.items():

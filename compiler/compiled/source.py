@@ -28,6 +28,11 @@ class Source(Protocol):
         """What to do about a length past the longest, ``: `` first; empty where there is nothing to say."""
         ...
 
+    @property
+    def saved(self) -> bool:
+        """Whether the graphs are what they are: they have one plan, and no records of passes."""
+        ...
+
     def make(self, spec: GraphSpec, sizes: Sizes, held: int, recorded: bool = False) -> Made:
         """Make the graph for these buckets; ``held`` is the size of the input that it reads a prefix of, or 0.
 

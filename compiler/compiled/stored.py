@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 
-from compiler.folder import Folder, damaged
 from compiler.compiled.source import Made
 from compiler.compiled.spec import GraphSpec, Sizes
 from compiler.dialects import DIALECTS
 from compiler.errors import InvalidArgument
+from compiler.folder import Folder, damaged
 from compiler.ir.check import check_graph
 from compiler.ir.constants import Expression, Literal, parameters
 from compiler.ir.graph import Graph
@@ -127,6 +127,10 @@ class Stored:
     @property
     def longer(self) -> str:
         return f": the saved model {str(self.folder.path)!r} has no longer ones, so compile and save it for more"
+
+    @property
+    def saved(self) -> bool:
+        return True
 
     @cached_property
     def literals(self) -> Mapping[str, Literal]:

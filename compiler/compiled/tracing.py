@@ -50,6 +50,10 @@ class Tracing:
     def longer(self) -> str:
         return ""
 
+    @property
+    def saved(self) -> bool:
+        return False
+
     def planned(self, options: PlanOptions) -> Tracing:
         pipeline = Pipeline.of(options)
         same = pipeline.aten == self.pipeline.aten
