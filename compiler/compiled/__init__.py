@@ -95,6 +95,26 @@ class CompiledModel:
         """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
         return {"buckets": len(self._compiled), "exact": len(self._exact)}
 
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """One that keeps graphs of its own. Its source is the same: nobody changes it."""
+        other = copy.copy(self)
+        other._plan()
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled are the model and its options, from which graphs are made anew, or where a saved model is."""
+        source = self.source
+        if source.saved:
+            from compiler.compiled import saving  # noqa: PLC0415, which knows this class
+
+            return saving.reopened, source.place()
+        return type(self), (source.model, self.spec, self.options)
+
     def __enter__(self) -> Self:
         return self
 

@@ -154,6 +154,19 @@ def load(folder: str | Path) -> CompiledModel:
     return of_folder(found, CompiledModel, PlanOptions)
 
 
+def reopened(folder: str, sha256: str) -> CompiledModel:
+    """What a pickled saved model comes back as. Raises ``InvalidArgument`` where the folder holds another now."""
+    return same(load(folder), sha256)
+
+
+def same[Model: CompiledModel](loaded: Model, sha256: str) -> Model:
+    """``loaded`` itself; ``InvalidArgument`` unless its manifest has this digest."""
+    folder, found = loaded.source.place()
+    if found != sha256:
+        raise InvalidArgument(f"the saved model {folder!r} is not the one that was pickled: load it anew")
+    return loaded
+
+
 def of_folder[Model: CompiledModel](folder: Folder, kind: type[Model], options: type[PlanOptions]) -> Model:
     """The compiled model in a folder that was checked."""
     saved = part(folder, "spec", SavedSpec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from compiler.compiled.spec import GraphSpec, Sizes
@@ -26,6 +26,15 @@ class Source(Protocol):
     @property
     def longer(self) -> str:
         """What to do about a length past the longest, ``: `` first; empty where there is nothing to say."""
+        ...
+
+    @property
+    def model(self) -> Any:
+        """The model that graphs are made of. Raises ``InvalidArgument`` where they are not."""
+        ...
+
+    def place(self) -> tuple[str, str]:
+        """Where a saved model is, and the digest of its manifest; empty where it is none."""
         ...
 
     @property

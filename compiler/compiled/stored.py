@@ -132,6 +132,13 @@ class Stored:
     def saved(self) -> bool:
         return True
 
+    @property
+    def model(self) -> Any:
+        raise InvalidArgument("a saved model has its graphs, and not the model that they were made of")
+
+    def place(self) -> tuple[str, str]:
+        return str(self.folder.path.resolve()), self.folder.sha256
+
     @cached_property
     def literals(self) -> Mapping[str, Literal]:
         """The large literals of all graphs, by digest."""

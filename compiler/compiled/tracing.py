@@ -54,6 +54,9 @@ class Tracing:
     def saved(self) -> bool:
         return False
 
+    def place(self) -> tuple[str, str]:
+        return "", ""
+
     def planned(self, options: PlanOptions) -> Tracing:
         pipeline = Pipeline.of(options)
         same = pipeline.aten == self.pipeline.aten

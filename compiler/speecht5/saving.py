@@ -102,6 +102,11 @@ def load(folder: str | Path | Described) -> CompiledModel:
     return compiled
 
 
+def reopened(folder: str, sha256: str) -> CompiledModel:
+    """What a pickled saved SpeechT5 comes back as. Raises ``InvalidArgument`` where the folder holds another now."""
+    return saving.same(load(folder), sha256)
+
+
 def _own_voice(compiled: CompiledSpeechT5) -> Voice | None:
     """What is in the checkpoint folder that a model was compiled from; ``None`` where that is no whole voice."""
     from compiler.speecht5 import checkpoint  # noqa: PLC0415, which needs transformers

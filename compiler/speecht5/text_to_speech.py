@@ -64,6 +64,14 @@ class CompiledSpeechT5(CompiledModel):
         self.config = taken.config
         super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        source = self.source
+        if source.saved:
+            from compiler.speecht5 import saving  # noqa: PLC0415, which knows this class
+
+            return saving.reopened, source.place()
+        return _unpickled, (source.model, self.options, self.checkpoint)
+
     @property
     def encoder(self) -> Executable:
         """Token ids and mask to hidden states, for the shortest bucket of texts; :meth:`graph` gives the others."""
@@ -226,6 +234,12 @@ def _checked_executor(executor: Executor | None) -> Executor:
             f"executor: what `with compiler.open_device() as executor` gives is expected, got {type(executor).__name__}"
         )
     return executor
+
+
+def _unpickled(model: Any, options: CompileOptions, checkpoint: str | None) -> CompiledSpeechT5:
+    made = CompiledSpeechT5(model, options, owned=True)
+    made.checkpoint = checkpoint
+    return made
 
 
 def compile_speecht5(model: Any, **options: Any) -> CompiledSpeechT5:
