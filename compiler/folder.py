@@ -128,6 +128,8 @@ def seal(folder: Path, about: Mapping[str, Any]) -> None:
     content = {"format": FORMAT, "versions": pins, **about, "files": files}
     content = {"sha256": _digest(content), **content}
     (folder / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    for name in files:  # which other writers made for their owner alone
+        (folder / name).chmod((folder / MANIFEST).stat().st_mode & 0o777)
 
 
 def opened(folder: str | Path) -> Folder:

@@ -146,7 +146,7 @@ class Stored:
 
     def make(self, spec: GraphSpec, sizes: Sizes, held: int, recorded: bool = False) -> Made:
         name = graph_file(spec.name, sizes)
-        graph = read_graph(self.folder.file(name), spec.name, self.literals, self._refused)
+        graph = read_graph(self.folder.file(name), self.literals, self._refused)
         executable = Executable(graph, self.weights, self.options.board)
         for constant in graph.constants:
             self.weights.check(constant.expression, constant.value.type, executable.along(constant))
@@ -171,14 +171,10 @@ def said(options: PlanOptions) -> str:
     return f"the {options.board} in {options.precision}{weights}"
 
 
-def read_graph(
-    file: Path, name: str, literals: Mapping[str, Literal], refused: Callable[[str], InvalidArgument]
-) -> Graph:
-    """Parse and check the text of the graph ``name``. What is wrong is raised as ``refused`` makes it."""
+def read_graph(file: Path, literals: Mapping[str, Literal], refused: Callable[[str], InvalidArgument]) -> Graph:
+    """Parse and check the text of a graph. What is wrong is raised as ``refused`` makes it."""
     try:
         graph = parse(file.read_text(encoding="utf-8"), DIALECTS, literals)
-        if graph.name != name:
-            raise ValueError(f"it is the graph {graph.name!r}, and {name!r} was expected")
         values: list[Any] = [*graph.inputs, *graph.constants]
         types = [each.value.type for each in values] + [r.type for node in graph.nodes for r in node.results]
         if any(type.elements > _MOST_ELEMENTS for type in types):

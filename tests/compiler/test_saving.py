@@ -215,7 +215,6 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "claimed size": (manifest(lambda c: c["files"]["weights.safetensors"].update(bytes=1 << 60)), "bytes, and"),
     "weights of other shapes": (reshaped, r" in weights.safetensors is no f32\["),
     "text that is none": (lambda f: text(f, "nodes:", "knots:"), "count-steps32.txt is no graph of this version"),
-    "text of another graph": (lambda f: text(f, "graph count", "graph before"), "it is the graph 'before'"),
     "an op that there is not": (lambda f: text(f, "ttnn.linear(", "ttnn.system("), "there is no op ttnn.system"),
     "an input of a terabyte": (lambda f: text(f, "u32[32]", "u32[99999999999]"), "a value larger than any"),
     "another format": (manifest(lambda c: c.update(format=99)), "has format 99, and this version reads format 1"),
