@@ -107,8 +107,9 @@ def checkpoint_of(model: str | None) -> str:
     return str(checkpoint.SMALL_VOICE) if model is None else model
 
 
-def import_libraries() -> None:
+def import_libraries(transformers: bool = True) -> None:
     """Import heavy libraries now, while Ctrl-C ends the process at once, and not at first use."""
     from compiler.speecht5 import checkpoint, speaking  # noqa: F401, PLC0415
 
-    checkpoint.import_classes()
+    if transformers:
+        checkpoint.import_classes()

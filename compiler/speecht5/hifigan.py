@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compiler.errors import InvalidArgument
+from compiler.records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +109,27 @@ class HifiGan(nn.Module):
             hidden = joined / len(blocks)
         sound = torch.tanh(convolved("conv_post", functional.leaky_relu(hidden)))
         return sound.squeeze(1) if spectrogram.dim() == 3 else sound.squeeze(0).transpose(1, 0).view(-1)
+
+
+def config_of(described: Any, where: str) -> HifiGanConfig:
+    """The configuration out of a mapping that has more, JSON's or transformers'. Raises ``InvalidArgument``."""
+    return record(HifiGanConfig, {each.name: described.get(each.name) for each in fields(HifiGanConfig)}, where)
+
+
+def same_sound(ours: HifiGan, theirs: Any) -> bool:
+    """Whether two vocoders make the same sound, bit for bit, of frames that were drawn."""
+    probe = torch.randn(20, ours.config.model_in_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return torch.equal(ours(probe), theirs(probe))
+
+
+def vocoder_in(folder: Path) -> HifiGan:
+    """The vocoder in a folder with ``config.json`` and ``model.safetensors``. Raises ``InvalidArgument``."""
+    try:
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(described, dict):
+            raise ValueError("config.json holds no JSON object")
+        weights = load_file(folder / "model.safetensors")
+    except Exception as error:  # damage shows up as almost any type
+        raise InvalidArgument(f"the vocoder in {str(folder)!r} cannot be read: {error}") from None
+    return HifiGan(config_of(described, "config.json of the vocoder"), weights)

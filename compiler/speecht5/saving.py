@@ -10,15 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compiler.compiled import CompiledModel, saving
 from compiler.errors import InvalidArgument
 from compiler.folder import Folder, damaged, opened, seal, written
-from compiler.records import record
-from compiler.speecht5.hifigan import HifiGan, HifiGanConfig
+from compiler.speecht5.hifigan import HifiGan, HifiGanConfig, config_of, same_sound, vocoder_in
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.saved_voice import (
@@ -39,6 +37,7 @@ from compiler.speecht5.voice import Voice
 from compiler.target.options import PlanOptions
 
 _VOCODER_WEIGHTS, _VOCODER_CONFIG = f"{VOCODER}/model.safetensors", f"{VOCODER}/config.json"
+_NAMED = frozenset(each.name for each in fields(HifiGanConfig))
 _PROBES = (
     *string.printable,
     *"äéßжλ中€🙂",
@@ -134,15 +133,8 @@ def _write_tokenizer(tokenizer: Any, folder: Path) -> TokenizerNumbers | None:
         (folder / PIECES).write_bytes(tokenizer.file.read_bytes())
         return tokenizer.numbers
     tokenizer.save_pretrained(folder / TOKENIZER)
-    numbers = TokenizerNumbers(
-        {str(token): int(number) for token, number in tokenizer.added_tokens_encoder.items()},
-        tuple(map(int, tokenizer.all_special_ids)),
-        int(tokenizer.eos_token_id),
-        int(tokenizer.unk_token_id),
-    )
-    alone = PieceTokenizer(folder / PIECES, numbers, bool(tokenizer.normalize))
-    probes = {probe: tokenizer(probe, split_special_tokens=True, verbose=False).input_ids for probe in _PROBES}
-    if any(alone(probe).input_ids != ids for probe, ids in probes.items()):
+    numbers = numbers_of(tokenizer, folder / PIECES)
+    if numbers is None:
         return None
     for file in (folder / TOKENIZER).iterdir():
         if file != folder / PIECES:
@@ -150,23 +142,33 @@ def _write_tokenizer(tokenizer: Any, folder: Path) -> TokenizerNumbers | None:
     return numbers
 
 
+def numbers_of(tokenizer: Any, pieces: Path) -> TokenizerNumbers | None:
+    """What the file ``pieces`` lacks of transformers' tokenizer; ``None`` for one that makes other tokens than these."""
+    numbers = TokenizerNumbers(
+        {str(token): int(number) for token, number in tokenizer.added_tokens_encoder.items()},
+        tuple(map(int, tokenizer.all_special_ids)),
+        int(tokenizer.eos_token_id),
+        int(tokenizer.unk_token_id),
+    )
+    alone = PieceTokenizer(pieces, numbers, bool(tokenizer.normalize))
+    probes = {probe: tokenizer(probe, split_special_tokens=True, verbose=False).input_ids for probe in _PROBES}
+    return None if any(alone(probe).input_ids != ids for probe, ids in probes.items()) else numbers
+
+
 def _write_vocoder(vocoder: Any, folder: Path) -> None:
     """The configuration and weights, as transformers would save them."""
-    names = [each.name for each in fields(HifiGanConfig)]
     if isinstance(vocoder, HifiGan):
-        weights, config = vocoder.weights, vocoder.config
+        ours = vocoder
     else:
+        told = json.loads(json.dumps({name: value for name, value in vars(vocoder.config).items() if name in _NAMED}))
         weights = {name: tensor.detach() for name, tensor in vocoder.state_dict().items()}
-        told = json.loads(json.dumps({name: getattr(vocoder.config, name, None) for name in names}))
-        config = record(HifiGanConfig, told, "the vocoder's configuration")
-    probe = torch.randn(20, config.model_in_dim, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        if not torch.equal(HifiGan(config, weights)(probe), vocoder(probe)):
-            raise InvalidArgument("the vocoder makes other sound than a SpeechT5HifiGan does: only that can be saved")
+        ours = HifiGan(config_of(told, "the vocoder's configuration"), weights)
+    if not same_sound(ours, vocoder):
+        raise InvalidArgument("the vocoder makes other sound than a SpeechT5HifiGan does: only that can be saved")
     (folder / VOCODER).mkdir()
-    described = {**asdict(config), "architectures": ["SpeechT5HifiGan"], "dtype": "float32"}
+    described = {**asdict(ours.config), "architectures": ["SpeechT5HifiGan"], "dtype": "float32"}
     (folder / _VOCODER_CONFIG).write_text(json.dumps(described, indent=1), encoding="utf-8")
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / _VOCODER_WEIGHTS)
+    save_file({name: tensor.contiguous() for name, tensor in ours.weights.items()}, folder / _VOCODER_WEIGHTS)
 
 
 def _read_voice(told: Described, config: Config) -> Voice:
@@ -180,11 +182,11 @@ def _read_voice(told: Described, config: Config) -> Voice:
 
 
 def _read_vocoder(folder: Folder) -> HifiGan:
+    for name in (_VOCODER_CONFIG, _VOCODER_WEIGHTS):
+        folder.file(name)
     try:
-        content = json.loads(folder.file(_VOCODER_CONFIG).read_text(encoding="utf-8"))
-        config = {name: content.get(name) for name in (each.name for each in fields(HifiGanConfig))}
-        return HifiGan(record(HifiGanConfig, config, _VOCODER_CONFIG), _tensors(folder, _VOCODER_WEIGHTS))
-    except (ValueError, AttributeError, RecursionError, InvalidArgument) as error:
+        return vocoder_in(folder.path / VOCODER)
+    except InvalidArgument as error:
         raise damaged(folder.path, str(error)) from None
 
 
