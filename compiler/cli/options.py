@@ -78,9 +78,10 @@ def saved_model(found: Described) -> CompiledSpeechT5:
     """Load a saved model."""
     with announced("importing torch, loading the saved model"):
         from compiler.speecht5 import saving  # noqa: PLC0415
+        from compiler.speecht5.text_to_speech import CompiledSpeechT5  # noqa: PLC0415
 
         loaded = saving.load(found)
-    assert isinstance(loaded, saving.CompiledSpeechT5)
+    assert isinstance(loaded, CompiledSpeechT5)
     return loaded
 
 

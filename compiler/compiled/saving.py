@@ -52,7 +52,7 @@ class SavedSpec:
 
     @property
     def spec(self) -> ModelSpec:
-        halves = {None: None, **{int(half): half for half in Half}}
+        halves: dict[int | None, Half | None] = {None: None, **{int(half): half for half in Half}}
         graphs = (GraphSpec(g.name, g.component, g.lengths, halves[g.half]) for g in self.graphs)
         return ModelSpec(tuple(graphs), {}, self.lengths, once=self.once)
 
@@ -119,7 +119,7 @@ def write(
         for constant in graph.constants:
             key = weight_name(constant.expression, constant.value.type, executable.along(constant))
             if key not in weights:
-                weights[key], order = packed(executable.weight(constant))
+                weights[key], order = packed(executable.weight(constant), constant.value.type.dtype)
                 if order != tuple(range(len(order))):
                     orders[key] = order
     save_file(weights, folder / WEIGHTS)

@@ -58,7 +58,7 @@ class StoredWeights(Weights):
         super().__init__({})
         self._folder, self._orders = folder, orders
         try:
-            self._file = safe_open(folder.file(WEIGHTS), framework="pt")
+            self._file: Any = safe_open(folder.file(WEIGHTS), framework="pt")
             self._names = frozenset(self._file.keys())
         except InvalidArgument:
             raise
@@ -101,13 +101,14 @@ _STORED: Mapping[DType, tuple[str, ...]] = {
 """Element types in the file of what graphs hold."""
 
 
-def packed(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """A bound constant as the file holds it, and the order of its dimensions there. Nothing is rounded."""
-    order = tuple(sorted(range(tensor.dim()), key=lambda dim: -tensor.stride(dim)))
+def packed(tensor: torch.Tensor, dtype: DType) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """A bound constant of a type as the file holds it, and the order of its dimensions there. Nothing is rounded."""
+    order = tuple(sorted(range(tensor.dim()), key=lambda dim: int(tensor.stride(dim)), reverse=True))
     if not tensor.permute(order).is_contiguous():
         order = tuple(range(tensor.dim()))
     kept = tensor.permute(order).contiguous()
-    if kept.is_floating_point() and torch.equal(kept.to(torch.bfloat16).to(torch.float32), kept):
+    fewer_bits = dtype in (DType.BFLOAT16, DType.BFLOAT8_B)
+    if fewer_bits and torch.equal(kept.to(torch.bfloat16).to(torch.float32), kept):
         return kept.to(torch.bfloat16), order
     return kept.clone(), order
 

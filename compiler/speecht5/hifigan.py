@@ -35,7 +35,7 @@ class HifiGanConfig:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each weight, by its name in transformers' state."""
         width = self.upsample_initial_channel
-        found = {"mean": (self.model_in_dim,), "scale": (self.model_in_dim,)}
+        found: dict[str, tuple[int, ...]] = {"mean": (self.model_in_dim,), "scale": (self.model_in_dim,)}
         found |= _layer("conv_pre", width, self.model_in_dim, 7)
         blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
         for i, kernel in enumerate(self.upsample_kernel_sizes):

@@ -143,7 +143,7 @@ def _write_tokenizer(tokenizer: Any, folder: Path) -> TokenizerNumbers | None:
 
 
 def numbers_of(tokenizer: Any, pieces: Path) -> TokenizerNumbers | None:
-    """What the file ``pieces`` lacks of transformers' tokenizer; ``None`` for one that makes other tokens than these."""
+    """What the file ``pieces`` lacks of transformers' tokenizer; ``None`` where it makes other tokens of texts."""
     numbers = TokenizerNumbers(
         {str(token): int(number) for token, number in tokenizer.added_tokens_encoder.items()},
         tuple(map(int, tokenizer.all_special_ids)),
