@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compiler.inspect.checking import check
     from compiler.speecht5 import checkpoint, speakers, speaking
     from compiler.speecht5.options import CompileOptions
+    from compiler.speecht5.saving import load, save
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
     from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions, compile_vocoder
 
@@ -40,7 +41,9 @@ __all__ = [
     "checkpoint",
     "compile_speecht5",
     "compile_vocoder",
+    "load",
     "open_device",
+    "save",
     "speakers",
     "speaking",
 ]
@@ -55,7 +58,9 @@ _LAZY = {
     "checkpoint": "compiler.speecht5",
     "compile_speecht5": "compiler.speecht5.text_to_speech",
     "compile_vocoder": "compiler.speecht5.vocoder",
+    "load": "compiler.speecht5.saving",
     "open_device": "compiler.device.opening",
+    "save": "compiler.speecht5.saving",
     "speakers": "compiler.speecht5",
     "speaking": "compiler.speecht5",
 }

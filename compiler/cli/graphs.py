@@ -25,11 +25,16 @@ from compiler.cli.options import (
     compiled_model,
 )
 from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.errors import InvalidArgument
+from compiler.folder import check_target
 from compiler.speecht5.quiet import quiet
+
+_UP_TO = " (by default 1). With --output also for fewer, and by default for all."
 
 
 @app.command("compile")
 def compile_(
+    context: typer.Context,
     model: ModelOption = None,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
@@ -38,13 +43,37 @@ def compile_(
     batch_size: BatchOption = 1,
     enable: EnableOption = None,
     disable: DisableOption = None,
-    text: TextOption = 1,
-    steps: StepsOption = 1,
+    text: Annotated[
+        int | None,
+        typer.Option(
+            "--text",
+            metavar="N",
+            help="Compile for texts of this many tokens; with --output, and for fewer. [default: 1; all]",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            metavar="N",
+            help="Compile for this many decoder steps; with --output, and for fewer. [default: 1; all]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Save the compiled model with its voice, for --model."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the saved model in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compile all graphs; show their sizes and the time of each stage."""
+    """Compile all graphs; show their sizes and the time of each stage. With --output, save the model."""
     with refusals():
+        if output is not None:
+            check_target(output, overwrite)
+        elif overwrite:
+            raise InvalidArgument("--overwrite goes with --output")
         compiled = compiled_model(
+            context,
             model,
             precision=precision,
             weights=weights,
@@ -56,18 +85,29 @@ def compile_(
         )
         from compiler.inspect import report  # noqa: PLC0415
 
+        lengths = {"text": text or 1, "steps": steps or 1}
         with quiet(), progress_bar() as stage:
-            stage("compiling")
-            measured = report.reports(compiled, text=text, steps=steps)
-        sizes = compiled.sizes(text=text, steps=steps)
+            stage("tracing and compiling")
+            measured = report.reports(compiled, **lengths)
+            if output is not None:
+                from compiler import save  # noqa: PLC0415
+
+                save(compiled, output, overwrite=overwrite, progress=stage, text=text, steps=steps)
+        sizes = compiled.sizes(**lengths)
         if as_json:
-            typer.echo(json.dumps({**asdict(compiled.options), **sizes, "graphs": report.as_dicts(measured)}, indent=2))
+            saved = {} if output is None else {"saved": str(output)}
+            about = {**asdict(compiled.options), **sizes, **saved}
+            typer.echo(json.dumps({**about, "graphs": report.as_dicts(measured)}, indent=2))
+        elif output is not None:
+            tables(report.graph_table(measured, sizes))
+            typer.echo(f"saved: {output}")
         else:
             tables(report.graph_table(measured, sizes), report.time_table(measured))
 
 
 @app.command()
 def inspect(
+    context: typer.Context,
     graph: Annotated[
         GraphName,
         typer.Argument(
@@ -102,6 +142,7 @@ def inspect(
     with refusals():
         check_stage(stage)
         compiled = compiled_model(
+            context,
             model,
             precision=precision,
             weights=weights,
@@ -119,6 +160,8 @@ def inspect(
             recorder = compiled.stages(graph, text=text, steps=steps)
         if list_stages:
             tables(report.stage_table(recorder))
+        elif explain and len(recorder.records) == 1:
+            raise InvalidArgument("--explain: a saved model has its final graphs alone, so compile the checkpoint")
         elif explain:
             from compiler.inspect import explain as explaining  # noqa: PLC0415
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.choices import Board, Postnet, Precision, Weights
-from compiler.cli.terminal import progress_bar
+from compiler.cli.terminal import announced, progress_bar
+from compiler.errors import InvalidArgument
+from compiler.folder import is_saved
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
+from compiler.speecht5.saved_voice import Described, described
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        metavar="FOLDER|OWNER/NAME", help="Checkpoint: a folder, or a name on the hub. The small voice by default."
+        metavar="FOLDER|OWNER/NAME",
+        help="Checkpoint: a folder, or a name on the hub; or a saved model. The small voice by default.",
     ),
 ]
 FullSizeOption = Annotated[
@@ -38,24 +42,63 @@ StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile 
 EnableOption = Annotated[
     list[str] | None, typer.Option(metavar="PASS", help="Also run this optional pass; may be repeated.")
 ]
+IMPORTING = "importing torch and transformers"
+
 DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
 
 
-def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) -> CompiledSpeechT5:
+def compiled_model(
+    context: typer.Context, model: str | None, full_size: bool = False, **chosen: Any
+) -> CompiledSpeechT5:
     """Load a model, of which no graph is compiled yet; with ``full_size``, the default one with random weights.
 
-    ``chosen`` are fields of ``CompileOptions``; ``None`` means the default.
+    ``chosen`` are fields of ``CompileOptions``; ``None`` means the default. A saved model has its own, and is refused
+    where the command line (``context``) asks for others.
     """
     options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
+    if model is not None and is_saved(model):
+        found = described(model)
+        check_plan(context, found)
+        return saved_model(found)
     source = checkpoint_of(model)
-    from compiler import CompiledSpeechT5  # noqa: PLC0415
-    from compiler.speecht5 import checkpoint  # noqa: PLC0415
+    with announced(IMPORTING):
+        from compiler import CompiledSpeechT5  # noqa: PLC0415
+        from compiler.speecht5 import checkpoint  # noqa: PLC0415
 
-    import_libraries()
+        import_libraries()
     with quiet(), progress_bar() as stage:
         stage("loading the model")
         loaded = checkpoint.full_size_model() if full_size else checkpoint.load_model(source)
-    return CompiledSpeechT5(loaded, options)
+    compiled = CompiledSpeechT5(loaded, options)
+    compiled.checkpoint = None if full_size else source
+    return compiled
+
+
+def saved_model(found: Described) -> CompiledSpeechT5:
+    """Load a saved model."""
+    with announced("importing torch, loading the saved model"):
+        from compiler.speecht5 import saving  # noqa: PLC0415
+        from compiler.speecht5.text_to_speech import CompiledSpeechT5  # noqa: PLC0415
+
+        loaded = saving.load(found)
+    assert isinstance(loaded, CompiledSpeechT5)
+    return loaded
+
+
+def check_plan(context: typer.Context, found: Described) -> None:
+    """Raise ``InvalidArgument`` for a plan option on the command line that differs from the saved model's."""
+    for name, saved in found.plan.items():
+        asked = context.params.get(name)
+        source = context.get_parameter_source(name)
+        if asked is None or source is None or source.name != "COMMANDLINE":
+            continue
+        wanted = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+        if wanted != (list(saved) if isinstance(saved, list) else [saved]):
+            option = name.replace("_", "-")
+            raise InvalidArgument(
+                f"--{option} {' '.join(map(str, wanted))}: the saved model {str(found.folder.path)!r} was compiled "
+                f"with {name}={saved!r}: leave --{option} out, or compile the checkpoint and save it with another"
+            )
 
 
 def checkpoint_of(model: str | None) -> str:
@@ -65,8 +108,9 @@ def checkpoint_of(model: str | None) -> str:
     return str(checkpoint.SMALL_VOICE) if model is None else model
 
 
-def import_libraries() -> None:
+def import_libraries(transformers: bool = True) -> None:
     """Import heavy libraries now, while Ctrl-C ends the process at once, and not at first use."""
     from compiler.speecht5 import checkpoint, speaking  # noqa: F401, PLC0415
 
-    checkpoint.import_classes()
+    if transformers:
+        checkpoint.import_classes()

@@ -32,6 +32,7 @@ from compiler.speecht5.quiet import quiet
 
 @app.command()
 def check(
+    context: typer.Context,
     model: ModelOption = None,
     full_size: FullSizeOption = False,
     board: Annotated[
@@ -72,6 +73,7 @@ def check(
         return
     with refusals():
         compiled = compiled_model(
+            context,
             model,
             full_size,
             precision=precision,
@@ -84,11 +86,12 @@ def check(
         )
         from compiler.inspect import checking  # noqa: PLC0415
 
+        check_precision(compiled.options.precision)
         with quiet(), progress_bar() as stage:
             stage("compiling")
             found = checking.check(
                 compiled,
-                board or BOARDS,
+                board or ((compiled.options.board,) if compiled.saved else BOARDS),
                 text=text,
                 steps=steps,
                 on_device=device,
@@ -133,6 +136,7 @@ def _check_budgets(as_json: bool) -> None:
 
 @app.command()
 def cost(
+    context: typer.Context,
     graph: Annotated[
         GraphName | None,
         typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all graphs, one per row."),
@@ -154,6 +158,7 @@ def cost(
     with refusals():
         _one_model(full_size, model)
         compiled = compiled_model(
+            context,
             model,
             full_size,
             precision=precision,
@@ -173,7 +178,7 @@ def cost(
             names = [graph] if graph else GRAPHS
             costs = [cost_report.model_cost(compiled, name, text=text, steps=steps) for name in names]
             stage("comparing plans")
-            compared = plans.step_plans(compiled, text, steps) if plans.STEP in names else []
+            compared = plans.step_plans(compiled, text, steps) if plans.STEP in names and not compiled.saved else []
             paced = _paces(compiled, text, steps) if full_size and graph is None else []
         sizes = compiled.sizes(text=text, steps=steps)
         if as_json:
@@ -184,10 +189,13 @@ def cost(
             side_by_side |= {"paces": pace.as_dicts(paced)} if paced else {}
             typer.echo(json.dumps({**about, "inputs": inputs, "graphs": modelled, **side_by_side}, indent=2))
             return
-        title = f"{report.said(sizes)}, {precision}, weights {weights}"
+        options = compiled.options
+        title = f"{report.said(sizes)}, {options.precision}, weights {options.weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
-            shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, NUMBERS[board]))
+            shown.append(
+                cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, NUMBERS[options.board])
+            )
         tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))
         typer.echo(cost_report.input_text())
 

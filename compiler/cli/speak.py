@@ -17,26 +17,31 @@ from compiler import arguments
 from compiler.choices import Board, Precision
 from compiler.cli.app import app
 from compiler.cli.options import (
+    IMPORTING,
     DisableOption,
     EnableOption,
     ModelOption,
     PostnetOption,
     WeightsOption,
+    check_plan,
     checkpoint_of,
     import_libraries,
+    saved_model,
 )
-from compiler.cli.terminal import progress_bar, refusals
+from compiler.cli.terminal import announced, progress_bar, refusals
 from compiler.errors import InvalidArgument
+from compiler.folder import is_saved
 from compiler.process import interruption
-from compiler.speecht5 import pieces
+from compiler.speecht5 import pieces, traces
 from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
+from compiler.speecht5.saved_voice import described
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
-    from compiler.speecht5.checkpoint import Voice
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
+    from compiler.speecht5.voice import Voice
 
 READ_EVERY = 8
 """Steps between two reads of a device's stop probabilities: a quarter of a second with the published checkpoint."""
@@ -44,6 +49,7 @@ READ_EVERY = 8
 
 @app.command()
 def speak(
+    context: typer.Context,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Text to say; - reads it from standard input.")],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The WAV file; - writes it to standard output.")
@@ -132,30 +138,58 @@ def speak(
         sound.check_standard_output() if to_stdout else sound.check_target(Path(output))
         said = _given(text)
         source = checkpoint_of(model)
+        saved = described(source) if is_saved(source) else None
+        if saved is not None:
+            check_plan(context, saved)
+        # What was traced before does for a checkpoint's own voice on the CPU.
+        own = saved is None and not device and tokenizer is None and vocoder is None
+        entry = traces.find(source, options) if own else None
+        known = entry if entry is not None and entry.facts is not None else None
+        # Libraries that talk are kept quiet; where they are not needed they are not imported.
+        hushed = nullcontext if known or (saved and tokenizer is None and vocoder is None) else quiet
         # The text can be checked long before torch is imported.
-        with quiet():
-            most = _most(checkpoint.tables(source), max_len_ratio, longest)
-            chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
-            parts = len(pieces.pieces(chosen, said, most))
-            for line in texts.warnings(chosen, said, checkpoint.known_words(source)):
+        with hushed():
+            with announced("reading the text"):
+                most = _most(saved.tables() if saved else checkpoint.tables(source), max_len_ratio, longest)
+                if known is not None:
+                    chosen = traces.tokenizer(known, normalize)
+                elif saved is not None and tokenizer is None:
+                    chosen = saved.tokenizer(normalize)
+                else:
+                    chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
+                parts = len(pieces.pieces(chosen, said, most))
+                warnings = texts.warnings(chosen, said, saved.voice.words if saved else checkpoint.known_words(source))
+            for line in warnings:
                 typer.echo(f"warning: {line}", err=True)
         with sound.standard_output() if to_stdout else nullcontext() as pipe:
-            import_libraries()
+            if saved is not None:
+                compiled = saved_model(saved)
+            else:
+                with announced("importing torch" if known else IMPORTING):
+                    import_libraries(known is None)
             from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.device import session  # noqa: PLC0415
             from compiler.speecht5 import speaking  # noqa: PLC0415
 
-            with quiet(), progress_bar() as stage:
+            with hushed(), progress_bar() as stage:
                 stage("loading the voice")
-                voice = checkpoint.load_voice(source, vocoder, chosen)
+                if saved is not None:
+                    voice = _saved_voice(compiled, vocoder, chosen)
+                elif known is not None:
+                    voice = traces.voice(known, chosen)
+                else:
+                    voice = checkpoint.load_voice(source, vocoder, chosen)
                 speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
                     stage("looking for a device")
                     found = session.probe()
                     options = replace(options, board=board or found or options.board)
-                stage("compiling")
                 options = replace(options, batch_size=min(batch, parts))
-                compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
+                if known is not None:
+                    compiled = traces.compiled(known, options)
+                elif saved is None:
+                    stage("tracing and compiling")
+                    compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
                 show = Shown(stage)
                 with _device() if device else nullcontext() as executor:
                     given = {
@@ -172,8 +206,19 @@ def speak(
                         "piece": show.piece,
                     }
                     tell = (_streamed if stream else _spoken)(voice, compiled, said, pipe or Path(output), given)
+                if entry is not None:
+                    traces.keep(entry, compiled, voice)
         compiling = f"compiled in {compiled.compile_seconds:.1f} s"
         typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
+
+
+def _saved_voice(compiled: CompiledSpeechT5, vocoder: str | None, tokenizer: Any) -> Voice:
+    """The voice of a saved model, with another vocoder where one is named."""
+    from compiler.speecht5 import checkpoint  # noqa: PLC0415
+
+    assert compiled.voice is not None, "asked for with the tokenizer"
+    changed = {} if vocoder is None else {"vocoder": checkpoint.load_vocoder(vocoder)}
+    return replace(compiled.voice, tokenizer=tokenizer, **changed)
 
 
 def _most(tables: pieces.Tables | None, ratio: float, longest: int | None) -> int | None:

@@ -32,8 +32,12 @@ def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.v
 
 
 def model_cost(compiled: CompiledModel, name: str, **lengths: int) -> GraphCost:
-    """Model the cost of a graph of a compiled model: the work of its own plan, the times of each board's plan."""
-    graphs = {board: compiled.for_board(board).graph(name, **lengths).graph for board in BOARDS}
+    """Model the cost of a graph of a compiled model: the work of its own plan, the times of each board's plan.
+
+    A saved model has one plan, so its times are those of its board.
+    """
+    boards = (compiled.options.board,) if compiled.saved else BOARDS
+    graphs = {board: compiled.for_board(board).graph(name, **lengths).graph for board in boards}
     times = {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()}
     return GraphCost(name, graph_work(graphs[compiled.options.board]), times)
 

@@ -35,15 +35,16 @@ class StageTime:
 class GraphReport:
     """One compiled graph in numbers.
 
-    ``aten_imported``, ``aten_optimised`` and ``ttnn`` count ops as imported, after the last ATen pass, and at the end.
+    ``aten_imported``, ``aten_optimised`` and ``ttnn`` count ops as imported, after the last ATen pass, and at the end;
+    the first two are ``None`` for a saved model, which has the last alone.
     ``depth`` is the longest chain of dependent TTNN ops. ``parameters`` counts elements of constants.
     ``constant_bytes``, and ``activation_bytes`` (the peak of live values), are as the device stores them, with padding.
     ``flops`` are those of one run.
     """
 
     graph: str
-    aten_imported: int
-    aten_optimised: int
+    aten_imported: int | None
+    aten_optimised: int | None
     ttnn: int
     depth: int
     parameters: int
@@ -61,13 +62,13 @@ def report(compiled: CompiledModel, name: str, **lengths: int) -> GraphReport:
     named = stages(recorder)
     # A component is traced once for all its graphs and lengths, outside of the stages: tracing took the remaining time.
     tracing = StageTime("trace", max(0.0, total - sum(r.seconds for r in recorder.records)), None)
-    final = recorder.records[-1].graph
+    final, before = recorder.records[-1].graph, _before_lowering(recorder)
     for_host = {value for node in final.nodes if runs_on_host(node) for value in node.operands}
     placed = [c for c in final.constants if c.value not in for_host]
     return GraphReport(
         name,
-        len(recorder.records[0].graph.nodes),
-        len(_before_lowering(recorder).nodes),
+        None if before is None else len(recorder.records[0].graph.nodes),
+        None if before is None else len(before.nodes),
         len(final.nodes),
         len(critical_path(final)),
         sum(c.value.type.elements for c in placed),
@@ -129,7 +130,8 @@ def graph_table(measured: Sequence[GraphReport], sizes: Mapping[str, int]) -> Ta
     for column in ("ATen in", "ATen out", "TTNN", "depth", "parameters", "constants", "activations", "FLOPs"):
         table.add_column(column, justify="right")
     for made in measured:
-        counts = map(str, (made.aten_imported, made.aten_optimised, made.ttnn, made.depth))
+        known = (made.aten_imported, made.aten_optimised, made.ttnn, made.depth)
+        counts = ("–" if count is None else str(count) for count in known)
         memory = (short(made.parameters), short(made.constant_bytes, "B"), short(made.activation_bytes, "B"))
         table.add_row(made.graph, *counts, *memory, short(made.flops))
     return table
@@ -196,6 +198,6 @@ def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.1f}"
 
 
-def _before_lowering(recorder: Recorder) -> Graph:
-    place = next(i for i, record in enumerate(recorder.records) if record.stage == "lower")
-    return recorder.records[place - 1].graph
+def _before_lowering(recorder: Recorder) -> Graph | None:
+    place = next((i for i, record in enumerate(recorder.records) if record.stage == "lower"), None)
+    return None if place is None else recorder.records[place - 1].graph

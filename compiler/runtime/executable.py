@@ -203,13 +203,17 @@ class Executable:
 
     def weight(self, constant: Constant) -> torch.Tensor:
         """A constant of the graph as the device would hold it."""
+        return bind(self._weights, constant.expression, constant.value.type, self.along(constant))
+
+    def along(self, constant: Constant) -> int:
+        """The dimension of a constant along which elements share an exponent, where they do."""
         value = constant.value
-        along = -1
-        if value.type.dtype is DType.BFLOAT8_B:
-            reader = self.graph.users[value][0]
-            assert isinstance(reader.op, TtnnOp)
-            along = reader.op.legality.block_float_axes[reader.names[reader.operands.index(value)]]
-        return bind(self._weights, constant.expression, value.type, along)
+        if value.type.dtype is not DType.BFLOAT8_B:
+            return -1
+        reader = self.graph.users[value][0]
+        assert isinstance(reader.op, TtnnOp)
+        axis: int = reader.op.legality.block_float_axes[reader.names[reader.operands.index(value)]]
+        return axis
 
     @cached_property
     def calls(self) -> list[Call]:

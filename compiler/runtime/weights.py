@@ -36,8 +36,17 @@ class Weights:
         """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
         return evaluate(expression, self._parameters)
 
+    @property
+    def parameters(self) -> Mapping[str, torch.Tensor]:
+        """The parameters by name, as they were given."""
+        return self._parameters
+
     def __contains__(self, name: str) -> bool:
         return name in self._parameters
+
+    def formed(self, expression: Expression, type: TensorType, along: int) -> torch.Tensor:
+        """The value of an expression as the device would hold it, as :func:`to_device` makes it."""
+        return to_device(self[expression], type, along)
 
 
 def to_device(tensor: torch.Tensor, type: TensorType, along: int = -1) -> torch.Tensor:
@@ -84,7 +93,7 @@ def bind(weights: Weights, expression: Expression, type: TensorType, along: int 
     with weights.lock, pinned():
         held = weights.bound.get(key)
         if held is None:
-            made = to_device(weights[expression], type, along)
+            made = weights.formed(expression, type, along)
             is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
             held = weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
         return held

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from compiler.choices import advice
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.reading import UNSAFE, reason
+from compiler.speecht5.voice import Voice
 from compiler.versions import require
 
 if TYPE_CHECKING:
@@ -25,20 +25,6 @@ SMALL_VOICE = Path(__file__).parent / "voices" / "small"
 _TEXT_TO_SPEECH = ("speecht5.encoder.prenet.embed_tokens", "speech_decoder_postnet.feat_out")
 """Parameters that a SpeechT5 for recognition or conversion does not have."""
 SPEAKERS, SENTENCEPIECE, WORDS = "speakers.safetensors", "spm_char.model", "words.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """A checkpoint with all that speaking takes. ``speakers`` maps names to embeddings float32 [dim].
-
-    ``words`` are those that the voice was taught, where it was taught so few that they are listed.
-    """
-
-    model: Any
-    tokenizer: Any
-    speakers: dict[str, torch.Tensor]
-    vocoder: Any
-    words: frozenset[str] = frozenset()
 
 
 _LEAST = {
@@ -127,17 +113,17 @@ def checked_vocoder(model: Any) -> Any:
     return model
 
 
-def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -> Voice:
+def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, model: Any = None) -> Voice:
     """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
 
     The tokenizer is the checkpoint's own unless another is given, by folder or hub name or as what ``load_tokenizer``
     returned. The vocoder is the checkpoint's own (folder ``vocoder``) unless another is named; ``None`` where there is
-    neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model``
-    raises.
+    neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. ``model``
+    is the checkpoint's, where it is loaded already. Raises what ``load_model`` raises.
     """
     own = Path(source) / "vocoder"
     chosen = str(own) if vocoder is None and own.is_dir() else vocoder
-    model = load_model(source)
+    model = load_model(source) if model is None else model
     if tokenizer is None or isinstance(tokenizer, str):
         tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
     loaded = None if chosen is None else load_vocoder(chosen)
@@ -146,7 +132,7 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -
             f"the vocoder {chosen!r} takes {loaded.config.model_in_dim} mels a frame and the model {source!r} makes "
             f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
         )
-    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
+    return Voice(model, tokenizer, speakers_in(source), loaded, known_words(source))
 
 
 def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
@@ -194,10 +180,12 @@ def tables(source: str) -> Tables | None:
     return Tables(text, steps * reduction, taught if isinstance(taught, int) else None)
 
 
-def _speakers(file: Path) -> dict[str, torch.Tensor]:
+def speakers_in(source: str) -> dict[str, torch.Tensor]:
+    """The speakers of a checkpoint folder, by name; none where it has no file of them."""
     import torch  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
+    file = Path(source) / SPEAKERS
     if not file.is_file():
         return {}
     with _reading("speakers", str(file)):

@@ -13,7 +13,7 @@ from compiler.errors import InvalidArgument
 from compiler.speecht5.reading import reason
 
 if TYPE_CHECKING:
-    from compiler.speecht5.checkpoint import Voice
+    from compiler.speecht5.voice import Voice
 
 FILES = (".npy", ".npz", ".pt", ".safetensors")
 """Endings of files that a speaker's vector is read from, none of which can run code."""

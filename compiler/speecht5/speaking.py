@@ -14,7 +14,6 @@ from torch import Tensor
 from compiler import arguments
 from compiler.runtime.executor import Executor
 from compiler.speecht5 import pieces, results
-from compiler.speecht5.checkpoint import Voice
 from compiler.speecht5.speaking_stream import SpeechStream, stream
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.speecht5.utterances import (
@@ -28,6 +27,7 @@ from compiler.speecht5.utterances import (
     prepare,
     silence,
 )
+from compiler.speecht5.voice import Voice
 from compiler.torch_state import unaffected
 
 

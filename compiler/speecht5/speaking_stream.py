@@ -13,8 +13,8 @@ from torch import Tensor
 from compiler import arguments
 from compiler.runtime.executor import Executor
 from compiler.speecht5 import pieces, utterances
-from compiler.speecht5.checkpoint import Voice
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
+from compiler.speecht5.voice import Voice
 
 
 class SpeechStream:

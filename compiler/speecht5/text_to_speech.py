@@ -16,17 +16,16 @@ from compiler.arguments import whole
 from compiler.choices import GRAPHS, advice
 from compiler.compiled import CompiledModel
 from compiler.errors import InvalidArgument
-from compiler.frontend.snapshot import prepared, snapshot
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5 import checkpoint, components, decoding, memory, results, streaming
-from compiler.speecht5.graphs import model_spec
+from compiler.speecht5 import decoding, results, streaming
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
-from compiler.speecht5.speech_model import SpeechModel
+from compiler.speecht5.speech_model import SpeechConstants, SpeechModel
 from compiler.speecht5.vocoder import CompiledHifiGan, vocoder_of
+from compiler.speecht5.voice import Voice
 from compiler.torch_state import alone, unaffected
 
 
@@ -43,9 +42,21 @@ class CompiledSpeechT5(CompiledModel):
 
     options: CompileOptions
     vocoder: CompiledHifiGan | None = None
+    constants: SpeechConstants
+    limits: Limits
+    config: Any
+    checkpoint: str | None = None
+    """The folder or name that the model was loaded from, where :func:`compile_speecht5` did that."""
+    voice: Voice | None = None
+    """What a saved model was saved with: tokenizer, speakers and vocoder."""
 
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
+        # A saved model does without what these import: transformers, and the tracing of torch.
+        from compiler.frontend.snapshot import prepared, snapshot  # noqa: PLC0415
+        from compiler.speecht5 import checkpoint, components, memory  # noqa: PLC0415
+        from compiler.speecht5.graphs import model_spec  # noqa: PLC0415
+
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
         with alone():
@@ -74,6 +85,14 @@ class CompiledSpeechT5(CompiledModel):
         super().close()
         if self.vocoder is not None:
             self.vocoder.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        source = self.source
+        if source.saved:
+            from compiler.speecht5 import saving  # noqa: PLC0415, which knows this class
+
+            return saving.reopened, source.place()
+        return _unpickled, (source.model, self.options, self.checkpoint)
 
     @property
     def encoder(self) -> Executable:
@@ -242,6 +261,12 @@ def _checked_executor(executor: Executor | None) -> Executor:
     return executor
 
 
+def _unpickled(model: Any, options: CompileOptions, checkpoint: str | None) -> CompiledSpeechT5:
+    made = CompiledSpeechT5(model, options, owned=True)
+    made.checkpoint = checkpoint
+    return made
+
+
 def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
@@ -256,11 +281,14 @@ def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> Comp
     if unknown:
         raise InvalidArgument(f"unknown options {', '.join(unknown)}: {advice(unknown[0], sorted(known))}")
     chosen = CompileOptions(**options)
+    from compiler.speecht5 import checkpoint  # noqa: PLC0415, which needs transformers
+
     stored = isinstance(model, str | Path)
     loaded = checkpoint.load_model(str(model)) if stored else checkpoint.checked(model)
     compiled = CompiledSpeechT5(loaded, chosen, owned=stored)
     if vocoder is not None:
         compiled.vocoder = vocoder_of(vocoder, chosen, int(loaded.config.num_mel_bins))
+    compiled.checkpoint = str(model) if stored else None
     for name in ("encoder", "utterance", "decoder_step", "postnet"):
         compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
     return compiled

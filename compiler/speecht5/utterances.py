@@ -14,9 +14,9 @@ from compiler import arguments
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.speecht5 import pieces, speakers
-from compiler.speecht5.checkpoint import Voice
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
+from compiler.speecht5.voice import Voice
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,222 @@
+"""Compile the graphs of a model on first use, for buckets of lengths, and keep them up to a bound.
+
+A model is described by data (:class:`ModelSpec`): the components to trace, the graphs of each component, and the
+lengths that they are compiled for. Its graphs come from a :class:`Source`, which traces it, or reads what was saved.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from compiler.choices import advice
+from compiler.compiled.source import Made, Source
+from compiler.compiled.spec import (
+    GraphSpec,
+    Half,
+    Length,
+    ModelSpec,
+    Prefix,
+    Sizes,
+    bucket_for,
+    buckets,
+)
+from compiler.errors import InvalidArgument
+from compiler.kept import Kept
+from compiler.runtime.executable import Executable
+from compiler.target.options import PlanOptions
+
+if TYPE_CHECKING:
+    from compiler.pipeline import Recorder
+
+KEPT_GRAPHS = 64
+"""Number of compiled graphs to keep, the most recently used ones. The longest speech of the published checkpoint needs
+nine graphs; all its lengths together need fewer than fifty."""
+KEPT_EXACT = 8
+"""Number of graphs of exact length to keep. On a device each of them has its own prepared weights."""
+
+
+_OF_A_PLAN = ("board", "precision", "weights", "enable", "disable")
+"""Options that can change without a new trace; the others shape what is traced."""
+_Key = tuple[str, Sizes, int]
+"""Graph, sizes, and the size of the input of which it reads a prefix (0 for none)."""
+
+
+class CompiledModel:
+    """The compiled graphs of a model. Several threads may use it; a graph that several ask for is compiled once.
+
+    Beyond ``KEPT_GRAPHS`` the least recently used graph is dropped, with the weights that only it holds, here and on a
+    device. :meth:`close`, or the end of a ``with`` block, drops everything.
+    """
+
+    def __init__(self, model: Any, spec: ModelSpec, options: PlanOptions) -> None:
+        """Take over ``model``, a module that nobody else uses, in evaluation mode and float32 on the CPU."""
+        from compiler.compiled.tracing import Tracing  # noqa: PLC0415, which saved models do without
+
+        self._begin(Tracing.of(model, spec, options, KEPT_GRAPHS), spec, options)
+
+    @classmethod
+    def of(cls, source: Source, spec: ModelSpec, options: PlanOptions) -> Self:
+        """A compiled model whose graphs come from ``source``."""
+        made = cls.__new__(cls)
+        made._begin(source, spec, options)
+        return made
+
+    def _begin(self, source: Source, spec: ModelSpec, options: PlanOptions) -> None:
+        self.spec = spec
+        self.options = options
+        self._source: Source | None = source
+        self._plan()
+
+    def _plan(self) -> None:
+        """Keep graphs; none is compiled yet."""
+        self._compiled: Kept[_Key, Made] = Kept(KEPT_GRAPHS)
+        self._exact: Kept[_Key, Made] = Kept(KEPT_EXACT)
+        self.compile_seconds = 0.0
+        """Wall seconds spent compiling graphs so far, including graphs that a run needed."""
+
+    @property
+    def source(self) -> Source:
+        """The inputs of compilation. Raises ``InvalidArgument`` after :meth:`close`."""
+        if self._source is None:
+            raise InvalidArgument("the compiled model was closed, which let go of its graphs: compile it again")
+        return self._source
+
+    @property
+    def saved(self) -> bool:
+        """Whether the graphs were saved: then there is one plan, and no record of how it was made."""
+        return self.source.saved
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
+        return {"buckets": len(self._compiled), "exact": len(self._exact)}
+
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """One that keeps graphs of its own. Its source is the same: nobody changes it."""
+        other = copy.copy(self)
+        other._plan()
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled are the model and its options, from which graphs are made anew, or where a saved model is."""
+        source = self.source
+        if source.saved:
+            from compiler.compiled import saving  # noqa: PLC0415, which knows this class
+
+            return saving.reopened, source.place()
+        return type(self), (source.model, self.spec, self.options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def evict(self) -> None:
+        """Drop all graphs and their prepared weights. They are compiled again when needed."""
+        self.source.evict()
+        for kept in (self._compiled, self._exact):
+            kept.clear()
+
+    def close(self) -> None:
+        """Drop graphs, traces and weights, here and on devices. A second call does nothing.
+
+        Later requests for a graph raise ``InvalidArgument``. Graphs that a caller holds stay usable. Other plans of the
+        same model (:meth:`with_plan`) stay open until they are closed themselves.
+        """
+        self._source = None
+        for kept in (self._compiled, self._exact):
+            kept.close()
+
+    def for_board(self, board: str) -> Self:
+        """Return the same model planned for another board. Results that do not depend on the board are shared.
+
+        Raises ``InvalidArgument`` for an unknown board.
+        """
+        return self if board == self.options.board else self.with_plan(board=board)
+
+    def with_plan(self, **changes: Any) -> Self:
+        """Return the same model under other plan options: board, precision, weights, enable and disable.
+
+        If the ATen passes are the same, their results are shared. Raises ``InvalidArgument`` for other options and for
+        refused values.
+        """
+        for name in changes:
+            if name not in _OF_A_PLAN:
+                raise InvalidArgument(f"{name} is no option of a plan: {advice(name, _OF_A_PLAN)}, or compile anew")
+        options = replace(self.options, **changes)
+        source = self.source.planned(options)
+        other = copy.copy(self)
+        other.options, other._source = options, source
+        other._plan()
+        return other
+
+    def graph(self, name: str, **lengths: int) -> Executable:
+        """Return the graph ``name`` for the smallest buckets that hold the ``lengths`` (1 by default).
+
+        Raises ``InvalidArgument`` for an unknown graph or length, and for lengths beyond the model's.
+        """
+        return self._find(name, lengths)[0]
+
+    def stages(self, name: str, **lengths: int) -> Recorder:
+        """Return the records of all stages of a graph, the imported graph first. Raises as :meth:`graph` does."""
+        recorder = self._find(name, lengths)[1]
+        return self._find(name, lengths, recorded=True)[1] if recorder is None else recorder  # type: ignore[return-value]
+
+    def made(self) -> list[tuple[str, Sizes, Executable]]:
+        """The graphs that are kept now, of buckets, each with its sizes."""
+        return [(name, sizes, executable) for (name, sizes, _), (executable, _) in self._compiled.items()]
+
+    def sizes(self, **lengths: int) -> dict[str, int]:
+        """Return the buckets that hold these lengths, by label."""
+        given = self._checked(lengths)
+        held = {spec.prefix.held for spec in self.spec.graphs if spec.prefix is not None}
+        return {
+            length.label: length.bucket(given[name]) for name, length in self.spec.lengths.items() if name not in held
+        }
+
+    def _checked(self, lengths: Mapping[str, int]) -> dict[str, int]:
+        known = self.spec.lengths
+        for name, size in lengths.items():
+            if name not in known:
+                raise InvalidArgument(f"there is no length {name!r}: {advice(name, known)}")
+            if not 1 <= size <= known[name].longest:
+                advised = self.source.longer if size > known[name].longest else ""
+                raise InvalidArgument(f"{name}={size}: the model was compiled for 1 to {known[name].longest}{advised}")
+        return {name: lengths.get(name, 1) for name in known}
+
+    def _find(self, name: str, lengths: Mapping[str, int], recorded: bool = False) -> Made:
+        source, spec = self.source, next((spec for spec in self.spec.graphs if spec.name == name), None)
+        if spec is None:
+            raise InvalidArgument(f"there is no graph {name!r}: {advice(name, self.spec.names)}")
+        given, held, kept = self._checked(lengths), 0, self._compiled
+        if spec.prefix is None:
+            sizes = tuple((each, self.spec.lengths[each].bucket(given[each])) for each in spec.lengths)
+        else:
+            sizes, kept = tuple((each, given[each]) for each in spec.lengths), self._exact
+            held = self.spec.lengths[spec.prefix.held].bucket(max(given[spec.prefix.held], *dict(sizes).values()))
+        if recorded:
+            return source.make(spec, sizes, held, recorded=True)
+
+        def timed() -> Made:
+            begin = time.perf_counter()
+            made = self._compile(source, spec, sizes, held)
+            self.compile_seconds += time.perf_counter() - begin
+            return made
+
+        return kept.get((name, sizes, held), timed)
+
+    def _compile(self, source: Source, spec: GraphSpec, sizes: Sizes, held: int) -> Made:
+        return source.make(spec, sizes, held)
+
+
+__all__ = ["CompiledModel", "GraphSpec", "Half", "Length", "ModelSpec", "Prefix", "bucket_for", "buckets"]

@@ -1,0 +1,104 @@
+"""``compile --output`` makes a saved model, and every command takes it as ``--model``."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.compiler.test_saving import sealed
+
+
+@pytest.fixture
+def saved(run, monkeypatch):
+    result = run("compile", "-o", "voice", "--text", 32, "--steps", 64)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("saved: voice\n") and result.stderr == ""
+    monkeypatch.setattr("compiler.speecht5.checkpoint.load_model", lambda *_: pytest.fail("loaded the checkpoint"))
+    return "voice"
+
+
+def test_speak_is_the_same_and_other_commands_take_it(run, saved):
+    assert run("speak", "four nine three", "-o", "a.wav", "--model", saved).exit_code == 0
+    shown = run("inspect", "encoder", "--model", saved, "--no-origins")
+    assert shown.exit_code == 0 and shown.stdout.startswith("graph encoder {")
+    listed = run("inspect", "encoder", "--model", saved, "--list")
+    assert "final" in listed.stdout and "import" not in listed.stdout
+    made = json.loads(run("compile", "--model", saved, "--json").stdout)
+    assert [graph["aten_imported"] for graph in made["graphs"]] == [None] * 6 and made["precision"] == "float32"
+    assert "–" in run("compile", "--model", saved).stdout
+    cost = json.loads(run("cost", "--model", saved, "--json").stdout)
+    assert "n150" in str(cost["graphs"]) and "p150" not in str(cost["graphs"])
+    assert run("speak", "one", "-o", "b.wav", "--model", saved, "--stream").exit_code == 0
+    assert run("compile", "--model", saved, "-o", "again").exit_code == 0
+    assert sorted(os.listdir()) == ["a.wav", "again", "b.wav", "voice"]
+
+
+def test_the_sound_is_that_of_the_checkpoint(run):
+    assert run("speak", "four nine three", "-o", "a.wav").exit_code == 0
+    assert run("compile", "-o", "voice", "--text", 32, "--steps", 64).exit_code == 0
+    assert run("speak", "four nine three", "-o", "b.wav", "--model", "voice", "--precision", "float32").exit_code == 0
+    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("speak", "one", "--board", "p150"), "--board p150: the saved model 'voice' was compiled with board='n150'"),
+        (("speak", "one", "--precision", "bfloat16"), "--precision bfloat16: the saved model 'voice' was compiled"),
+        (("speak", "one", "--disable", "carry-row"), "--disable carry-row: the saved model 'voice' was compiled with"),
+        (("speak", "one", "--speaker", "nobody"), "there is no speaker 'nobody': the checkpoint has"),
+        (("inspect", "encoder", "--stage", "import"), "there is no stage 'import': choose one of final"),
+        (("inspect", "encoder", "--explain"), "--explain: a saved model has its final graphs alone"),
+        (("inspect", "encoder", "--text", 33), "text=33: the model was compiled for 1 to 32: the saved model 'voice'"),
+        (("check",), "precision='float32'"),
+        (("compile", "-o", "voice"), "'voice' holds a saved model: name another folder, or replace it with"),
+        (("compile", "-o", "no/voice"), "there is no folder 'no'"),
+        (("compile", "--overwrite"), "--overwrite goes with --output"),
+    ],
+)
+def test_what_a_saved_model_cannot_do_is_refused(run, refused, saved, arguments, message):
+    assert message in refused(*arguments, *(() if "-o" in arguments else ("--model", saved)))
+
+
+def test_a_damaged_folder_is_refused_before_torch_is_imported(run, saved, tmp_path):
+    file = Path(saved) / "graphs/encoder-text32.txt"
+    file.write_text(file.read_text()[:-1])
+    program = f"""
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+sys.argv = ["compiler", "speak", "one", "--model", {str(Path(saved).resolve())!r}]
+from compiler.cli import app
+app()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("error: the saved model ") and "'graphs/encoder-text32.txt' has" in done.stderr
+
+
+def test_a_terminal_sees_what_is_going_on_from_the_start(run, saved):
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "compiler", "speak", "one", "--model", saved, "-o", "x.wav"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal) as running:
+        os.close(terminal)
+        seen = b""
+        try:
+            while more := os.read(screen, 1000):
+                seen += more
+        except OSError:
+            pass  # how Linux says that the other side of a terminal is closed
+        running.communicate(timeout=60)
+    os.close(screen)
+    said = [b"reading the text", b"importing torch, loading the saved model", b"speaking"]
+    places = [seen.find(each) for each in said]
+    assert running.returncode == 0 and -1 not in places and places == sorted(places), seen
+
+
+def test_a_folder_without_a_voice_does_not_speak(run, refused, saved):
+    sealed(Path(saved), lambda content: content["speech"].update(voice=None))
+    assert "has no tokenizer, speakers and vocoder: save it with a voice" in refused("speak", "one", "--model", saved)
