@@ -26,11 +26,6 @@ class Kept[Key: Hashable, Result]:
     def __len__(self) -> int:
         return len(self._results)
 
-    def items(self) -> list[tuple[Key, Result]]:
-        """The results that are kept now, by key."""
-        with self._lock:
-            return list(self._results.items())
-
     def get(self, key: Key, make: Callable[[], Result]) -> Result:
         """Return the cached result for ``key``, or cache and return what ``make`` returns."""
         with self._lock:

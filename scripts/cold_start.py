@@ -1,4 +1,4 @@
-"""Print CPU seconds of ``speak`` on the small voice: the first time, the second, and from a saved model."""
+"""Print CPU seconds of ``speak`` on the small voice: from the checkpoint, and from a saved model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ LIBRARIES = re.compile(r"\| +(transformers|torch\._dynamo|compiler\.frontend|ttn
 
 def seconds(folder: Path, *arguments: str) -> float:
     """CPU seconds of a Python process, its children included, run in ``folder``."""
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SPEECHT5_TTNN_CACHE": str(folder / "cache")
-    }  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -28,7 +26,7 @@ def seconds(folder: Path, *arguments: str) -> float:
 
 def imported(folder: Path, *arguments: str) -> list[str]:
     """Which of the heavy libraries a process imports."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SPEECHT5_TTNN_CACHE": str(folder / "cache")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-X", "importtime", *arguments]
     made = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
     return sorted(set(LIBRARIES.findall(made.stderr)))
@@ -39,14 +37,14 @@ def main() -> None:
         folder = Path(place)
         saved = (*SPEAK, "--model", "saved")
         rows = [("import torch", seconds(folder, "-c", "import torch"))]
-        rows += [(f"speak from the checkpoint, {time} time", seconds(folder, *SPEAK)) for time in ("first", "second")]
+        rows.append(("speak from the checkpoint", seconds(folder, *SPEAK)))
         rows.append(("compile -o", seconds(folder, "-m", "compiler", "compile", "-o", "saved")))
         rows.append(("speak from the saved model", seconds(folder, *saved)))
         rows.append(("import torch, again", seconds(folder, "-c", "import torch")))
         for what, taken in rows:
             print(f"{what:40} {taken:6.2f} CPU s")
-        for what, arguments in (("second time", SPEAK), ("saved model", saved)):
-            print(f"{what}, heavy imports beside torch: {', '.join(imported(folder, *arguments)) or 'none'}")
+        heavy = ", ".join(imported(folder, *saved)) or "none"
+        print(f"from the saved model, heavy imports beside torch: {heavy}")
 
 
 if __name__ == "__main__":

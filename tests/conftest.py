@@ -12,7 +12,6 @@ import pytest
 import torch
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ["SPEECHT5_TTNN_CACHE"] = ""  # nothing is kept between tests
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 # Models here are small: more threads only wait for each other, more so when tests run side by side.

@@ -108,9 +108,8 @@ def checkpoint_of(model: str | None) -> str:
     return str(checkpoint.SMALL_VOICE) if model is None else model
 
 
-def import_libraries(transformers: bool = True) -> None:
+def import_libraries() -> None:
     """Import heavy libraries now, while Ctrl-C ends the process at once, and not at first use."""
     from compiler.speecht5 import checkpoint, speaking  # noqa: F401, PLC0415
 
-    if transformers:
-        checkpoint.import_classes()
+    checkpoint.import_classes()

@@ -32,7 +32,7 @@ from compiler.cli.terminal import announced, progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
 from compiler.process import interruption
-from compiler.speecht5 import pieces, traces
+from compiler.speecht5 import pieces
 from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
@@ -141,19 +141,13 @@ def speak(
         saved = described(source) if is_saved(source) else None
         if saved is not None:
             check_plan(context, saved)
-        # What was traced before does for a checkpoint's own voice on the CPU.
-        own = saved is None and not device and tokenizer is None and vocoder is None
-        entry = traces.find(source, options) if own else None
-        known = entry if entry is not None and entry.facts is not None else None
-        # Libraries that talk are kept quiet; where they are not needed they are not imported.
-        hushed = nullcontext if known or (saved and tokenizer is None and vocoder is None) else quiet
+        # Libraries that talk are kept quiet; a saved model asks for them only where its tokenizer does.
+        hushed = nullcontext if saved is not None and tokenizer is None and vocoder is None else quiet
         # The text can be checked long before torch is imported.
         with hushed():
             with announced("reading the text"):
                 most = _most(saved.tables() if saved else checkpoint.tables(source), max_len_ratio, longest)
-                if known is not None:
-                    chosen = traces.tokenizer(known, normalize)
-                elif saved is not None and tokenizer is None:
+                if saved is not None and tokenizer is None:
                     chosen = saved.tokenizer(normalize)
                 else:
                     chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
@@ -162,33 +156,29 @@ def speak(
             for line in warnings:
                 typer.echo(f"warning: {line}", err=True)
         with sound.standard_output() if to_stdout else nullcontext() as pipe:
-            if saved is not None:
-                compiled = saved_model(saved)
+            if saved is None:
+                with announced(IMPORTING):
+                    import_libraries()
             else:
-                with announced("importing torch" if known else IMPORTING):
-                    import_libraries(known is None)
+                compiled = saved_model(saved)
             from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.device import session  # noqa: PLC0415
             from compiler.speecht5 import speaking  # noqa: PLC0415
 
             with hushed(), progress_bar() as stage:
                 stage("loading the voice")
-                if saved is not None:
-                    voice = _saved_voice(compiled, vocoder, chosen)
-                elif known is not None:
-                    voice = traces.voice(known, chosen)
-                else:
+                if saved is None:
                     voice = checkpoint.load_voice(source, vocoder, chosen)
+                else:
+                    voice = _saved_voice(compiled, vocoder, chosen)
                 speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
                     stage("looking for a device")
                     found = session.probe()
                     options = replace(options, board=board or found or options.board)
-                options = replace(options, batch_size=min(batch, parts))
-                if known is not None:
-                    compiled = traces.compiled(known, options)
-                elif saved is None:
+                if saved is None:
                     stage("tracing and compiling")
+                    options = replace(options, batch_size=min(batch, parts))
                     compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
                 show = Shown(stage)
                 with _device() if device else nullcontext() as executor:
@@ -206,19 +196,18 @@ def speak(
                         "piece": show.piece,
                     }
                     tell = (_streamed if stream else _spoken)(voice, compiled, said, pipe or Path(output), given)
-                if entry is not None:
-                    traces.keep(entry, compiled, voice)
         compiling = f"compiled in {compiled.compile_seconds:.1f} s"
         typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
 
 
 def _saved_voice(compiled: CompiledSpeechT5, vocoder: str | None, tokenizer: Any) -> Voice:
-    """The voice of a saved model, with another vocoder where one is named."""
-    from compiler.speecht5 import checkpoint  # noqa: PLC0415
+    """The voice of a saved model. Where another vocoder is named, it is compiled, and is the model's from here on."""
+    from compiler.speecht5.vocoder import vocoder_of  # noqa: PLC0415
 
     assert compiled.voice is not None, "asked for with the tokenizer"
-    changed = {} if vocoder is None else {"vocoder": checkpoint.load_vocoder(vocoder)}
-    return replace(compiled.voice, tokenizer=tokenizer, **changed)
+    if vocoder is not None:
+        compiled.vocoder = vocoder_of(vocoder, compiled.options, compiled.constants.mel_bins)
+    return replace(compiled.voice, tokenizer=tokenizer, vocoder=compiled.vocoder)
 
 
 def _most(tables: pieces.Tables | None, ratio: float, longest: int | None) -> int | None:

@@ -172,10 +172,6 @@ class CompiledModel:
         recorder = self._find(name, lengths)[1]
         return self._find(name, lengths, recorded=True)[1] if recorder is None else recorder  # type: ignore[return-value]
 
-    def made(self) -> list[tuple[str, Sizes, Executable]]:
-        """The graphs that are kept now, of buckets, each with its sizes."""
-        return [(name, sizes, executable) for (name, sizes, _), (executable, _) in self._compiled.items()]
-
     def sizes(self, **lengths: int) -> dict[str, int]:
         """Return the buckets that hold these lengths, by label."""
         given = self._checked(lengths)

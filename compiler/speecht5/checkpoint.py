@@ -132,7 +132,7 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, m
             f"the vocoder {chosen!r} takes {loaded.config.model_in_dim} mels a frame and the model {source!r} makes "
             f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
         )
-    return Voice(model, tokenizer, speakers_in(source), loaded, known_words(source))
+    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
 
 
 def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
@@ -180,12 +180,10 @@ def tables(source: str) -> Tables | None:
     return Tables(text, steps * reduction, taught if isinstance(taught, int) else None)
 
 
-def speakers_in(source: str) -> dict[str, torch.Tensor]:
-    """The speakers of a checkpoint folder, by name; none where it has no file of them."""
+def _speakers(file: Path) -> dict[str, torch.Tensor]:
     import torch  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
-    file = Path(source) / SPEAKERS
     if not file.is_file():
         return {}
     with _reading("speakers", str(file)):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compiler.choices import GRAPHS
 from compiler.compiled import GraphSpec, Half, ModelSpec, Prefix
+from compiler.frontend.component import Component
+from compiler.speecht5 import components
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
-
-if TYPE_CHECKING:
-    from compiler.frontend.component import Component
-    from compiler.speecht5 import components
 
 _LOOP = (
     GraphSpec("encoder", "encoder", ("text",)),
@@ -29,24 +26,11 @@ _POSTNETS = {
 """By the option ``postnet``."""
 
 
-def graph_specs(config: Any, options: CompileOptions, limits: Limits) -> ModelSpec:
-    """Describe the graphs of a model, those that an utterance runs in that order, without components to trace."""
-    graphs = (*_LOOP, _POSTNETS[options.postnet])
-    assert tuple(spec.name for spec in graphs) == GRAPHS
-    lengths = limits.lengths
-    if options.postnet != "exact":
-        del lengths["cache"]  # which no graph reads the front of
-    frames = {"frames": ("steps", int(config.reduction_factor))}
-    return ModelSpec(graphs, {}, lengths, frames, once="utterance")
-
-
 def model_spec(config: Any, options: CompileOptions, limits: Limits, code: components.Code) -> ModelSpec:
-    """Describe the graphs of a model, with the components that they are traced from.
+    """Describe the graphs of a model: those that an utterance runs, in that order.
 
     ``code`` is that of the model's classes when it was taken: what is traced later must be of the same.
     """
-    from compiler.speecht5 import components  # noqa: PLC0415, which need transformers
-
     batch = options.batch_size
     made: dict[str, Callable[[Any], Component]] = {
         "encoder": lambda model: components.encoder(model, batch),
@@ -55,13 +39,17 @@ def model_spec(config: Any, options: CompileOptions, limits: Limits, code: compo
         "postnet": lambda model: components.postnet(model, batch),
         "postnet_exact": lambda model: components.postnet(model, batch, masked=False),
     }
+    graphs = (*_LOOP, _POSTNETS[options.postnet])
+    assert tuple(spec.name for spec in graphs) == GRAPHS
+    lengths = limits.lengths
+    if options.postnet != "exact":
+        del lengths["cache"]  # which no graph reads the front of
+    frames = {"frames": ("steps", int(config.reduction_factor))}
     checked = {name: _checked(make, code) for name, make in made.items()}
-    return replace(graph_specs(config, options, limits), components=checked)
+    return ModelSpec(graphs, checked, lengths, frames, once="utterance")
 
 
 def _checked(make: Callable[[Any], Component], code: components.Code) -> Callable[[Any], Component]:
-    from compiler.speecht5 import components  # noqa: PLC0415
-
     def component(model: Any) -> Component:
         components.check_code(model, code)
         return make(model)

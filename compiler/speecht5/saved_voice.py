@@ -25,7 +25,6 @@ class SavedVoice:
     normalize: bool
     words: tuple[str, ...]
     has_speakers: bool
-    has_vocoder: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class SavedSpeech:
     steps: int
     max_piece_tokens: int | None
     voice: SavedVoice | None
+    has_vocoder: bool
 
 
 @dataclass(frozen=True, slots=True)

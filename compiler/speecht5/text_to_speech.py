@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -42,13 +43,14 @@ class CompiledSpeechT5(CompiledModel):
 
     options: CompileOptions
     vocoder: CompiledHifiGan | None = None
+    """What makes sound of spectrograms where a text is spoken."""
     constants: SpeechConstants
     limits: Limits
     config: Any
     checkpoint: str | None = None
     """The folder or name that the model was loaded from, where :func:`compile_speecht5` did that."""
     voice: Voice | None = None
-    """What a saved model was saved with: tokenizer, speakers and vocoder."""
+    """What a saved model was saved with: tokenizer and speakers, and as vocoder the compiled one."""
 
     def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
@@ -92,7 +94,12 @@ class CompiledSpeechT5(CompiledModel):
             from compiler.speecht5 import saving  # noqa: PLC0415, which knows this class
 
             return saving.reopened, source.place()
-        return _unpickled, (source.model, self.options, self.checkpoint)
+        return _unpickled, (source.model, self.options, self.checkpoint, self.vocoder)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        other = super().__deepcopy__(memo)
+        other.vocoder = copy.deepcopy(self.vocoder)
+        return other
 
     @property
     def encoder(self) -> Executable:
@@ -261,9 +268,11 @@ def _checked_executor(executor: Executor | None) -> Executor:
     return executor
 
 
-def _unpickled(model: Any, options: CompileOptions, checkpoint: str | None) -> CompiledSpeechT5:
+def _unpickled(
+    model: Any, options: CompileOptions, checkpoint: str | None, vocoder: CompiledHifiGan | None
+) -> CompiledSpeechT5:
     made = CompiledSpeechT5(model, options, owned=True)
-    made.checkpoint = checkpoint
+    made.checkpoint, made.vocoder = checkpoint, vocoder
     return made
 
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from compiler.arguments import whole
 from compiler.choices import advice
 from compiler.compiled import CompiledModel, GraphSpec, Length, ModelSpec
+from compiler.compiled.source import Made, Source
+from compiler.compiled.spec import Sizes
 from compiler.errors import InvalidArgument
-from compiler.frontend.snapshot import prepared, snapshot
+from compiler.folder import damaged
 from compiler.inspect.receptive_field import ReceptiveField, receptive_field
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5 import checkpoint
-from compiler.speecht5.components.vocoder import samples_more, vocoder
 from compiler.speecht5.growing import GrowingSound
 from compiler.speecht5.windows import Window, cover
 from compiler.target.options import PlanOptions
@@ -52,6 +52,24 @@ class VocoderOptions(PlanOptions):
         object.__setattr__(self, "windows", tuple(sizes))
 
 
+@dataclass(frozen=True, slots=True)
+class VocoderConfig:
+    """What making sound asks of a vocoder: its mels a frame and its sampling rate, under transformers' names.
+
+    ``upsampling`` has for each upsampling layer how many samples it makes of one, and how many more of all.
+    """
+
+    model_in_dim: int
+    sampling_rate: int
+    upsampling: tuple[tuple[int, int], ...]
+
+    def samples(self, frames: int) -> int:
+        """How many samples ``frames`` frames become."""
+        for rate, more in self.upsampling:
+            frames = frames * rate + more
+        return frames
+
+
 class CompiledHifiGan(CompiledModel):
     """What :func:`compiler.compile_vocoder` returns: a :class:`compiler.compiled.CompiledModel` that makes sound.
 
@@ -60,19 +78,44 @@ class CompiledHifiGan(CompiledModel):
     """
 
     options: VocoderOptions
+    config: VocoderConfig
 
     def __init__(self, model: Any, options: VocoderOptions, owned: bool = False) -> None:
         """``owned``: nobody else has the model, so that no snapshot of it is needed."""
+        # A saved vocoder does without what these import: transformers, and the tracing of torch.
+        from compiler.frontend.snapshot import prepared, snapshot  # noqa: PLC0415
+        from compiler.speecht5 import checkpoint  # noqa: PLC0415
+        from compiler.speecht5.components.vocoder import samples_more  # noqa: PLC0415
+
         checkpoint.checked_vocoder(model)
         with alone():
             taken = prepared(model) if owned else snapshot(model)
-        self.config = taken.config
-        self._more = [(int(layer.stride[0]), samples_more(layer)) for layer in taken.upsampler]
+        upsampling = tuple((int(layer.stride[0]), samples_more(layer)) for layer in taken.upsampler)
+        self.config = VocoderConfig(int(taken.config.model_in_dim), int(taken.config.sampling_rate), upsampling)
         super().__init__(taken, _spec(options), options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        source = self.source
+        if source.saved:
+            from compiler.speecht5 import saving  # noqa: PLC0415, which knows this class
+
+            return saving.reopened, source.place()
+        return type(self), (source.model, self.options, True)
+
+    def _compile(self, source: Source, spec: GraphSpec, sizes: Sizes, held: int) -> Made:
+        made = super()._compile(source, spec, sizes, held)
+        if source.saved:  # whoever wrote it may have written other numbers beside the graphs
+            (_, frames), graph, batch = *sizes, made[0].graph, self.options.batch_size
+            wanted = {"spectrogram": (batch, frames, self.config.model_in_dim)}
+            wanted |= {"frame_mask": (batch, frames, 1)} if spec.name == GRAPHS[1] else {}
+            wanted |= {"sound": (batch, self.samples(frames), 1)}
+            if {port.name: tuple(port.value.type.shape) for port in (*graph.inputs, *graph.outputs)} != wanted:
+                raise damaged(Path(source.place()[0]), f"its graph {spec.name} is not of {wanted}")
+        return made
 
     @cached_property
     def receptive_field(self) -> ReceptiveField:
-        """What a sample reads of a spectrogram, in frames: derived from the graph."""
+        """What a sample reads of a spectrogram, in frames: derived from the graph, or saved with it."""
         imported = self.stages("vocoder", frames=self.options.windows[0]).records[0].graph
         return receptive_field(imported, "sound", "spectrogram")
 
@@ -82,9 +125,7 @@ class CompiledHifiGan(CompiledModel):
 
     def samples(self, frames: int) -> int:
         """How many samples ``frames`` frames become: for most configurations so many times a hop."""
-        for rate, more in self._more:
-            frames = frames * rate + more
-        return frames
+        return self.config.samples(frames)
 
     @property
     def hop(self) -> int:
@@ -185,6 +226,8 @@ def _ends(rows: Tensor, lengths: Sequence[int] | None) -> list[int]:
 
 
 def _spec(options: VocoderOptions) -> ModelSpec:
+    from compiler.speecht5.components.vocoder import vocoder  # noqa: PLC0415, which needs transformers
+
     batch, sizes = options.batch_size, tuple(options.windows)
     return ModelSpec(
         tuple(GraphSpec(name, name, ("frames",)) for name in GRAPHS),
@@ -224,6 +267,8 @@ def compile_vocoder(model: Any, **options: Any) -> CompiledHifiGan:
     if unknown:
         raise InvalidArgument(f"unknown options {', '.join(unknown)}: {advice(unknown[0], sorted(known))}")
     chosen = VocoderOptions(**options)
+    from compiler.speecht5 import checkpoint  # noqa: PLC0415
+
     stored = isinstance(model, str | Path)
     loaded = checkpoint.load_vocoder(str(model)) if stored else model
     compiled = CompiledHifiGan(loaded, chosen, owned=stored)

@@ -5,22 +5,38 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from compiler.cli import app
 from tests.compiler.test_saving import sealed
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The small voice, saved once by the command; where it is, and what was printed."""
+    folder = tmp_path_factory.mktemp("made") / "voice"
+    result = CliRunner().invoke(app, ["compile", "-o", str(folder), "--text", "32", "--steps", "64"])
+    return folder, result
+
+
 @pytest.fixture
-def saved(run, monkeypatch):
-    result = run("compile", "-o", "voice", "--text", 32, "--steps", 64)
-    assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("saved: voice\n") and result.stderr == ""
+def saved(run, made, monkeypatch):
+    shutil.copytree(made[0], "voice")
     monkeypatch.setattr("compiler.speecht5.checkpoint.load_model", lambda *_: pytest.fail("loaded the checkpoint"))
+    monkeypatch.setattr("compiler.speecht5.checkpoint.load_vocoder", lambda *_: pytest.fail("loaded the vocoder"))
     return "voice"
+
+
+def test_compile_says_what_it_saved(made):
+    folder, result = made
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"saved: {folder}\n") and result.stderr == ""
 
 
 def test_speak_is_the_same_and_other_commands_take_it(run, saved):
@@ -39,10 +55,9 @@ def test_speak_is_the_same_and_other_commands_take_it(run, saved):
     assert sorted(os.listdir()) == ["a.wav", "again", "b.wav", "voice"]
 
 
-def test_the_sound_is_that_of_the_checkpoint(run):
+def test_the_sound_is_that_of_the_checkpoint(run, made):
     assert run("speak", "four nine three", "-o", "a.wav").exit_code == 0
-    assert run("compile", "-o", "voice", "--text", 32, "--steps", 64).exit_code == 0
-    assert run("speak", "four nine three", "-o", "b.wav", "--model", "voice", "--precision", "float32").exit_code == 0
+    assert run("speak", "four nine three", "-o", "b.wav", "--model", made[0], "--precision", "float32").exit_code == 0
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import pickle
 import shutil
 import subprocess
@@ -13,16 +12,16 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import compiler
-from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, SpeechTooLong
+from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, SpeechTooLong, UnsupportedModel
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5 import checkpoint, speaking
-from compiler.speecht5.hifigan import HifiGan
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.tokenizer import PieceTokenizer, StoredTokenizer
+from compiler.speecht5.vocoder import CompiledHifiGan
 from compiler.speecht5.voice import Voice
+from tests import vocoders
 from tests.compiler.test_saving import sealed
 from tests.device.standin.models import compiled as planned
 from tests.device.standin.module import executor_on
@@ -45,9 +44,9 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor
     """The small voice saved for short texts and speech, and what it says."""
     folder = tmp_path_factory.mktemp("saved") / "voice"
     with quiet():
-        compiled = compiler.compile_speecht5(str(checkpoint.SMALL_VOICE))
-        compiler.save(compiled, folder, text=32, steps=64)
         own = checkpoint.load_voice(str(checkpoint.SMALL_VOICE))
+        compiled = compiler.compile_speecht5(str(checkpoint.SMALL_VOICE), vocoder=own.vocoder)
+        compiler.save(compiled, folder, text=32, steps=64)
     return folder, speaking.speak(own, compiled, TEXT).sound
 
 
@@ -173,41 +172,91 @@ def test_a_tokenizer_of_another_kind_is_left_to_transformers(
     assert loaded.voice.tokenizer("abc").input_ids == other("abc").input_ids
 
 
-def test_the_vocoder_is_transformers_bit_for_bit_and_no_other_is_saved(
+WINDOWS = (24, 48)
+
+
+@pytest.fixture(scope="module")
+def sounding(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompiledHifiGan]:
+    """A vocoder saved by itself."""
+    made = compiler.compile_vocoder(vocoders.lively(vocoders.config()), windows=WINDOWS)
+    folder = tmp_path_factory.mktemp("saved") / "vocoder"
+    compiler.save(made, folder)
+    return folder, made
+
+
+@pytest.mark.parametrize("frames", [1, 23, 24, 131])
+def test_a_vocoder_by_itself_makes_the_same_sound(sounding: tuple[Path, CompiledHifiGan], frames: int) -> None:
+    folder, made = sounding
+    loaded = compiler.load(folder)
+    spectrograms = vocoders.mels(vocoders.config(), 2, frames)
+    for other in (loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(loaded), pickle.loads(pickle.dumps(made))):
+        assert isinstance(other, CompiledHifiGan) and (other.config, other.options) == (made.config, made.options)
+        assert other.receptive_field == made.receptive_field
+        assert torch.equal(other(spectrograms), made(spectrograms))
+    assert isinstance(loaded, CompiledHifiGan)
+    grown = [one.growing().push(spectrograms[0], finished=True) for one in (loaded, made)]
+    assert torch.equal(*grown)
+
+
+def test_fewer_windows_of_a_vocoder(sounding: tuple[Path, CompiledHifiGan], tmp_path: Path) -> None:
+    compiler.save(sounding[1], tmp_path / "short", frames=24)
+    loaded = compiler.load(tmp_path / "short")
+    assert isinstance(loaded, CompiledHifiGan) and loaded.options.windows == (24,)
+    assert loaded(vocoders.mels(vocoders.config(), 60)).shape == (480,)
+
+
+def test_a_voice_brings_its_vocoder_and_no_other_class_is_saved(
     hesitant: Pair, voice: Voice, spoken: tuple[Path, torch.Tensor], tmp_path: Path
 ) -> None:
     loaded = compiler.load(spoken[0])
-    assert isinstance(loaded, CompiledSpeechT5) and loaded.voice is not None
-    ours = loaded.voice.vocoder
-    assert isinstance(ours, HifiGan)
-    for shape in ((1, 80), (37, 80), (3, 20, 80)):
-        frames = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        assert torch.equal(ours(frames), voice.vocoder(frames))
-    with quiet():
-        again = checkpoint.load_vocoder(str(spoken[0] / "vocoder"))
-    assert torch.equal(again(frames), voice.vocoder(frames)), "transformers reads the folder, too"
-    changed = copy.deepcopy(voice.vocoder)
-    changed.conv_post.register_forward_hook(lambda module, given, made: made * 2)
-    with pytest.raises(InvalidArgument, match="makes other sound than a SpeechT5HifiGan does"):
-        compiler.save(hesitant[1], tmp_path / "model", voice=Voice(None, voice.tokenizer, {}, changed))
+    assert isinstance(loaded, CompiledSpeechT5) and loaded.voice is not None and loaded.vocoder is not None
+    assert loaded.voice.vocoder is loaded.vocoder
+    assert loaded.vocoder.options.windows == (64, 96, 128), "as many frames as 64 steps make"
+    assert copy.deepcopy(loaded).vocoder is not loaded.vocoder
+    with pytest.raises(UnsupportedModel, match="a SpeechT5HifiGan, a folder or a hub name is expected as vocoder"):
+        other = Voice(None, voice.tokenizer, {}, torch.nn.Identity())
+        compiler.save(hesitant[1], tmp_path / "model", voice=other, text=32, steps=64)
     assert not list(tmp_path.iterdir())
+
+
+def part_of(changes: dict[str, Any], **more: Any) -> Any:
+    def spoil(folder: Path) -> None:
+        def changed(content: Any) -> None:
+            content["vocoder"]["config"].update(changes)
+            content["vocoder"]["receptive_field"].update(more)
+
+        sealed(folder, changed)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (part_of({"upsampling": "44"}), "vocoder.config.upsampling: a list is expected"),
+        (part_of({"upsampling": [[1 << 20, 0]]}), "vocoder.config.upsampling makes no sound of a frame"),
+        (part_of({"sampling_rate": 0}), "vocoder.config has no mels or no sampling rate"),
+        (part_of({}, period=3), "vocoder.receptive_field does not say"),
+        (part_of({}, period=1, first=[1], last=[1]), "vocoder.receptive_field leaves out the frame of a sample"),
+        (part_of({"upsampling": [[2, 0]]}), "its graph vocoder is not of"),
+        (part_of({"model_in_dim": 7}), "its graph vocoder is not of"),
+        (lambda f: sealed(f, lambda c: c["options"].update(windows=[24])), "its graphs are not those of a vocoder"),
+        (lambda f: sealed(f, lambda c: c.pop("vocoder")), "vocoder: an object is expected, got None"),
+    ],
+)
+def test_what_is_wrong_with_a_saved_vocoder_is_named(
+    sounding: tuple[Path, CompiledHifiGan], tmp_path: Path, spoil: Any, message: str
+) -> None:
+    here = shutil.copytree(sounding[0], tmp_path / "vocoder")
+    spoil(here)
+    with pytest.raises(InvalidArgument, match=message):
+        loaded = compiler.load(here)
+        assert isinstance(loaded, CompiledHifiGan)
+        loaded(torch.zeros(24, loaded.config.model_in_dim))
 
 
 def constants(**changes: Any) -> Any:
     return lambda folder: sealed(folder, lambda content: content["speech"]["constants"].update(changes))
-
-
-def vocoder_weights(folder: Path) -> None:
-    weights = load_file(folder / "vocoder/model.safetensors")
-    weights["conv_pre.weight"] = weights["conv_pre.weight"][:, :, :3].contiguous()
-    save_file(weights, folder / "vocoder/model.safetensors")
-    sealed(folder, lambda _: None)
-
-
-def vocoder_config(folder: Path) -> None:
-    config = json.loads((folder / "vocoder/config.json").read_text())
-    (folder / "vocoder/config.json").write_text(json.dumps(config | {"upsample_rates": "4444"}))
-    sealed(folder, lambda _: None)
 
 
 def written(name: str) -> Any:
@@ -226,12 +275,15 @@ def written(name: str) -> Any:
         (constants(extra=1), "speech.constants: extra is unknown"),
         (lambda f: sealed(f, lambda c: c["speech"].update(text=4000)), "its graphs have other lengths than its speech"),
         (constants(mel_bins=4), "its vocoder takes other spectrograms"),
-        (vocoder_weights, "the vocoder's conv_pre.weight is no float32"),
-        (vocoder_config, "upsample_rates: a list is expected"),
+        (written("vocoder/saved_model.json"), "saved_model.json cannot be read as JSON"),
+        (
+            lambda f: sealed(f / "vocoder", lambda c: c),
+            "'vocoder/saved_model.json' has|'vocoder/saved_model.json' does",
+        ),
         (written("tokenizer/spm_char.model"), "the sentencepiece model .* cannot be read"),
         (written("speakers.safetensors"), "speakers.safetensors cannot be read"),
         (lambda f: sealed(f, lambda c: c.pop("speech")), "speech: an object is expected, got None"),
-        (lambda f: shutil.rmtree(f / "vocoder"), "'vocoder/config.json', 'vocoder/model.safetensors' is missing"),
+        (lambda f: shutil.rmtree(f / "vocoder"), "'vocoder/graphs/.*' is missing"),
     ],
 )
 def test_what_is_wrong_with_a_saved_voice_is_named(
