@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.choices import advice
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.speecht5 import stored_norm
 from compiler.speecht5.pieces import Tables
+from compiler.speecht5.quiet import quiet
 from compiler.speecht5.reading import UNSAFE, reason
 from compiler.versions import require
 
@@ -258,6 +260,7 @@ def _complete(kind: Any, source: str) -> Any:
     """A model of class ``kind`` with every parameter from the checkpoint.
 
     transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
+    What was saved under weight norm lacks weights in this sense, and is loaded again under weight norm.
     """
     with _reading(kind.__name__, source):
         config = kind.config_class.from_pretrained(source)
@@ -265,10 +268,12 @@ def _complete(kind: Any, source: str) -> Any:
         # Other shapes are let through, because the exception for them does not say which.
         from compiler import torch_state  # noqa: PLC0415, torch takes seconds
 
-        with torch_state.alone():
-            model, info = kind.from_pretrained(
-                source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
-            )
+        given = {"config": config, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        with torch_state.alone(), quiet():
+            model, info = kind.from_pretrained(source, **given)
+            if layers := stored_norm.normed(info):
+                held, info = stored_norm.under_norm(kind, layers).from_pretrained(source, **given)
+                model = stored_norm.without_norm(held, kind, layers)
     wrong = sorted(info["missing_keys"])
     wrong += sorted(f"{name} {[*found]} for {[*wanted]}" for name, found, wanted in info["mismatched_keys"])
     if wrong:
