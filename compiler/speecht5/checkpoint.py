@@ -137,8 +137,7 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -
     neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model``
     raises.
     """
-    own = Path(source) / "vocoder"
-    chosen = str(own) if vocoder is None and own.is_dir() else vocoder
+    chosen = own_vocoder(source) if vocoder is None else vocoder
     model = load_model(source)
     if tokenizer is None or isinstance(tokenizer, str):
         tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
@@ -149,6 +148,16 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -
             f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
         )
     return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
+
+
+def own_vocoder(source: str) -> str | None:
+    """The folder of the vocoder that a checkpoint in a folder has of its own; ``None`` where it has none.
+
+    Raises ``InvalidArgument`` for a name that is neither a folder's nor can be one on the hub.
+    """
+    _check_name(source)
+    own = Path(source) / "vocoder"
+    return str(own) if own.is_dir() else None
 
 
 def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
