@@ -9,18 +9,21 @@ from typing import Annotated
 
 import typer
 
-from compiler.choices import GraphName, check_stage
+from compiler.choices import AnyGraphName, check_stage
 from compiler.cli.app import app
 from compiler.cli.options import (
+    Asked,
     BatchOption,
     BoardOption,
     DisableOption,
     EnableOption,
+    FramesOption,
     ModelOption,
     PostnetOption,
     PrecisionOption,
     StepsOption,
     TextOption,
+    VocoderOption,
     WeightsOption,
     compiled_model,
 )
@@ -36,6 +39,7 @@ _UP_TO = " (by default 1). With --output also for fewer, and by default for all.
 def compile_(
     context: typer.Context,
     model: ModelOption = None,
+    vocoder: VocoderOption = None,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
@@ -59,6 +63,7 @@ def compile_(
             help="Compile for this many decoder steps; with --output, and for fewer. [default: 1; all]",
         ),
     ] = None,
+    frames: FramesOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Save the compiled model with its voice, for --model."),
@@ -72,9 +77,13 @@ def compile_(
             check_target(output, overwrite)
         elif overwrite:
             raise InvalidArgument("--overwrite goes with --output")
+        asked = Asked(None, text, steps, frames)
         compiled = compiled_model(
             context,
             model,
+            False,
+            vocoder,
+            asked,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -85,15 +94,14 @@ def compile_(
         )
         from compiler.inspect import report  # noqa: PLC0415
 
-        lengths = {"text": text or 1, "steps": steps or 1}
         with quiet(), progress_bar() as stage:
             stage("tracing and compiling")
-            measured = report.reports(compiled, **lengths)
+            measured = report.reports(compiled, **asked.lengths)
             if output is not None:
                 from compiler import save  # noqa: PLC0415
 
                 save(compiled, output, overwrite=overwrite, progress=stage, text=text, steps=steps)
-        sizes = compiled.sizes(**lengths)
+        sizes = compiled.sizes(**asked.lengths)
         if as_json:
             saved = {} if output is None else {"saved": str(output)}
             about = {**asdict(compiled.options), **sizes, **saved}
@@ -109,10 +117,11 @@ def compile_(
 def inspect(
     context: typer.Context,
     graph: Annotated[
-        GraphName,
+        AnyGraphName,
         typer.Argument(
             metavar="GRAPH",
-            help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions.",
+            help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions; vocoder, "
+            "short_vocoder.",
         ),
     ],
     stage: Annotated[
@@ -128,6 +137,7 @@ def inspect(
         typer.Option(metavar="FILE", help="Also write the literals that the text names by digest, for `opt`."),
     ] = None,
     model: ModelOption = None,
+    vocoder: VocoderOption = None,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
@@ -137,13 +147,18 @@ def inspect(
     disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
+    frames: FramesOption = None,
 ) -> None:
     """Print GRAPH as text at any stage of its compilation."""
     with refusals():
         check_stage(stage)
+        asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             context,
             model,
+            False,
+            vocoder,
+            asked,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -157,7 +172,7 @@ def inspect(
         from compiler.ir.literals import write_literals  # noqa: PLC0415
 
         with quiet():
-            recorder = compiled.stages(graph, text=text, steps=steps)
+            recorder = compiled.stages(graph, **asked.lengths)
         if list_stages:
             tables(report.stage_table(recorder))
         elif explain and len(recorder.records) == 1:

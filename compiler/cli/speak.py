@@ -22,6 +22,7 @@ from compiler.cli.options import (
     EnableOption,
     ModelOption,
     PostnetOption,
+    VocoderOption,
     WeightsOption,
     check_plan,
     checkpoint_of,
@@ -55,9 +56,7 @@ def speak(
         str, typer.Option("--output", "-o", metavar="FILE", help="The WAV file; - writes it to standard output.")
     ] = "speech.wav",
     model: ModelOption = None,
-    vocoder: Annotated[
-        str | None, typer.Option(metavar="FOLDER|OWNER/NAME", help="Vocoder to use instead of the checkpoint's own.")
-    ] = None,
+    vocoder: VocoderOption = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(metavar="FOLDER|OWNER/NAME", help="Tokenizer, for a checkpoint without one."),
@@ -160,7 +159,7 @@ def speak(
                 with announced(IMPORTING):
                     import_libraries()
             else:
-                compiled = saved_model(saved)
+                compiled = saved_model(saved, vocoder)
             from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.device import session  # noqa: PLC0415
             from compiler.speecht5 import speaking  # noqa: PLC0415
@@ -170,7 +169,7 @@ def speak(
                 if saved is None:
                     voice = checkpoint.load_voice(source, vocoder, chosen)
                 else:
-                    voice = _saved_voice(compiled, vocoder, chosen)
+                    voice = _saved_voice(compiled, chosen)
                 speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
                     stage("looking for a device")
@@ -200,13 +199,9 @@ def speak(
         typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
 
 
-def _saved_voice(compiled: CompiledSpeechT5, vocoder: str | None, tokenizer: Any) -> Voice:
-    """The voice of a saved model. Where another vocoder is named, it is compiled, and is the model's from here on."""
-    from compiler.speecht5.vocoder import vocoder_of  # noqa: PLC0415
-
+def _saved_voice(compiled: CompiledSpeechT5, tokenizer: Any) -> Voice:
+    """The voice of a saved model, with the vocoder that was compiled last."""
     assert compiled.voice is not None, "asked for with the tokenizer"
-    if vocoder is not None:
-        compiled.vocoder = vocoder_of(vocoder, compiled.options, compiled.constants.mel_bins)
     return replace(compiled.voice, tokenizer=tokenizer, vocoder=compiled.vocoder)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import safe_open
@@ -58,7 +58,7 @@ class StoredWeights(Weights):
         super().__init__({})
         self._folder, self._orders = folder, orders
         try:
-            self._file: Any = safe_open(folder.file(WEIGHTS), framework="pt")
+            self._file: Any = cast("Any", safe_open(folder.file(WEIGHTS), framework="pt"))
             self._names = frozenset(self._file.keys())
         except InvalidArgument:
             raise
@@ -103,7 +103,8 @@ _STORED: Mapping[DType, tuple[str, ...]] = {
 
 def packed(tensor: torch.Tensor, dtype: DType) -> tuple[torch.Tensor, tuple[int, ...]]:
     """A bound constant of a type as the file holds it, and the order of its dimensions there. Nothing is rounded."""
-    order = tuple(sorted(range(tensor.dim()), key=lambda dim: int(tensor.stride(dim)), reverse=True))
+    strides = tensor.stride()
+    order = tuple(sorted(range(tensor.dim()), key=lambda dim: strides[dim], reverse=True))
     if not tensor.permute(order).is_contiguous():
         order = tuple(range(tensor.dim()))
     kept = tensor.permute(order).contiguous()

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler.choices import VOCODER_GRAPHS
 from compiler.compiled import saving
 from compiler.folder import Folder, damaged, part
 from compiler.inspect.receptive_field import ReceptiveField
-from compiler.speecht5.vocoder import GRAPHS, CompiledHifiGan, VocoderConfig, VocoderOptions
+from compiler.speecht5.vocoder import CompiledHifiGan, VocoderConfig, VocoderOptions
 
 KIND = "vocoder"
 _LONGEST_HOP = 1 << 16
@@ -62,7 +63,7 @@ def of_folder(folder: Folder) -> CompiledHifiGan:
         raise damaged(folder.path, faults[0])
     made = saving.of_folder(folder, CompiledHifiGan, VocoderOptions)
     windows, lengths = tuple(made.options.windows), made.spec.lengths
-    if made.spec.names != GRAPHS or [*lengths] != ["frames"] or lengths["frames"].buckets != windows:
+    if made.spec.names != VOCODER_GRAPHS or [*lengths] != ["frames"] or lengths["frames"].buckets != windows:
         raise damaged(folder.path, "its graphs are not those of a vocoder, for its windows")
     made.config, made.receptive_field = saved.config, saved.receptive_field
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compiler.arguments import whole
-from compiler.choices import GRAPHS, advice
+from compiler.choices import GRAPHS, VOCODER_GRAPHS, advice
 from compiler.compiled import CompiledModel
+from compiler.compiled.source import Made
 from compiler.errors import InvalidArgument
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
@@ -25,7 +26,7 @@ from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
 from compiler.speecht5.speech_model import SpeechConstants, SpeechModel
-from compiler.speecht5.vocoder import CompiledHifiGan, vocoder_of
+from compiler.speecht5.vocoder import CompiledHifiGan, fitting, planned, vocoder_of
 from compiler.speecht5.voice import Voice
 from compiler.torch_state import alone, unaffected
 
@@ -36,7 +37,8 @@ class CompiledSpeechT5(CompiledModel):
     Its graphs are those of ``GRAPHS``; the lengths of :meth:`graph` and :meth:`stages` are ``text`` in tokens and
     ``steps`` of the decoder. With ``postnet="exact"`` the post-net is the one for ``steps`` steps and no more, which it
     reads from the front of a cache for ``cache`` steps, or for ``steps`` where these are more.
-    ``vocoder`` is the compiled vocoder, ``None`` where the model was compiled without one.
+    ``vocoder`` is the compiled vocoder, ``None`` where the model was compiled without one. Its graphs are got from here
+    as well, by the length ``frames``.
     The object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
     compile at once, and share one object.
     """
@@ -52,8 +54,8 @@ class CompiledSpeechT5(CompiledModel):
     voice: Voice | None = None
     """What a saved model was saved with: tokenizer and speakers, and as vocoder the compiled one."""
 
-    def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
-        """``owned``: nobody else has the model, so that no snapshot of it is needed."""
+    def __init__(self, model: Any, options: CompileOptions, owned: bool = False, vocoder: Any = None) -> None:
+        """``owned``: nobody else has the model, so that no snapshot of it is needed. ``vocoder``: a SpeechT5HifiGan."""
         # A saved model does without what these import: transformers, and the tracing of torch.
         from compiler.frontend.snapshot import prepared, snapshot  # noqa: PLC0415
         from compiler.speecht5 import checkpoint, components, memory  # noqa: PLC0415
@@ -69,12 +71,28 @@ class CompiledSpeechT5(CompiledModel):
             self.constants = components.constants_of(taken)
         self.config = taken.config
         super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
+        if vocoder is not None:
+            self.vocoder = fitting(planned(vocoder, options), int(self.config.num_mel_bins))
 
     def with_plan(self, **changes: Any) -> Self:
         """The same model, and its vocoder, under other options of their plans; see :class:`CompiledModel`."""
         other = super().with_plan(**changes)
         other.vocoder = None if self.vocoder is None else self.vocoder.with_plan(**changes)
         return other
+
+    @property
+    def beside(self) -> tuple[CompiledModel, ...]:
+        """The vocoder, where there is one."""
+        return () if self.vocoder is None else (self.vocoder,)
+
+    def _find(self, name: str, lengths: Mapping[str, int], recorded: bool = False) -> Made:
+        if self.vocoder is None and (name in VOCODER_GRAPHS or (name in GRAPHS and "frames" in lengths)):
+            what = f"no graph {name!r}" if name in VOCODER_GRAPHS else "no length 'frames'"
+            raise InvalidArgument(
+                f"there is {what}: the model was compiled without a vocoder; name it, as in "
+                "compile_speecht5(model, vocoder=...)"
+            )
+        return super()._find(name, lengths, recorded)
 
     def evict(self) -> None:
         """Let go of all graphs, the vocoder's too, and of the weights in the forms that they use."""

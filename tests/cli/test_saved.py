@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.cli import app
+from compiler.speecht5.checkpoint import SMALL_VOICE
 from tests.compiler.test_saving import sealed
 
 
@@ -43,10 +44,11 @@ def test_speak_is_the_same_and_other_commands_take_it(run, saved):
     assert run("speak", "four nine three", "-o", "a.wav", "--model", saved).exit_code == 0
     shown = run("inspect", "encoder", "--model", saved, "--no-origins")
     assert shown.exit_code == 0 and shown.stdout.startswith("graph encoder {")
+    assert run("inspect", "vocoder", "--model", saved).stdout.startswith("graph vocoder {")
     listed = run("inspect", "encoder", "--model", saved, "--list")
     assert "final" in listed.stdout and "import" not in listed.stdout
     made = json.loads(run("compile", "--model", saved, "--json").stdout)
-    assert [graph["aten_imported"] for graph in made["graphs"]] == [None] * 6 and made["precision"] == "float32"
+    assert [graph["aten_imported"] for graph in made["graphs"]] == [None] * 8 and made["precision"] == "float32"
     assert "–" in run("compile", "--model", saved).stdout
     cost = json.loads(run("cost", "--model", saved, "--json").stdout)
     assert "n150" in str(cost["graphs"]) and "p150" not in str(cost["graphs"])
@@ -55,10 +57,16 @@ def test_speak_is_the_same_and_other_commands_take_it(run, saved):
     assert sorted(os.listdir()) == ["a.wav", "again", "b.wav", "voice"]
 
 
-def test_the_sound_is_that_of_the_checkpoint(run, made):
+def test_the_sound_is_that_of_the_checkpoint(run, made, sounding, monkeypatch):
+    monkeypatch.setattr("compiler.compile_speecht5", lambda *_, **__: sounding)
     assert run("speak", "four nine three", "-o", "a.wav").exit_code == 0
     assert run("speak", "four nine three", "-o", "b.wav", "--model", made[0], "--precision", "float32").exit_code == 0
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+    named = ("--vocoder", SMALL_VOICE / "vocoder")
+    assert run("speak", "four nine three", "-o", "c.wav", "--model", made[0], *named).exit_code == 0
+    assert Path("a.wav").read_bytes() == Path("c.wav").read_bytes()
+    assert run("speak", "four nine three", "-o", "d.wav").exit_code == 0
+    assert Path("a.wav").read_bytes() == Path("d.wav").read_bytes(), "the second time is as the first"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,10 @@ def test_the_sound_is_that_of_the_checkpoint(run, made):
     [
         (("speak", "one", "--board", "p150"), "--board p150: the saved model 'voice' was compiled with board='n150'"),
         (("speak", "one", "--precision", "bfloat16"), "--precision bfloat16: the saved model 'voice' was compiled"),
-        (("speak", "one", "--disable", "carry-row"), "--disable carry-row: the saved model 'voice' was compiled with"),
+        (
+            ("speak", "one", "--disable", "forward-row-through-relu"),
+            "--disable forward-row-through-relu: the saved model 'voice' was compiled with",
+        ),
         (("speak", "one", "--speaker", "nobody"), "there is no speaker 'nobody': the checkpoint has"),
         (("inspect", "encoder", "--stage", "import"), "there is no stage 'import': choose one of final"),
         (("inspect", "encoder", "--explain"), "--explain: a saved model has its final graphs alone"),
@@ -89,6 +100,7 @@ import sys
 sys.modules["torch"] = sys.modules["transformers"] = None
 sys.argv = ["compiler", "speak", "one", "--model", {str(Path(saved).resolve())!r}]
 from compiler.cli import app
+from compiler.speecht5.checkpoint import SMALL_VOICE
 app()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
