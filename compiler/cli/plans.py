@@ -203,7 +203,8 @@ def cost(
         title = f"{report.said(sizes)}, {options.precision}, weights {options.weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
-            shown.append(cost_report.op_table(compiled.graph(graph, **asked.lengths).graph, NUMBERS[options.board]))
+            numbers = NUMBERS[options.board if compiled.saved else board]
+            shown.append(cost_report.op_table(compiled.graph(graph, **asked.lengths).graph, numbers))
         tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))
         typer.echo(cost_report.input_text())
 
