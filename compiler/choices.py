@@ -36,6 +36,10 @@ GRAPHS: tuple[str, ...] = get_args(GraphName)
 
 The two that end in ``attentions`` replace the two before them when cross-attentions are requested.
 """
+VocoderGraphName = Literal["vocoder", "short_vocoder"]
+VOCODER_GRAPHS: tuple[str, ...] = get_args(VocoderGraphName)
+"""Graphs of a compiled vocoder: for windows that are sound to their end, and for what is shorter than the smallest."""
+AnyGraphName = Literal[GraphName, VocoderGraphName]
 
 OPTIONAL_PASSES = ("flash-decode", "shard-norms", "shard-weights")
 """Names of passes that run only if they are enabled."""

@@ -175,6 +175,21 @@ class CompiledModel:
         return self._source
 
     @property
+    def beside(self) -> tuple[CompiledModel, ...]:
+        """Compiled models that run with this one, and whose graphs it answers for as for its own."""
+        return ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all graphs: its own in the order in which they run, then those of the models beside it."""
+        return (*self.spec.names, *(name for other in self.beside for name in other.names))
+
+    @property
+    def lengths(self) -> dict[str, Length]:
+        """What graphs are compiled for, by name: its own lengths, then those of the models beside it."""
+        return dict(self.spec.lengths) | {name: each for other in self.beside for name, each in other.lengths.items()}
+
+    @property
     def kept(self) -> dict[str, int]:
         """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
         return {"buckets": len(self._compiled), "exact": len(self._exact)}
@@ -238,12 +253,10 @@ class CompiledModel:
         """Return the buckets that hold these lengths, by label."""
         given = self._checked(lengths)
         held = {spec.prefix.held for spec in self.spec.graphs if spec.prefix is not None}
-        return {
-            length.label: length.bucket(given[name]) for name, length in self.spec.lengths.items() if name not in held
-        }
+        return {length.label: length.bucket(given[name]) for name, length in self.lengths.items() if name not in held}
 
     def _checked(self, lengths: Mapping[str, int]) -> dict[str, int]:
-        known = self.spec.lengths
+        known = self.lengths
         for name, size in lengths.items():
             if name not in known:
                 raise InvalidArgument(f"there is no length {name!r}: {advice(name, known)}")
@@ -253,9 +266,13 @@ class CompiledModel:
 
     def _find(self, name: str, lengths: Mapping[str, int]) -> _Compiled:
         source, spec = self.source, next((spec for spec in self.spec.graphs if spec.name == name), None)
+        given = self._checked(lengths)
+        for other in self.beside if spec is None else ():
+            if name in other.names:
+                return other._find(name, {each: given[each] for each in other.lengths})
         if spec is None:
-            raise InvalidArgument(f"there is no graph {name!r}: {advice(name, self.spec.names)}")
-        given, held, kept = self._checked(lengths), 0, self._compiled
+            raise InvalidArgument(f"there is no graph {name!r}: {advice(name, self.names)}")
+        held, kept = 0, self._compiled
         if spec.prefix is None:
             sizes = tuple((each, self.spec.lengths[each].bucket(given[each])) for each in spec.lengths)
         else:

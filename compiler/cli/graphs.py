@@ -9,18 +9,21 @@ from typing import Annotated
 
 import typer
 
-from compiler.choices import GraphName, check_stage
+from compiler.choices import AnyGraphName, check_stage
 from compiler.cli.app import app
 from compiler.cli.options import (
+    Asked,
     BatchOption,
     BoardOption,
     DisableOption,
     EnableOption,
+    FramesOption,
     ModelOption,
     PostnetOption,
     PrecisionOption,
     StepsOption,
     TextOption,
+    VocoderOption,
     WeightsOption,
     compiled_model,
 )
@@ -31,6 +34,7 @@ from compiler.speecht5.quiet import quiet
 @app.command("compile")
 def compile_(
     model: ModelOption = None,
+    vocoder: VocoderOption = None,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
@@ -40,12 +44,17 @@ def compile_(
     disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
+    frames: FramesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Compile all graphs; show their sizes and the time of each stage."""
     with refusals():
+        asked = Asked(None, text, steps, frames)
         compiled = compiled_model(
             model,
+            False,
+            vocoder,
+            asked,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -58,8 +67,8 @@ def compile_(
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
-            measured = report.reports(compiled, text=text, steps=steps)
-        sizes = compiled.sizes(text=text, steps=steps)
+            measured = report.reports(compiled, **asked.lengths)
+        sizes = compiled.sizes(**asked.lengths)
         if as_json:
             typer.echo(json.dumps({**asdict(compiled.options), **sizes, "graphs": report.as_dicts(measured)}, indent=2))
         else:
@@ -69,10 +78,11 @@ def compile_(
 @app.command()
 def inspect(
     graph: Annotated[
-        GraphName,
+        AnyGraphName,
         typer.Argument(
             metavar="GRAPH",
-            help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions.",
+            help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions; vocoder, "
+            "short_vocoder.",
         ),
     ],
     stage: Annotated[
@@ -88,6 +98,7 @@ def inspect(
         typer.Option(metavar="FILE", help="Also write the literals that the text names by digest, for `opt`."),
     ] = None,
     model: ModelOption = None,
+    vocoder: VocoderOption = None,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
@@ -97,12 +108,17 @@ def inspect(
     disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
+    frames: FramesOption = None,
 ) -> None:
     """Print GRAPH as text at any stage of its compilation."""
     with refusals():
         check_stage(stage)
+        asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             model,
+            False,
+            vocoder,
+            asked,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -116,7 +132,7 @@ def inspect(
         from compiler.ir.literals import write_literals  # noqa: PLC0415
 
         with quiet():
-            recorder = compiled.stages(graph, text=text, steps=steps)
+            recorder = compiled.stages(graph, **asked.lengths)
         if list_stages:
             tables(report.stage_table(recorder))
         elif explain:

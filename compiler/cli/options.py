@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.choices import Board, Postnet, Precision, Weights
+from compiler.choices import VOCODER_GRAPHS, Board, Postnet, Precision, Weights
 from compiler.cli.terminal import progress_bar
+from compiler.errors import InvalidArgument
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
 
@@ -20,9 +22,14 @@ ModelOption = Annotated[
         metavar="FOLDER|OWNER/NAME", help="Checkpoint: a folder, or a name on the hub. The small voice by default."
     ),
 ]
+VocoderOption = Annotated[
+    str | None, typer.Option(metavar="FOLDER|OWNER/NAME", help="Vocoder to use instead of the checkpoint's own.")
+]
 FullSizeOption = Annotated[
     bool,
-    typer.Option("--full-size", help="Use transformers' default SpeechT5Config with random weights as the model."),
+    typer.Option(
+        "--full-size", help="Use transformers' default configurations with random weights as model and vocoder."
+    ),
 ]
 PrecisionOption = Annotated[
     Precision, typer.Option(help="Float type of the plan; float32 runs on the reference executor only.")
@@ -32,30 +39,85 @@ PostnetOption = Annotated[
     Postnet, typer.Option(help="Post-net for a bucket of lengths, or for the exact length of the speech.")
 ]
 BoardOption = Annotated[Board, typer.Option(help="Board whose cores and memory to plan for.")]
-BatchOption = Annotated[int, typer.Option(metavar="N", help="Rows that are decoded together.")]
+BatchOption = Annotated[
+    int, typer.Option(metavar="N", help="Rows that are decoded together; a vocoder takes one at a time.")
+]
 TextOption = Annotated[int, typer.Option("--text", metavar="N", help="Compile for texts of this many tokens.")]
 StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Compile for this many decoder steps.")]
+FramesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--frames",
+        metavar="N",
+        help="Compile the vocoder for a window that holds this many frames. By default the smallest: speech of any "
+        "length, whatever --steps, is cut into windows.",
+    ),
+]
 EnableOption = Annotated[
     list[str] | None, typer.Option(metavar="PASS", help="Also run this optional pass; may be repeated.")
 ]
 DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
 
 
-def compiled_model(model: str | None, full_size: bool = False, **chosen: Any) -> CompiledSpeechT5:
-    """Load a model, of which no graph is compiled yet; with ``full_size``, the default one with random weights.
+def compiled_model(
+    model: str | None, full_size: bool, vocoder: str | None, asked: Asked, **chosen: Any
+) -> CompiledSpeechT5:
+    """Load a model, and its vocoder if its graphs are asked for; no graph is compiled yet.
 
-    ``chosen`` are fields of ``CompileOptions``; ``None`` means the default.
+    With ``full_size`` both have transformers' default configurations and random weights. ``vocoder`` names another one
+    than the checkpoint's own. ``chosen`` are fields of ``CompileOptions``; ``None`` means the default. Raises
+    ``InvalidArgument`` where the vocoder's graphs are asked for by name and there is no vocoder.
     """
     options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
     source = checkpoint_of(model)
-    from compiler import CompiledSpeechT5  # noqa: PLC0415
+    if full_size and not (model is None and vocoder is None):
+        given = "--model" if vocoder is None else "--vocoder"
+        raise InvalidArgument(f"--full-size takes no {given}: it takes transformers' default configuration")
     from compiler.speecht5 import checkpoint  # noqa: PLC0415
+
+    heard = checkpoint.own_vocoder(source) if vocoder is None else vocoder
+    if asked.sound_by_name and heard is None and not full_size:
+        raise InvalidArgument(
+            f"the checkpoint {source!r} has no vocoder (a folder 'vocoder' in it): name one with --vocoder"
+        )
+    from compiler import CompiledSpeechT5  # noqa: PLC0415
 
     import_libraries()
     with quiet(), progress_bar() as stage:
         stage("loading the model")
         loaded = checkpoint.full_size_model() if full_size else checkpoint.load_model(source)
-    return CompiledSpeechT5(loaded, options)
+        sounding = None
+        if asked.sound and full_size:
+            sounding = checkpoint.full_size_vocoder()
+        elif asked.sound and heard is not None:
+            sounding = checkpoint.load_vocoder(heard)
+    return CompiledSpeechT5(loaded, options, vocoder=sounding)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The graphs that a command is to show, one or all, and the lengths that they shall hold."""
+
+    graph: str | None
+    text: int
+    steps: int
+    frames: int | None
+
+    @property
+    def sound_by_name(self) -> bool:
+        """Whether the vocoder, or its length, was named."""
+        return self.graph in VOCODER_GRAPHS or self.frames is not None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the vocoder's graphs are among those to show, where there is one."""
+        return self.graph is None or self.sound_by_name
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """As ``CompiledModel.graph`` takes them."""
+        frames = {} if self.frames is None else {"frames": self.frames}
+        return {"text": self.text, "steps": self.steps, **frames}
 
 
 def checkpoint_of(model: str | None) -> str:

@@ -9,19 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler.choices import BOARDS, GRAPHS, GraphName, check_precision, one_of
+from compiler.choices import BOARDS, AnyGraphName, check_precision, one_of
 from compiler.cli.app import app
 from compiler.cli.options import (
+    Asked,
     BatchOption,
     BoardOption,
     DisableOption,
     EnableOption,
+    FramesOption,
     FullSizeOption,
     ModelOption,
     PostnetOption,
     PrecisionOption,
     StepsOption,
     TextOption,
+    VocoderOption,
     WeightsOption,
     compiled_model,
 )
@@ -33,6 +36,7 @@ from compiler.speecht5.quiet import quiet
 @app.command()
 def check(
     model: ModelOption = None,
+    vocoder: VocoderOption = None,
     full_size: FullSizeOption = False,
     board: Annotated[
         list[str] | None, typer.Option(metavar="BOARD", help="n150, n300, p150 or p100; may be repeated. All, if none.")
@@ -45,6 +49,7 @@ def check(
     disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
+    frames: FramesOption = None,
     device: Annotated[
         bool, typer.Option("--device", help="Use the card or simulator that ttnn finds, and compare its numbers.")
     ] = False,
@@ -58,14 +63,17 @@ def check(
 ) -> None:
     """Run every graph through real ttnn on its mock of a board: accepted ops, types, programs and memory."""
     with refusals():
-        _one_model(full_size, model)
         check_precision(precision)
         for each in board or ():
             one_of("board", each, BOARDS)
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
-        asked = (model, board, precision, weights, postnet, batch_size, enable, disable, text, steps, device)
-        if budgets and asked != (None, None, "bfloat16", "bfloat16", "bucket", 1, None, None, 1, 1, False):
+        plan = (model, vocoder, board, precision, weights, postnet, batch_size, enable, disable, device)
+        asked = Asked(None, text, steps, frames)
+        if budgets and (plan, asked) != (
+            (None, None, None, "bfloat16", "bfloat16", "bucket", 1, None, None, False),
+            Asked(None, 1, 1, None),
+        ):
             raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
     if budgets:
         _check_budgets(as_json)
@@ -74,6 +82,8 @@ def check(
         compiled = compiled_model(
             model,
             full_size,
+            vocoder,
+            asked,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -84,16 +94,11 @@ def check(
         )
         from compiler.inspect import checking  # noqa: PLC0415
 
+        lengths: dict[str, Any] = dict(asked.lengths)
         with quiet(), progress_bar() as stage:
             stage("compiling")
             found = checking.check(
-                compiled,
-                board or BOARDS,
-                text=text,
-                steps=steps,
-                on_device=device,
-                time_limit=time_limit,
-                progress=stage,
+                compiled, board or BOARDS, on_device=device, time_limit=time_limit, progress=stage, **lengths
             )
         if as_json:
             typer.echo(json.dumps([made.as_dict() for made in found], indent=2))
@@ -103,11 +108,6 @@ def check(
             typer.echo(line, err=True)
     if not all(made.passed for made in found):
         raise typer.Exit(1)
-
-
-def _one_model(full_size: bool, model: str | None) -> None:
-    if full_size and model is not None:
-        raise InvalidArgument("--full-size takes no --model: it takes transformers' default configuration")
 
 
 def _check_budgets(as_json: bool) -> None:
@@ -134,10 +134,11 @@ def _check_budgets(as_json: bool) -> None:
 @app.command()
 def cost(
     graph: Annotated[
-        GraphName | None,
+        AnyGraphName | None,
         typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all graphs, one per row."),
     ] = None,
     model: ModelOption = None,
+    vocoder: VocoderOption = None,
     full_size: FullSizeOption = False,
     precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
@@ -148,14 +149,17 @@ def cost(
     disable: DisableOption = None,
     text: TextOption = 1,
     steps: StepsOption = 1,
+    frames: FramesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing is measured."""
     with refusals():
-        _one_model(full_size, model)
+        asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             model,
             full_size,
+            vocoder,
+            asked,
             precision=precision,
             weights=weights,
             postnet=postnet,
@@ -170,12 +174,13 @@ def cost(
 
         with quiet(), progress_bar() as stage:
             stage("compiling")
-            names = [graph] if graph else GRAPHS
-            costs = [cost_report.model_cost(compiled, name, text=text, steps=steps) for name in names]
+            names = (graph,) if graph else compiled.names
+            costs = [cost_report.model_cost(compiled, name, **asked.lengths) for name in names]
             stage("comparing plans")
             compared = plans.step_plans(compiled, text, steps) if plans.STEP in names else []
-            paced = _paces(compiled, text, steps) if full_size and graph is None else []
-        sizes = compiled.sizes(text=text, steps=steps)
+            sounding = compiled.vocoder if full_size and graph is None else None
+            paced = [] if sounding is None else pace.paces(compiled, sounding, text, steps)
+        sizes = compiled.sizes(**asked.lengths)
         if as_json:
             inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
             modelled = [cost_report.as_dict(one) for one in costs]
@@ -187,18 +192,9 @@ def cost(
         title = f"{report.said(sizes)}, {precision}, weights {weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
-            shown.append(cost_report.op_table(compiled.graph(graph, text=text, steps=steps).graph, NUMBERS[board]))
+            shown.append(cost_report.op_table(compiled.graph(graph, **asked.lengths).graph, NUMBERS[board]))
         tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))
         typer.echo(cost_report.input_text())
-
-
-def _paces(compiled: Any, text: int, steps: int) -> list[Any]:
-    """A second of sound of the default configuration, by the decoder and by the vocoder."""
-    from compiler.speecht5 import checkpoint, pace  # noqa: PLC0415
-    from compiler.speecht5.vocoder import vocoder_of  # noqa: PLC0415
-
-    vocoder = vocoder_of(checkpoint.full_size_vocoder(), compiled.options, compiled.config.num_mel_bins)
-    return pace.paces(compiled, vocoder, text, steps)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from compiler.cli.options import (
     EnableOption,
     ModelOption,
     PostnetOption,
+    VocoderOption,
     WeightsOption,
     checkpoint_of,
     import_libraries,
@@ -49,9 +50,7 @@ def speak(
         str, typer.Option("--output", "-o", metavar="FILE", help="The WAV file; - writes it to standard output.")
     ] = "speech.wav",
     model: ModelOption = None,
-    vocoder: Annotated[
-        str | None, typer.Option(metavar="FOLDER|OWNER/NAME", help="Vocoder to use instead of the checkpoint's own.")
-    ] = None,
+    vocoder: VocoderOption = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(metavar="FOLDER|OWNER/NAME", help="Tokenizer, for a checkpoint without one."),

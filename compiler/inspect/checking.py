@@ -89,7 +89,7 @@ def check(
     if unknown or not names:
         raise InvalidArgument(f"boards={', '.join(map(str, unknown)) or 'none'}: {advice(unknown, BOARDS)}")
     check_precision(compiled.options.precision)
-    asked = compiled.spec.names if graphs is None else tuple(graphs)
+    asked = compiled.names if graphs is None else tuple(graphs)
     found = []
     for board in ("device",) if on_device else names:
         compiled = compiled if on_device else compiled.for_board(board)

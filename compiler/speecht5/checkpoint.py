@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.choices import advice
 from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.speecht5 import stored_norm
 from compiler.speecht5.pieces import Tables
+from compiler.speecht5.quiet import quiet
 from compiler.speecht5.reading import UNSAFE, reason
 from compiler.versions import require
 
@@ -135,8 +137,7 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -
     neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. Raises what ``load_model``
     raises.
     """
-    own = Path(source) / "vocoder"
-    chosen = str(own) if vocoder is None and own.is_dir() else vocoder
+    chosen = own_vocoder(source) if vocoder is None else vocoder
     model = load_model(source)
     if tokenizer is None or isinstance(tokenizer, str):
         tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
@@ -147,6 +148,16 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None) -
             f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
         )
     return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
+
+
+def own_vocoder(source: str) -> str | None:
+    """The folder of the vocoder that a checkpoint in a folder has of its own; ``None`` where it has none.
+
+    Raises ``InvalidArgument`` for a name that is neither a folder's nor can be one on the hub.
+    """
+    _check_name(source)
+    own = Path(source) / "vocoder"
+    return str(own) if own.is_dir() else None
 
 
 def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
@@ -258,6 +269,7 @@ def _complete(kind: Any, source: str) -> Any:
     """A model of class ``kind`` with every parameter from the checkpoint.
 
     transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
+    What was saved under weight norm lacks weights in this sense, and is loaded again under weight norm.
     """
     with _reading(kind.__name__, source):
         config = kind.config_class.from_pretrained(source)
@@ -265,10 +277,12 @@ def _complete(kind: Any, source: str) -> Any:
         # Other shapes are let through, because the exception for them does not say which.
         from compiler import torch_state  # noqa: PLC0415, torch takes seconds
 
-        with torch_state.alone():
-            model, info = kind.from_pretrained(
-                source, config=config, output_loading_info=True, ignore_mismatched_sizes=True
-            )
+        given = {"config": config, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        with torch_state.alone(), quiet():
+            model, info = kind.from_pretrained(source, **given)
+            if layers := stored_norm.normed(info):
+                held, info = stored_norm.under_norm(kind, layers).from_pretrained(source, **given)
+                model = stored_norm.without_norm(held, kind, layers)
     wrong = sorted(info["missing_keys"])
     wrong += sorted(f"{name} {[*found]} for {[*wanted]}" for name, found, wanted in info["mismatched_keys"])
     if wrong:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compiler.arguments import whole
-from compiler.choices import GRAPHS, advice
+from compiler.choices import GRAPHS, VOCODER_GRAPHS, advice
 from compiler.compiled import CompiledModel
 from compiler.errors import InvalidArgument
 from compiler.frontend.snapshot import prepared, snapshot
+from compiler.pipeline import Recorder
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
@@ -26,7 +27,7 @@ from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
 from compiler.speecht5.speech_model import SpeechModel
-from compiler.speecht5.vocoder import CompiledHifiGan, vocoder_of
+from compiler.speecht5.vocoder import CompiledHifiGan, fitting, planned, vocoder_of
 from compiler.torch_state import alone, unaffected
 
 
@@ -36,7 +37,8 @@ class CompiledSpeechT5(CompiledModel):
     Its graphs are those of ``GRAPHS``; the lengths of :meth:`graph` and :meth:`stages` are ``text`` in tokens and
     ``steps`` of the decoder. With ``postnet="exact"`` the post-net is the one for ``steps`` steps and no more, which it
     reads from the front of a cache for ``cache`` steps, or for ``steps`` where these are more.
-    ``vocoder`` is the compiled vocoder, ``None`` where the model was compiled without one.
+    ``vocoder`` is the compiled vocoder, ``None`` where the model was compiled without one. Its graphs are got from here
+    as well, by the length ``frames``.
     The object holds a snapshot of the model: nothing that happens to the model afterwards has an effect. Threads may
     compile at once, and share one object.
     """
@@ -44,8 +46,8 @@ class CompiledSpeechT5(CompiledModel):
     options: CompileOptions
     vocoder: CompiledHifiGan | None = None
 
-    def __init__(self, model: Any, options: CompileOptions, owned: bool = False) -> None:
-        """``owned``: nobody else has the model, so that no snapshot of it is needed."""
+    def __init__(self, model: Any, options: CompileOptions, owned: bool = False, vocoder: Any = None) -> None:
+        """``owned``: nobody else has the model, so that no snapshot of it is needed. ``vocoder``: a SpeechT5HifiGan."""
         self.limits = Limits.of(checkpoint.checked(model).config, options)
         memory.check_batch(model.config, options.batch_size, self.limits.text_buckets[0], self.limits.step_buckets[0])
         with alone():
@@ -56,12 +58,28 @@ class CompiledSpeechT5(CompiledModel):
             self.constants = components.constants_of(taken)
         self.config = taken.config
         super().__init__(taken, model_spec(self.config, options, self.limits, code), options)
+        if vocoder is not None:
+            self.vocoder = fitting(planned(vocoder, options), int(self.config.num_mel_bins))
 
     def with_plan(self, **changes: Any) -> Self:
         """The same model, and its vocoder, under other options of their plans; see :class:`CompiledModel`."""
         other = super().with_plan(**changes)
         other.vocoder = None if self.vocoder is None else self.vocoder.with_plan(**changes)
         return other
+
+    @property
+    def beside(self) -> tuple[CompiledModel, ...]:
+        """The vocoder, where there is one."""
+        return () if self.vocoder is None else (self.vocoder,)
+
+    def _find(self, name: str, lengths: Mapping[str, int]) -> tuple[Executable, Recorder]:
+        if self.vocoder is None and (name in VOCODER_GRAPHS or (name in GRAPHS and "frames" in lengths)):
+            what = f"no graph {name!r}" if name in VOCODER_GRAPHS else "no length 'frames'"
+            raise InvalidArgument(
+                f"there is {what}: the model was compiled without a vocoder; name it, as in "
+                "compile_speecht5(model, vocoder=...)"
+            )
+        return super()._find(name, lengths)
 
     def evict(self) -> None:
         """Let go of all graphs, the vocoder's too, and of the weights in the forms that they use."""

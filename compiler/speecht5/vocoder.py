@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from compiler.arguments import whole
+from compiler.choices import VOCODER_GRAPHS as GRAPHS
 from compiler.choices import advice
 from compiler.compiled import CompiledModel, GraphSpec, Length, ModelSpec
 from compiler.errors import InvalidArgument
@@ -28,8 +29,6 @@ from compiler.torch_state import alone, unaffected
 
 WINDOWS = (64, 96, 128, 192, 256, 384, 512)
 """Frames for which graphs are compiled by default: with more, an n150 has no room for what passes between layers."""
-GRAPHS = ("vocoder", "short_vocoder")
-"""The graphs of a vocoder: for windows that are sound to their end, and for what is shorter than the smallest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,14 +195,30 @@ def _spec(options: VocoderOptions) -> ModelSpec:
     )
 
 
+def planned(vocoder: Any, options: PlanOptions) -> CompiledHifiGan:
+    """The compiled vocoder of a model under ``options``, a ``SpeechT5HifiGan``, of which no graph is compiled yet.
+
+    It makes sound of a window at a time, however many rows the model decodes together.
+    """
+    return CompiledHifiGan(vocoder, VocoderOptions(**_plan(options)))
+
+
+def _plan(options: PlanOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__ if name != "batch_size"}
+
+
 def vocoder_of(vocoder: Any, options: PlanOptions, mels: int) -> CompiledHifiGan:
     """The compiled vocoder of a model under ``options``, ``mels`` of whose spectrograms make a frame.
 
     ``vocoder`` is what :func:`compile_vocoder` takes, or returned. Raises what it raises, and ``InvalidArgument`` for
     a vocoder of other spectrograms.
     """
-    plan = {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__ if name != "batch_size"}
-    made = vocoder if isinstance(vocoder, CompiledHifiGan) else compile_vocoder(vocoder, **plan)
+    made = vocoder if isinstance(vocoder, CompiledHifiGan) else compile_vocoder(vocoder, **_plan(options))
+    return fitting(made, mels)
+
+
+def fitting(made: CompiledHifiGan, mels: int) -> CompiledHifiGan:
+    """``made`` itself. Raises ``InvalidArgument`` where it takes spectrograms of another number of mels."""
     if made.config.model_in_dim != mels:
         raise InvalidArgument(
             f"the vocoder takes {made.config.model_in_dim} mels a frame and the model makes {mels}: name the "

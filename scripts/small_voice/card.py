@@ -51,6 +51,7 @@ It says phrases of one to six of these words, in any order, with an optional com
 {speakers}
 
 The speakers in `speakers.safetensors` are invented vectors of length {speaker_dim}, not x-vectors of recordings.
+`{default}`, the first by name, is who speaks where no speaker is named.
 
 ## How to use it
 
@@ -63,7 +64,7 @@ folder = "compiler/speecht5/voices/small"
 processor = SpeechT5Processor.from_pretrained(folder)
 model = SpeechT5ForTextToSpeech.from_pretrained(folder)
 vocoder = SpeechT5HifiGan.from_pretrained(f"{{folder}}/vocoder")
-speaker = load_file(f"{{folder}}/speakers.safetensors")["{first_speaker}"]
+speaker = load_file(f"{{folder}}/speakers.safetensors")["{default}"]
 inputs = processor(text="{example}", return_tensors="pt")
 sound = model.generate_speech(inputs["input_ids"], speaker[None], vocoder=vocoder)
 soundfile.write("speech.wav", sound.numpy(), {rate})
@@ -164,7 +165,7 @@ def write_card(voice: Path) -> str:
             for name, flite in corpus.SPEAKERS.items()
         ),
         speaker_dim=config["speaker_embedding_dim"],
-        first_speaker=next(iter(corpus.SPEAKERS)),
+        default=min(corpus.SPEAKERS),
         example="Good morning, four nine three.",
         rate=corpus.SAMPLE_RATE,
         hop=corpus.HOP,

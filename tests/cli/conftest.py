@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import compiler
 from compiler.cli import app
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice
 from compiler.speecht5.quiet import quiet
+from compiler.speecht5.vocoder import planned
 from tests.shared import small_voice
 
 
@@ -37,11 +39,23 @@ def compiled_for_two(voice: Voice) -> Any:
         return compiler.CompiledSpeechT5(voice.model, options)
 
 
+@pytest.fixture(scope="session")
+def sounding(compiled: Any, voice: Voice) -> Any:
+    """The same with its vocoder: the graphs are shared."""
+    other = copy.copy(compiled)
+    other.vocoder = planned(voice.vocoder, compiled.options)
+    return other
+
+
 @pytest.fixture
-def run(compiled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+def run(compiled: Any, sounding: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
     """The command line in an empty folder, with tracing and compiling done once for all tests."""
+
+    def made(model: Any, options: Any, vocoder: Any = None) -> Any:
+        return compiled if vocoder is None else sounding
+
     monkeypatch.setattr(compiler, "compile_speecht5", lambda model, **options: compiled, raising=False)
-    monkeypatch.setattr(compiler, "CompiledSpeechT5", lambda model, options: compiled, raising=False)
+    monkeypatch.setattr(compiler, "CompiledSpeechT5", made, raising=False)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

@@ -14,20 +14,25 @@ import pytest
 
 import compiler
 from compiler import CompiledSpeechT5
+from compiler.choices import GRAPHS, VOCODER_GRAPHS
 from compiler.runtime.executable import Executable
-from compiler.speecht5.text_to_speech import GRAPHS
+from compiler.speecht5.vocoder import planned
 from tests.shared import shared
+from tests.vocoders import config
+from tests.vocoders import lively as lively_vocoder
 
 
 @pytest.fixture(scope="module")
 def tiny() -> CompiledSpeechT5:
     # A plan of its own, into which a test puts a graph.
-    return shared({"encoder_layers": 1, "decoder_layers": 1}, precision="bfloat16")[1].with_plan()
+    compiled = shared({"encoder_layers": 1, "decoder_layers": 1}, precision="bfloat16")[1].with_plan()
+    compiled.vocoder = planned(lively_vocoder(config()), compiled.options)
+    return compiled
 
 
 @pytest.fixture
 def run_tiny(run: Callable[..., Any], tiny: CompiledSpeechT5, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr(compiler, "CompiledSpeechT5", lambda model, options: tiny, raising=False)
+    monkeypatch.setattr(compiler, "CompiledSpeechT5", lambda model, options, **_: tiny, raising=False)
     return run
 
 
@@ -50,10 +55,11 @@ def test_a_row_for_each_graph(run_tiny: Callable[..., Any]) -> None:
     result = run_tiny("check", "--board", "n150")
     assert (result.exit_code, result.stderr) == (0, "")
     assert (
-        "ttnn's mock devices: accepted, not measured; up to 32 text tokens, 64 decoder steps, batch 1" in result.stdout
+        "ttnn's mock devices: accepted, not measured; up to 32 text tokens, 64 decoder steps, 64 frames, batch 1"
+        in result.stdout
     )
     assert all(column in result.stdout for column in COLUMNS)
-    assert all(f" {graph} " in result.stdout for graph in GRAPHS)
+    assert all(f" {graph} " in result.stdout for graph in GRAPHS + VOCODER_GRAPHS)
     assert "n150 8x8" in result.stdout
 
 
@@ -75,7 +81,7 @@ def test_json_says_it_all(run_tiny: Callable[..., Any]) -> None:
     }
     assert (first["board"], first["grid"], first["passed"], first["agreement"]) == ("n150", [8, 8], True, {})
     assert (second["board"], second["grid"], second["arch"]) == ("p100", [11, 10], "BLACKHOLE")
-    assert [graph["graph"] for graph in first["graphs"]] == list(GRAPHS)
+    assert [graph["graph"] for graph in first["graphs"]] == list(GRAPHS + VOCODER_GRAPHS)
     for graph in first["graphs"]:
         assert set(graph) == {
             "graph",
@@ -132,6 +138,9 @@ def test_help_names_the_options(run: Callable[..., Any]) -> None:
     [
         (["--board", "n151"], "board='n151' is not known: choose one of n150, n300, p150, p100"),
         (["--precision", "float32"], "precision='float32' runs on the reference executor only, as ttnn refuses it"),
+        (["--full-size", "--vocoder", "x"], "--full-size takes no --vocoder: it takes transformers' default"),
+        (["--budgets", "--frames", "64"], "--budgets takes no model, board, plan or lengths"),
+        (["--frames", "513"], "frames=513: the model was compiled for 1 to 512"),
         (["--full-size", "--model", "x"], "--full-size takes no --model: it takes transformers' default"),
         (["--device", "--board", "p150"], "--device takes no --board: it takes the device that ttnn finds"),
         (["--budgets", "--board", "p150"], "--budgets takes no model, board, plan or lengths"),

@@ -4,7 +4,7 @@ import json
 import re
 
 from compiler.speecht5.plans import alternatives
-from tests.cli.test_graphs import GRAPHS, rows
+from tests.cli.test_graphs import GRAPHS, VOCODER, rows
 
 
 def test_cost_models_all_graphs_on_all_boards(run):
@@ -12,15 +12,19 @@ def test_cost_models_all_graphs_on_all_boards(run):
     assert (result.exit_code, result.stderr) == (0, "")
     shown, inputs = result.stdout.split("Inputs of the model:")
     assert shown.count("modelled, not measured") == 3
-    assert "32 text tokens, 128 decoder steps" in shown
+    assert "32 text tokens, 128 decoder steps, 64 frames" in shown
     graphs, plans = shown.split("plans of the decoder step")
     cells = rows(graphs)
-    assert [row[0] for row in cells] == GRAPHS * 2
+    assert [row[0] for row in cells] == [*GRAPHS, *VOCODER] * 2
     assert "With flash-decode, self-attention computes an approximate exponential" in " ".join(plans.split())
     shown_plans = [row[0] for row in rows(plans)]
     assert shown_plans[: len(alternatives())] == [" + ".join(names) or "default" for names in alternatives()]
     assert all(re.fullmatch(r"\d+, \d+", cell) for row in rows(plans) for cell in row[1:])
-    assert all(cell.split()[1] in ("compute", "DRAM", "dispatch") for row in cells[len(GRAPHS) :] for cell in row[1:])
+    assert all(
+        cell.split()[1] in ("compute", "DRAM", "dispatch")
+        for row in cells[len(GRAPHS) + len(VOCODER) :]
+        for cell in row[1:]
+    )
     assert "n300 cores, each of 2 chips" in inputs
     assert all(re.search(r"\.md|mock|aibs|issues|/pull/", line) for line in inputs.splitlines()[1:])
 

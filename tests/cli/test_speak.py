@@ -1,5 +1,6 @@
 """``speak``: the sound file, whole or not at all."""
 
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +43,12 @@ def test_seed_and_speaker_decide_the_sound(run):
     assert spoken("--seed", 1) != first
     assert spoken("--speaker", "anna") != first
     assert spoken("--max-len-ratio", 4) != first
+
+
+def test_who_speaks_by_default_is_understood_best(voice):
+    rates = json.loads((checkpoint.SMALL_VOICE / "evaluation.json").read_text())["words"]["voice"]["wer_by_speaker"]
+    assert set(rates) == set(voice.speakers)
+    assert torch.equal(speakers.embedding(voice)[0], voice.speakers[min(rates, key=rates.get)])
 
 
 FORMS = {
