@@ -176,7 +176,7 @@ def first_sound(graphs: CompiledSpeechT5, vocoder: CompiledHifiGan) -> Tensor:
     return first
 
 
-def _text(speaker: Any) -> tuple[Tensor, Tensor, dict[str, float]]:
+def _text(speaker: Any) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Token ids, a voice and how long to speak; torch's generator is set to its seed."""
     ids = torch.randint(4, speaker.config.vocab_size, (1, TOKENS), generator=torch.Generator().manual_seed(1))
     voice = torch.randn(1, speaker.config.speaker_embedding_dim, generator=torch.Generator().manual_seed(2))
