@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
+from compiler.speecht5.windows import Window
 from compiler.torch_state import unaffected
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ class GrowingSound:
     """The sound of one spectrogram, made while its frames come.
 
     What :meth:`push` returns, one after the other, is the sound of the whole. A frame is settled when the frames are
-    there that its sound reads, or when no more will come. Two graphs make it, whatever comes: those of one window, for
-    windows that are sound to their end, and for what is shorter.
+    there that its sound reads, or when no more will come. The graph of one window makes it. What is shorter, above all
+    the first sound, goes into the smallest window that has room for it.
     """
 
     def __init__(
@@ -70,8 +72,14 @@ class GrowingSound:
         if finished and not there:
             raise InvalidArgument("frames: there are none, and none will come")
         windows = self._vocoder.windows(self.made, there, finished=finished, sizes=(self.window,))
-        jobs = [(0, window) for window in windows]
+        jobs = [(0, self._short(window)) for window in windows]
         sounds = list(self._vocoder.made(self._frames[None], jobs, self._executor))
         if windows:
             self.made = windows[-1].end
         return torch.cat(sounds) if sounds else torch.zeros(0, dtype=torch.float32, device="cpu")
+
+    def _short(self, window: Window) -> Window:
+        """The smallest window for what is masked, as the first sound is waited for; others as they are."""
+        if not window.masked:
+            return window
+        return replace(window, size=next(size for size in self._vocoder.options.windows if size >= window.held))
