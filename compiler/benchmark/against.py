@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import tarfile
 import tempfile
@@ -89,8 +90,9 @@ class Compared:
 
     @property
     def ratio(self) -> float:
-        """Ratio of the medians; below one, this revision is faster or smaller."""
-        return median(self.ours) / median(self.theirs)
+        """Ratio of the medians; below one, this revision is faster or smaller. NaN where the other's is zero."""
+        other = median(self.theirs)
+        return median(self.ours) / other if other else math.nan
 
 
 Task = Callable[[str], dict[str, Any]]
@@ -220,7 +222,7 @@ def as_dicts(rows: Sequence[Compared]) -> list[dict[str, Any]]:
             "unit": row.figure.unit,
             "this": list(row.ours),
             "that": list(row.theirs),
-            "ratio": row.ratio if row.verdict is not None else None,
+            "ratio": row.ratio if row.verdict is not None and not math.isnan(row.ratio) else None,
             "verdict": row.verdict.value if row.verdict is not None else None,
             "failed": row.failed,
         }

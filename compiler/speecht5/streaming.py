@@ -93,7 +93,7 @@ class Stage:
     def __init__(self, run: Run, reach: Reach, align: int = 1, hop: int | None = 1) -> None:
         """``align``: windows begin at a multiple of so many frames. ``hop``: how many are made of a frame."""
         self._run, self._reach, self._align, self._hop = run, reach, align, hop
-        self._held = torch.empty(0)
+        self._held = self._nothing = torch.empty(0)  # what is made has other dimensions than frames
         self._start = self._done = 0
 
     @property
@@ -109,7 +109,8 @@ class Stage:
         self._held = torch.cat([self._held, frames], 1) if self._held.numel() else frames
         there, done = self.there, self._done
         until = max(done, there if last else there - self._reach.behind)
-        made, hop = self._made([end - self._start for end in ends]) if until > done else (self._held[:, :0], 1)
+        made, hop = self._made([end - self._start for end in ends]) if until > done else (self._nothing, 1)
+        self._nothing = made[:, :0].clone()
         begin = (done - self._start) * hop
         kept = []
         for row, end in enumerate(ends):
@@ -253,7 +254,15 @@ def hifigan_reach(config: Any) -> Reach:
 
 def _sound(vocoder: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
     """Sound [rows, samples] of [rows, frames, mels]; of one row as transformers' function makes it."""
-    return sound_of(vocoder, frames[0])[None] if len(frames) == 1 else sound_of(vocoder, frames)
+    alone = len(frames) == 1
+    made: Any = sound_of(vocoder, frames[0] if alone else frames)
+    if not isinstance(made, Tensor) or made.dim() != (1 if alone else 2) or not (alone or len(made) == len(frames)):
+        said = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        expected = "[samples]" if alone else f"[{len(frames)}, samples]"
+        raise InvalidArgument(
+            f"the vocoder made {said} of {list(frames.shape[alone:])}: a tensor {expected} is expected"
+        )
+    return made[None] if alone else made
 
 
 def _postnet(model: SpeechModel, executor: Executor) -> Run:

@@ -20,7 +20,7 @@ from compiler.frontend.snapshot import prepared, snapshot
 from compiler.pipeline import Recorder
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
-from compiler.runtime.reference import ReferenceExecutor
+from compiler.runtime.reference import checked_executor
 from compiler.speecht5 import checkpoint, components, decoding, memory, results, streaming
 from compiler.speecht5.graphs import model_spec
 from compiler.speecht5.limits import Limits
@@ -163,7 +163,7 @@ class CompiledSpeechT5(CompiledModel):
         Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
         options = LoopOptions(
-            _checked_executor(executor),
+            checked_executor(executor),
             threshold,
             minlenratio,
             maxlenratio,
@@ -217,7 +217,7 @@ class CompiledSpeechT5(CompiledModel):
         are refused here, and not with the first chunk; ``SpeechTooLong`` comes in its place.
         """
         options = LoopOptions(
-            _checked_executor(executor),
+            checked_executor(executor),
             threshold,
             minlenratio,
             maxlenratio,
@@ -249,15 +249,6 @@ def _chunks(stream: streaming.Stream, rows: bool, attentions: bool) -> Generator
         for chunk in chunks:
             made = chunk.rows if rows else chunk.rows[0]
             yield (made, chunk.cross_attentions) if attentions else made
-
-
-def _checked_executor(executor: Executor | None) -> Executor:
-    executor = ReferenceExecutor() if executor is None else executor
-    if not isinstance(executor, Executor):
-        raise InvalidArgument(
-            f"executor: what `with compiler.open_device() as executor` gives is expected, got {type(executor).__name__}"
-        )
-    return executor
 
 
 def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> CompiledSpeechT5:

@@ -40,6 +40,13 @@ def test_ranges_that_lie_apart_decide(ours: tuple[float, ...], theirs: tuple[flo
     assert against.worse([row]) == ([row] if verdict is Verdict.WORSE else [])
 
 
+def test_what_was_nothing_has_no_ratio() -> None:
+    """Memory need not have grown."""
+    (row,) = against.as_dicts([Compared(FIGURES[-1], (1.0,), (0.0,))])
+    assert (row["ratio"], row["verdict"]) == (None, Verdict.WORSE.value)
+    against.table("HEAD", [Compared(FIGURES[-1], (1.0,), (0.0,))])
+
+
 def test_the_two_take_turns_and_each_round_begins_with_the_other() -> None:
     ran: list[str] = []
 

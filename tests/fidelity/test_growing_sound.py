@@ -72,7 +72,10 @@ def test_what_does_not_fit_is_refused(pair: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"\[frames, 20\] is expected, got \[20\]"):
         growing.push(torch.zeros(20))
     with pytest.raises(InvalidArgument, match="there are none, and none will come"):
-        GrowingSound(compiled).push(torch.zeros(0, 20), finished=True)
-    growing.push(mels(model.config, 3), finished=True)
+        growing.push(torch.zeros(0, 20), finished=True)
+    for other, said in ((None, "NoneType"), (torch.zeros(3, 20, device="meta"), "on the meta device")):
+        with pytest.raises(InvalidArgument, match=f"tensor of floats is expected, got .*{said}"):
+            growing.push(other)  # type: ignore[arg-type]
+    assert len(growing.push(mels(model.config, 3), finished=True)), "what was refused did not count"
     with pytest.raises(InvalidArgument, match="begin another sound"):
         growing.push(mels(model.config, 3))
