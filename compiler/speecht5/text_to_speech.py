@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from compiler.choices import GRAPHS, VOCODER_GRAPHS, advice
 from compiler.compiled import CompiledModel
 from compiler.errors import InvalidArgument
 from compiler.frontend.snapshot import prepared, snapshot
+from compiler.inspect.receptive_field import receptive_field
 from compiler.pipeline import Recorder
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
@@ -26,7 +27,7 @@ from compiler.speecht5.graphs import model_spec
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
-from compiler.speecht5.speech_model import SpeechModel
+from compiler.speecht5.speech_model import Reach, SpeechModel
 from compiler.speecht5.vocoder import CompiledHifiGan, fitting, planned, vocoder_of
 from compiler.torch_state import alone, unaffected
 
@@ -79,6 +80,8 @@ class CompiledSpeechT5(CompiledModel):
                 f"there is {what}: the model was compiled without a vocoder; name it, as in "
                 "compile_speecht5(model, vocoder=...)"
             )
+        if name == "postnet" and "window" in self.spec.lengths and "steps" in lengths:
+            lengths = {"window": min(lengths["steps"], self.limits.windows[-1]), **lengths}
         return super()._find(name, lengths)
 
     def evict(self) -> None:
@@ -118,7 +121,25 @@ class CompiledSpeechT5(CompiledModel):
         """The graphs and plain data that the loop takes. Raises ``InvalidArgument`` where :meth:`close` was called."""
         _ = self.source
         exact = self.options.postnet == "exact"
-        return SpeechModel(self.graph, self.constants, self.limits, self.options.batch_size, exact)
+        batch = self.options.batch_size
+        if self.options.postnet != "chunks":
+            return SpeechModel(self.graph, self.constants, self.limits, batch, exact)
+        return SpeechModel(self.graph, self.constants, self.limits, batch, exact, self.limits.windows, self._halo)
+
+    @cached_property
+    def _halo(self) -> Reach:
+        """What a step's refined frames read of other steps, derived from the post-net's graph.
+
+        Raises ``InvalidArgument`` where no window is longer.
+        """
+        field = receptive_field(self.stages("postnet").records[0].graph, "refined_spectrogram", "spectrogram", 2)
+        reads, longest = field.before + field.after, self.limits.windows[-1]
+        if reads >= longest < self.limits.step_buckets[-1]:
+            raise InvalidArgument(
+                f"postnet='chunks': a step's frames depend on {reads} other steps, and the longest window has "
+                f"{longest}: take postnet='bucket'"
+            )
+        return Reach(field.before, field.after)
 
     @unaffected
     def generate_speech(
@@ -272,6 +293,7 @@ def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> Comp
         compiled.vocoder = vocoder_of(vocoder, chosen, int(loaded.config.num_mel_bins))
     for name in ("encoder", "utterance", "decoder_step", "postnet"):
         compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
+    _ = compiled.speech_model
     return compiled
 
 
