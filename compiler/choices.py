@@ -24,9 +24,10 @@ Weights = Literal["bfloat16", "bfloat8_b", "mixed"]
 WEIGHTS: tuple[str, ...] = get_args(Weights)
 """How a bfloat16 plan stores the weights of products and convolutions; bfloat8_b needs 17 bytes instead of 32."""
 
-Postnet = Literal["bucket", "exact"]
+Postnet = Literal["bucket", "exact", "chunks"]
 POSTNETS: tuple[str, ...] = get_args(Postnet)
-"""Length of the post-net: that of a bucket, with masks past each row's end, or the exact length of the speech."""
+"""Length of the post-net: that of a bucket, with masks past each row's end, the exact length of the speech, or that of
+a few windows, of which speech of any length is made."""
 
 GraphName = Literal[
     "encoder", "utterance", "decoder_step", "utterance_attentions", "decoder_step_attentions", "postnet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import tarfile
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 from rich.table import Table
 
 from compiler.benchmark import tasks
+from compiler.benchmark.contenders import FRAMES
 from compiler.benchmark.rows import GROUPS, check
 from compiler.errors import InvalidArgument
 
@@ -49,6 +51,9 @@ class Figure:
 FIGURES = (
     Figure("step", "ours", "decoder step", "ms", 1e3),
     Figure("speech", "ours", "generate_speech"),
+    Figure("vocoder", "ours", f"vocoder, {FRAMES} frames"),
+    Figure("sound", "ours", "text to sound"),
+    Figure("sound", "first", "time to first sound"),
     Figure("compiling", "step", "compiling the decoder step, and a first run"),
     Figure("compiling", "all", "compiling all graphs of one bucket"),
     Figure("compiling", "further", "compiling all graphs of a further bucket"),
@@ -63,12 +68,16 @@ FIGURES = (
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One figure of two revisions, with a number per round each. ``failed`` says which revision failed, and why."""
+    """One figure of two revisions, with a number per round each. ``failed`` says which revision failed, and why.
+
+    ``missing``: one of them does not measure it, as an older one will not; ``failed`` says which.
+    """
 
     figure: Figure
     ours: tuple[float, ...] = ()
     theirs: tuple[float, ...] = ()
     failed: str = ""
+    missing: bool = False
 
     @property
     def verdict(self) -> Verdict | None:
@@ -81,8 +90,9 @@ class Compared:
 
     @property
     def ratio(self) -> float:
-        """Ratio of the medians; below one, this revision is faster or smaller."""
-        return median(self.ours) / median(self.theirs)
+        """Ratio of the medians; below one, this revision is faster or smaller. NaN where the other's is zero."""
+        other = median(self.theirs)
+        return median(self.ours) / other if other else math.nan
 
 
 Task = Callable[[str], dict[str, Any]]
@@ -128,27 +138,33 @@ def compare(
     """Run the tasks of two revisions in turn, ``rounds`` times each, and return their figures.
 
     ``only`` selects groups; by default all run. The revision that goes first alternates. ``progress`` is called with a
-    description of each run. A task that fails gives rows with the reason. Raises ``InvalidArgument`` for unknown
-    groups.
+    description of each run. A task that fails gives rows with the reason, as does one that a revision does not have.
+    Raises ``InvalidArgument`` for unknown groups.
     """
     check(only, rounds)
     found: list[Compared] = []
-    for task in only or GROUPS:
+    for task in (task for group in only or GROUPS for task in GROUPS[group].tasks):
         made: dict[str, list[Mapping[str, Any]]] = {"this": [], "that": []}
         sides = [("this", ours), ("that", theirs)]
-        failed = ""
+        failed, missing = "", False
         for turn in range(rounds or ROUNDS):
             for side, run in sides if turn % 2 == 0 else sides[::-1]:
                 progress(f"{task}, round {turn + 1}, {side} revision")
                 try:
                     made[side].append(run(task))
+                except tasks.NoSuchTask:
+                    failed, missing = f"{side} revision does not measure it", True
+                    break
                 except tasks.TaskFailed as error:
                     failed = f"{side} revision: {error}"
                     break
             if failed:
                 break
         figures = [figure for figure in FIGURES if figure.task == task]
-        found += [Compared(figure, failed=failed) if failed else _compared(figure, made) for figure in figures]
+        found += [
+            Compared(figure, failed=failed, missing=missing) if failed else _compared(figure, made)
+            for figure in figures
+        ]
     return found
 
 
@@ -156,7 +172,7 @@ def _compared(figure: Figure, made: Mapping[str, Sequence[Mapping[str, Any]]]) -
     """Extract a figure from the tasks' output; if a revision does not print it, the result says so."""
     for side, rounds in made.items():
         if any(figure.key not in each for each in rounds):
-            return Compared(figure, failed=f"{side} revision does not measure it")
+            return Compared(figure, failed=f"{side} revision does not measure it", missing=True)
     ours, theirs = (
         tuple(figure.scale * number for each in made[side] for number in _numbers(each[figure.key]))
         for side in ("this", "that")
@@ -206,7 +222,7 @@ def as_dicts(rows: Sequence[Compared]) -> list[dict[str, Any]]:
             "unit": row.figure.unit,
             "this": list(row.ours),
             "that": list(row.theirs),
-            "ratio": row.ratio if row.verdict is not None else None,
+            "ratio": row.ratio if row.verdict is not None and not math.isnan(row.ratio) else None,
             "verdict": row.verdict.value if row.verdict is not None else None,
             "failed": row.failed,
         }

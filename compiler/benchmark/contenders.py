@@ -1,8 +1,9 @@
-"""Build what is timed: a decoder step and an utterance, ours and Hugging Face's, for one model and length."""
+"""Build what is timed: a step, a vocoder and an utterance, ours and Hugging Face's, for one model and length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -12,13 +13,17 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 
 from compiler.ir.types import TensorType
 from compiler.runtime.executable import Executable
+from compiler.speecht5 import checkpoint
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
+from compiler.speecht5.vocoder import CompiledHifiGan, compile_vocoder
 
 TOKENS = 50
 STEPS = 200
 CACHE = 256
 """Length of the cache in a timed step, which is one of our buckets."""
+FRAMES = 400
+"""Frames of the spectrogram that the vocoder is timed with: what ``STEPS`` steps make."""
 
 
 def model(layers: int = 1) -> Any:
@@ -36,6 +41,22 @@ def model(layers: int = 1) -> Any:
 def compiled(loaded: Any, **options: Any) -> CompiledSpeechT5:
     """Wrap ``loaded`` for the reference executor in float32; no graph is compiled yet."""
     return CompiledSpeechT5(loaded, CompileOptions(**options))
+
+
+def vocoder() -> Any:
+    """Make a vocoder of the default configuration, the published one's size, with random weights."""
+    torch.manual_seed(1)
+    return checkpoint.full_size_vocoder().requires_grad_(False)
+
+
+def compiled_vocoder(loaded: Any, **options: Any) -> CompiledHifiGan:
+    """Compile ``loaded`` for the reference executor in float32."""
+    return compile_vocoder(loaded, **options)
+
+
+def spectrogram() -> Tensor:
+    """Draw a spectrogram float32 [FRAMES, mels]."""
+    return torch.randn(FRAMES, 80, generator=torch.Generator().manual_seed(3))
 
 
 class HuggingFaceStep(nn.Module):
@@ -137,11 +158,28 @@ def sweep(loaded: Any) -> Callable[[], object]:
     return run
 
 
-def speech(speaker: Any) -> Tensor:
-    """Speak ``STEPS`` steps of a text of ``TOKENS`` with a compiled model or Hugging Face's, under a fixed seed."""
+def speech(speaker: Any, vocoder: Any = None) -> Tensor:
+    """Speak ``STEPS`` steps of a text of ``TOKENS`` with a compiled model or Hugging Face's, under a fixed seed.
+
+    A spectrogram, or what ``vocoder`` makes of it.
+    """
+    ids, voice, options = _text(speaker)
+    made: Tensor = speaker.generate_speech(ids, voice, vocoder=vocoder, **options)
+    return made
+
+
+def first_sound(graphs: CompiledSpeechT5, vocoder: CompiledHifiGan) -> Tensor:
+    """Make what :func:`speech` makes as a stream, up to the first chunk of sound, and return that."""
+    ids, voice, options = _text(graphs)
+    with closing(graphs.stream_speech(ids, voice, vocoder=vocoder, **options)) as chunks:
+        first: Tensor = next(chunks)
+    return first
+
+
+def _text(speaker: Any) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Token ids, a voice and how long to speak; torch's generator is set to its seed."""
     ids = torch.randint(4, speaker.config.vocab_size, (1, TOKENS), generator=torch.Generator().manual_seed(1))
     voice = torch.randn(1, speaker.config.speaker_embedding_dim, generator=torch.Generator().manual_seed(2))
     ratio = STEPS * speaker.config.reduction_factor / TOKENS
     torch.manual_seed(0)
-    made: Tensor = speaker.generate_speech(ids, voice, minlenratio=ratio, maxlenratio=ratio)
-    return made
+    return ids, voice, {"minlenratio": ratio, "maxlenratio": ratio}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.benchmark import tasks
-from compiler.benchmark.contenders import CACHE, STEPS, TOKENS
+from compiler.benchmark.contenders import CACHE, FRAMES, STEPS, TOKENS
 from compiler.benchmark.timing import Ratio
 from compiler.choices import advice
 from compiler.errors import InvalidArgument
@@ -17,7 +17,8 @@ from compiler.errors import InvalidArgument
 class Row:
     """One comparison. ``target`` is the largest acceptable ratio; ``unit`` is that of ``ours`` and ``theirs``.
 
-    If the measurement failed, ``ratio`` is ``None`` and ``failed`` says why.
+    If the measurement failed, ``ratio`` is ``None`` and ``failed`` says why. ``left_out`` says why it was not tried:
+    such a row is neither met nor missed.
     """
 
     name: str
@@ -26,9 +27,12 @@ class Row:
     unit: str = "ms"
     ratio: Ratio | None = None
     failed: str = ""
+    left_out: str = ""
 
     @property
-    def met(self) -> bool:
+    def met(self) -> bool | None:
+        if self.left_out:
+            return None
         return self.ratio is not None and self.ratio.median <= self.target
 
 
@@ -57,6 +61,26 @@ def _speech(run: Task, rounds: int) -> list[Row]:
     name = f"generate_speech, {TOKENS} tokens, {STEPS} steps"
     against = f"Hugging Face (spectrograms differ by {made['error']:.1e})"
     return [Row(name, against, 0.72, "s", Ratio.of(made["ours"], made["theirs"]))]
+
+
+def _sound(run: Task, rounds: int) -> list[Row]:
+    made = run("vocoder", 2 * rounds - 1)
+    name, same = f"vocoder, {FRAMES} frames", f"sound differs by {made['error']:.1e}"
+    rows = [
+        Row(name, f"Hugging Face, eager ({same})", 0.85, "s", Ratio.of(made["ours"], made["eager"])),
+        Row(name, "the same under torch.compile", 1.0, failed=made["failed"]["compiled"])
+        if "compiled" in made["failed"]
+        else Row(name, "the same under torch.compile", 1.0, "s", Ratio.of(made["ours"], made["compiled"])),
+        Row(name, "the same in one window, uncut", 1.15, "s", Ratio.of(made["ours"], made["uncut"])),
+    ]
+    made = run("sound", rounds)
+    name = f"text to sound, {TOKENS} tokens, {STEPS} steps"
+    against = f"Hugging Face (sound differs by {made['error']:.1e})"
+    rows.append(Row(name, against, 0.65, "s", Ratio.of(made["ours"], made["theirs"])))
+    first = Row("time to first sound of the same", "ours, whole", 0.2, "s", Ratio.of(made["first"], made["ours"]))
+    made = run("peers", rounds)
+    ratio = None if made["absent"] else Ratio.of(made["ours"], made["theirs"])
+    return [*rows, Row(name, "OpenVINO, float32", 1.0, "s", ratio, left_out=made["absent"]), first]
 
 
 def _compiling(run: Task, rounds: int) -> list[Row]:
@@ -94,18 +118,23 @@ def _milliseconds(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that are measured together, and their default number of rounds."""
+    """Rows that are measured together, and their default number of rounds.
+
+    ``tasks`` are those whose figures of ours two revisions can be compared by.
+    """
 
     rounds: int
     measure: Callable[[Task, int], list[Row]]
+    tasks: tuple[str, ...]
 
 
 GROUPS = {
-    "step": Group(9, _step),
-    "speech": Group(3, _speech),
-    "compiling": Group(3, _compiling),
-    "layers": Group(2, _layers),
-    "memory": Group(1, _memory),
+    "step": Group(9, _step, ("step",)),
+    "speech": Group(3, _speech, ("speech",)),
+    "sound": Group(3, _sound, ("vocoder", "sound")),
+    "compiling": Group(3, _compiling, ("compiling",)),
+    "layers": Group(2, _layers, ("layers",)),
+    "memory": Group(1, _memory, ("memory",)),
 }
 """Groups of rows by name, in the order of the table."""
 

@@ -21,6 +21,10 @@ class TaskFailed(Exception):
     """A task whose process ended with an error; the message is the last line that it printed."""
 
 
+class NoSuchTask(TaskFailed):
+    """Another revision does not have the task."""
+
+
 def run(task: str, rounds: int, tree: Path | None = None) -> dict[str, Any]:
     """Run a task in its own process, with an empty cache of ``torch.compile``. Raises :class:`TaskFailed`.
 
@@ -39,7 +43,8 @@ def run(task: str, rounds: int, tree: Path | None = None) -> dict[str, Any]:
             cwd=tree,
         )
     if done.returncode != 0:
-        raise TaskFailed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")
+        said = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
+        raise (NoSuchTask if said == f"KeyError: {task!r}" else TaskFailed)(said)
     made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return made
 
@@ -80,6 +85,77 @@ def speech(rounds: int) -> dict[str, Any]:
     error = float((ours - theirs).abs().max() / theirs.abs().max())
     both = {"ours": lambda: contenders.speech(graphs), "theirs": lambda: contenders.speech(loaded)}
     return {**interleaved(both, rounds, calls=1), "error": error}
+
+
+def vocoder(rounds: int) -> dict[str, Any]:
+    """Time the vocoder in seconds: ours, ours uncut, Hugging Face's, and its compiled form."""
+    import torch  # noqa: PLC0415
+
+    from compiler.benchmark import contenders  # noqa: PLC0415
+    from compiler.benchmark.timing import interleaved  # noqa: PLC0415
+
+    loaded, spectrogram = contenders.vocoder(), contenders.spectrogram()
+    ours, uncut = contenders.compiled_vocoder(loaded), contenders.compiled_vocoder(loaded, windows=(contenders.FRAMES,))
+    compiled: Any = torch.compile(loaded)
+    timed: dict[str, Callable[[], object]] = {
+        "ours": lambda: ours(spectrogram),
+        "uncut": lambda: uncut(spectrogram),
+        "eager": torch.no_grad()(lambda: loaded(spectrogram)),
+        "compiled": torch.no_grad()(lambda: compiled(spectrogram)),
+    }
+    made, theirs = ours(spectrogram), timed["eager"]()
+    assert isinstance(theirs, torch.Tensor)
+    error = float((made - theirs).abs().max() / theirs.abs().max())
+    failed = {}
+    try:
+        timed["compiled"]()
+    except Exception as refusal:  # as in a step
+        failed["compiled"] = str(refusal).strip().splitlines()[0]
+        del timed["compiled"]
+    return {**interleaved(timed, rounds, calls=2), "error": error, "failed": failed}
+
+
+def sound(rounds: int) -> dict[str, Any]:
+    """Time a text to sound in seconds: ours, Hugging Face's, and ours until the first sound of a stream is there."""
+    from compiler.benchmark import contenders  # noqa: PLC0415
+    from compiler.benchmark.timing import interleaved  # noqa: PLC0415
+
+    loaded, vocoder = contenders.model(), contenders.vocoder()
+    graphs, sounding = contenders.compiled(loaded), contenders.compiled_vocoder(vocoder)
+    ours, theirs = contenders.speech(graphs, vocoder=sounding), contenders.speech(loaded, vocoder=vocoder)
+    error = float((ours - theirs).abs().max() / theirs.abs().max())
+    timed: dict[str, Callable[[], object]] = {
+        "ours": lambda: contenders.speech(graphs, vocoder=sounding),
+        "first": lambda: contenders.first_sound(graphs, sounding),
+        "theirs": lambda: contenders.speech(loaded, vocoder=vocoder),
+    }
+    return {**interleaved(timed, rounds, calls=1), "error": error}
+
+
+def peers(rounds: int) -> dict[str, Any]:
+    """Time a text to sound in seconds, ours and OpenVINO's in its own process; ``absent`` says why there is none."""
+    from compiler.benchmark import contenders, peers  # noqa: PLC0415
+
+    python = peers.interpreter()
+    if python is None:
+        return {"absent": "its environment was not made, which bench --peers does"}
+    graphs, sounding = contenders.compiled(contenders.model()), contenders.compiled_vocoder(contenders.vocoder())
+    expected = contenders.speech(graphs, vocoder=sounding).numel()
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    with peers.openvino(python, contenders.TOKENS, contenders.STEPS) as peer:
+        if int(peer.ready) != expected:
+            raise TaskFailed(f"OpenVINO made {peer.ready} samples of what are {expected}")
+
+        def ours() -> float:
+            begin = time.perf_counter()
+            contenders.speech(graphs, vocoder=sounding)
+            return time.perf_counter() - begin
+
+        sides = {"ours": ours, "theirs": peer.seconds}
+        for turn in range(rounds):
+            for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
+                seconds[name].append(sides[name]())
+    return {**seconds, "absent": ""}
 
 
 def compiling(_: int) -> dict[str, Any]:
@@ -161,6 +237,6 @@ def _status(field: str) -> int:
 
 
 TASKS: dict[str, Callable[[int], dict[str, Any]]] = {
-    task.__name__: task for task in (step, speech, compiling, inductor, layers, memory)
+    task.__name__: task for task in (step, speech, vocoder, sound, peers, compiling, inductor, layers, memory)
 }
 """Tasks by name. Each takes the number of rounds."""

@@ -39,7 +39,7 @@ PrecisionOption = Annotated[
 ]
 WeightsOption = Annotated[Weights, typer.Option(help="How a bfloat16 plan stores weights.")]
 PostnetOption = Annotated[
-    Postnet, typer.Option(help="Post-net for a bucket of lengths, or for the exact length of the speech.")
+    Postnet, typer.Option(help="Post-net for a bucket of lengths, for the exact length of the speech, or in chunks.")
 ]
 BoardOption = Annotated[Board, typer.Option(help="Board whose cores and memory to plan for.")]
 BatchOption = Annotated[

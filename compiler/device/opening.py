@@ -47,8 +47,8 @@ def open_device(devices: int | None = None, *, trace: bool | None = None) -> Ite
     Args:
         devices: How many devices form the mesh, each of which takes a share of a batch's rows; by default one of a
             card's, and all of a mock's.
-        trace: Whether decoder steps are captured and replayed; by default wherever that is possible, which is not on
-            a mock, nor with slow dispatch.
+        trace: Whether the steps of a loop are captured and replayed; by default wherever that is possible, which is
+            neither on a mock nor with slow dispatch.
 
     Raises:
         DeviceError: There is no device, or it cannot be opened; another process may hold it.

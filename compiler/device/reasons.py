@@ -25,7 +25,7 @@ _BUFFERS = re.compile(
 )
 _LONGEST = 600
 """Characters of ttnn's own words that are shown."""
-_LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
+_LESS = "Compile for shorter lengths or a smaller batch"
 
 
 class Refused(DeviceError):

@@ -109,6 +109,8 @@ def _through(node: Node, along: list[tuple[Value, int, ReceptiveField]]) -> _Alo
         dims = node.attribute("dims")
         assert isinstance(dims, tuple)
         return [int(str(d)) % rank for d in dims].index(dim), field
+    if is_op(node, ops.slice.Tensor) and _number(node, "dim") % rank != dim:
+        return dim, field
     if is_op(node, *_VIEWS):
         viewed = _viewed(value.type.shape, node.result.type.shape, dim, field)
         if viewed is not None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import torch
 
@@ -44,7 +45,11 @@ def parse(text: str, dialects: Dialects, literals: Mapping[str, Literal] | None 
     ``literals`` are those of which the text has the digest alone. Types are taken as they are stated, so check the
     graph before it is used. Raises ``GraphSyntaxError``, with line and column, for what is no text of a graph.
     """
-    return _Reader(text, dialects, literals or {}).graph()
+    reader = _Reader(text, dialects, literals or {})
+    try:
+        return reader.graph()
+    except RecursionError:
+        reader.fail_as_nested()
 
 
 class _Reader:
@@ -72,6 +77,9 @@ class _Reader:
             lines.advance("")
             lines.fail("the graph has ended before this line")
         return Graph(name, inputs, constants, nodes, outputs)
+
+    def fail_as_nested(self) -> NoReturn:
+        self._lines.fail("brackets in brackets, more than can be read")
 
     def _section[Part](self, title: str, stop: tuple[str, ...], read: Callable[[], Part]) -> tuple[Part, ...]:
         """The parts of a section, a line each; afterwards the line that ends it is the current one."""
@@ -257,15 +265,16 @@ class _Reader:
             self._lines.fail("a name goes in double quotes, with JSON's escapes", token)
 
     def _define(self, token: Token, value: Value) -> None:
-        if token.text in self._values:
+        if value.name in self._values:
             self._lines.fail(f"{token.text} is defined already", token)
-        self._values[token.text] = value
+        self._values[value.name] = value
 
     def _read(self) -> Value:
         token = self._lines.take("a value such as %0", "value")
-        if token.text not in self._values:
+        name = self._unquoted(token, token.text.removeprefix("%"))  # in quotes or not, it is the same value
+        if name not in self._values:
             self._lines.fail(f"{token.text} is read, and not defined before", token)
-        return self._values[token.text]
+        return self._values[name]
 
 
 def _origins(comment: str) -> tuple[Origin, ...]:

@@ -24,6 +24,10 @@ _TOKEN = re.compile(
 )
 
 
+DIGITS = 19
+"""The most digits of a number without a fraction: those of the greatest of 64 bits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """One token of a line: its kind, its text, and the column where it begins, from 1."""
@@ -111,7 +115,7 @@ class Lines:
     def integer(self, expected: str) -> int:
         """Take a number without sign or fraction."""
         token = self.take(expected, "number")
-        if not token.text.isdecimal():
+        if not token.text.isdecimal() or len(token.text) > DIGITS:
             self.fail(f"{expected} is expected, and {token.text} is there", token)
         return int(token.text)
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
+from compiler.errors import InvalidArgument
 from compiler.ir.types import TensorType
 from compiler.runtime import threads
 from compiler.runtime.executable import Executable
-from compiler.runtime.executor import Stepping, _Steps
+from compiler.runtime.executor import Executor, Stepping, _Steps
 from compiler.runtime.weights import to_device
 
 
@@ -41,3 +42,13 @@ class ReferenceExecutor:
 
     def stepping(self, executable: Executable, inputs: Mapping[str, torch.Tensor]) -> Stepping:
         return _Steps(self, executable, inputs)
+
+
+def checked_executor(executor: Executor | None) -> Executor:
+    """``executor``, or the reference executor for ``None``. Raises ``InvalidArgument`` for anything else."""
+    executor = ReferenceExecutor() if executor is None else executor
+    if not isinstance(executor, Executor):
+        raise InvalidArgument(
+            f"executor: what `with compiler.open_device() as executor` gives is expected, got {type(executor).__name__}"
+        )
+    return executor

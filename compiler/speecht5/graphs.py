@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compiler.choices import GRAPHS
-from compiler.compiled import GraphSpec, Half, ModelSpec, Prefix
+from compiler.compiled import GraphSpec, Half, Length, ModelSpec, Prefix
 from compiler.frontend.component import Component
 from compiler.speecht5 import components
 from compiler.speecht5.limits import Limits
@@ -21,6 +21,7 @@ _LOOP = (
 )
 _POSTNETS = {
     "bucket": GraphSpec("postnet", "postnet", ("steps",)),
+    "chunks": GraphSpec("postnet", "postnet_window", ("window",)),
     "exact": GraphSpec("postnet", "postnet_exact", ("steps",), prefix=Prefix("spectrogram", 2, "cache")),
 }
 """By the option ``postnet``."""
@@ -37,6 +38,7 @@ def model_spec(config: Any, options: CompileOptions, limits: Limits, code: compo
         "decoder_step": lambda model: components.decoder_step(model, batch),
         "decoder_step_attentions": lambda model: components.decoder_step(model, batch, output_cross_attentions=True),
         "postnet": lambda model: components.postnet(model, batch),
+        "postnet_window": lambda model: components.postnet(model, batch, length="window"),
         "postnet_exact": lambda model: components.postnet(model, batch, masked=False),
     }
     graphs = (*_LOOP, _POSTNETS[options.postnet])
@@ -45,6 +47,9 @@ def model_spec(config: Any, options: CompileOptions, limits: Limits, code: compo
     if options.postnet != "exact":
         del lengths["cache"]  # which no graph reads the front of
     frames = {"frames": ("steps", int(config.reduction_factor))}
+    if options.postnet == "chunks":
+        lengths["window"] = Length("postnet_steps", limits.windows[-1], limits.windows)
+        frames = {"frames": ("window", int(config.reduction_factor))}
     checked = {name: _checked(make, code) for name, make in made.items()}
     return ModelSpec(graphs, checked, lengths, frames, once="utterance")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,19 +10,29 @@ from torch import Tensor
 
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
-from compiler.runtime.reference import ReferenceExecutor
+from compiler.runtime.reference import checked_executor
+from compiler.speecht5.windows import Window
 from compiler.torch_state import unaffected
 
 if TYPE_CHECKING:
     from compiler.speecht5.vocoder import CompiledHifiGan
 
 
+def check_floats(name: str, value: object) -> None:
+    """Raise ``InvalidArgument`` unless ``value`` is a dense tensor of floats that holds them."""
+    if not isinstance(value, Tensor):
+        raise InvalidArgument(f"{name}: a tensor of floats is expected, got {type(value).__name__}")
+    if not value.is_floating_point() or value.is_meta or value.layout != torch.strided:
+        kind = ", on the meta device" if value.is_meta else "" if value.layout == torch.strided else f", {value.layout}"
+        raise InvalidArgument(f"{name}: a dense tensor of floats is expected, got {value.dtype}{kind}")
+
+
 class GrowingSound:
     """The sound of one spectrogram, made while its frames come.
 
     What :meth:`push` returns, one after the other, is the sound of the whole. A frame is settled when the frames are
-    there that its sound reads, or when no more will come. Two graphs make it, whatever comes: those of one window, for
-    windows that are sound to their end, and for what is shorter.
+    there that its sound reads, or when no more will come. The graph of one window makes it. What is shorter, above all
+    the first sound, goes into the smallest window that has room for it.
     """
 
     def __init__(
@@ -44,7 +55,7 @@ class GrowingSound:
         """Frames whose sound was returned."""
         self.finished = False
         self._vocoder = vocoder
-        self._executor = ReferenceExecutor() if executor is None else executor
+        self._executor = checked_executor(executor)
         self._frames = torch.zeros(0, int(vocoder.config.model_in_dim), dtype=torch.float32, device="cpu")
 
     @property
@@ -59,19 +70,26 @@ class GrowingSound:
         ``finished``: they are the last; there may be none. Raises ``InvalidArgument`` for another shape, frames behind
         the last, and a spectrogram without any.
         """
+        check_floats("frames", frames)
         shape = list(frames.shape)
         if len(shape) != 2 or shape[1] != self._frames.shape[1]:
             raise InvalidArgument(f"frames: [frames, {self._frames.shape[1]}] is expected, got {shape}")
         if self.finished:
             raise InvalidArgument("frames: the last ones were there already, begin another sound")
-        self._frames = torch.cat([self._frames, frames.detach().to("cpu", torch.float32)])
-        self.finished = finished
-        there = self._frames.shape[0]
+        there = self._frames.shape[0] + shape[0]
         if finished and not there:
             raise InvalidArgument("frames: there are none, and none will come")
+        self._frames = torch.cat([self._frames, frames.detach().to("cpu", torch.float32)])
+        self.finished = finished
         windows = self._vocoder.windows(self.made, there, finished=finished, sizes=(self.window,))
-        jobs = [(0, window) for window in windows]
+        jobs = [(0, self._short(window)) for window in windows]
         sounds = list(self._vocoder.made(self._frames[None], jobs, self._executor))
         if windows:
             self.made = windows[-1].end
         return torch.cat(sounds) if sounds else torch.zeros(0, dtype=torch.float32, device="cpu")
+
+    def _short(self, window: Window) -> Window:
+        """The smallest window for what is masked, as the first sound is waited for; others as they are."""
+        if not window.masked:
+            return window
+        return replace(window, size=next(size for size in self._vocoder.options.windows if size >= window.held))

@@ -12,6 +12,9 @@ from compiler.speecht5.options import CompileOptions
 SMALLEST_CACHE = 64
 """Decoder steps in the smallest cache: two seconds of sound with the published checkpoint's reduction factor."""
 
+WINDOWS = (32, 64, 128, 256)
+"""Decoder steps in the windows of a post-net in chunks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -35,6 +38,11 @@ class Limits:
             sizes.append(table if asked is None else asked)
         text, steps = sizes
         return cls(text, steps, buckets(text), buckets(steps, SMALLEST_CACHE))
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Steps of the windows that a post-net in chunks is compiled for."""
+        return tuple(dict.fromkeys(min(size, self.step_buckets[-1]) for size in WINDOWS))
 
     @property
     def lengths(self) -> dict[str, Length]:

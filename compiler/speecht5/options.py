@@ -15,7 +15,8 @@ class CompileOptions(PlanOptions):
 
     ``max_text_tokens`` and ``max_decoder_steps``: the longest text and speech, by default what the model's tables of
     positions hold. ``postnet``: ``bucket``, or ``exact`` for a graph of the very length that was said, compiled when
-    decoding ends; rows that end at different steps take a run each. Raises ``InvalidArgument`` for anything else.
+    decoding ends; rows that end at different steps take a run each; or ``chunks``, windows of a few lengths, so that
+    nothing is compiled for another length. Raises ``InvalidArgument`` for anything else.
     """
 
     max_text_tokens: int | None = None

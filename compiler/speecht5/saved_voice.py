@@ -9,7 +9,7 @@ from typing import Any
 from compiler.errors import InvalidArgument
 from compiler.folder import Folder, opened, part
 from compiler.speecht5.pieces import Tables
-from compiler.speecht5.speech_model import SpeechConstants
+from compiler.speecht5.speech_model import Reach, SpeechConstants
 from compiler.speecht5.tokenizer import PieceTokenizer, StoredTokenizer, TokenizerNumbers
 
 KIND = "speecht5"
@@ -40,6 +40,7 @@ class SavedSpeech:
     max_piece_tokens: int | None
     voice: SavedVoice | None
     has_vocoder: bool
+    postnet_halo: Reach | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,10 @@ def save(
             (beside / VOCODER).mkdir()
             frames = saved_vocoder.windows_for(vocoder, longest["steps"] * compiled.constants.reduction_factor)
             seal(beside / VOCODER, saved_vocoder.write(vocoder, beside / VOCODER, {"frames": frames}, progress))
-        speech = SavedSpeech(compiled.constants, longest["text"], longest["steps"], taught, saved, vocoder is not None)
+        halo = compiled.postnet_halo if compiled.options.postnet == "chunks" else None
+        speech = SavedSpeech(
+            compiled.constants, longest["text"], longest["steps"], taught, saved, vocoder is not None, halo
+        )
         seal(beside, {"kind": KIND, "speech": asdict(speech), **about})
 
 
@@ -104,10 +107,16 @@ def load(folder: str | Path | Described) -> CompiledModel:
     told = folder if isinstance(folder, Described) else described(found)
     compiled = saving.of_folder(found, CompiledSpeechT5, CompileOptions)
     lengths, speech = compiled.spec.lengths, told.speech
-    if {name: length.longest for name, length in lengths.items()} != {"text": speech.text, "steps": speech.steps}:
+    longest = {name: length.longest for name, length in lengths.items() if name != "window"}
+    if longest != {"text": speech.text, "steps": speech.steps}:
         raise damaged(found.path, "its graphs have other lengths than its speech")
     compiled.constants, compiled.config = speech.constants, Config.of(speech)
     compiled.limits = Limits(speech.text, speech.steps, lengths["text"].buckets, lengths["steps"].buckets)
+    if compiled.options.postnet == "chunks":
+        windows, halo = lengths["window"].buckets if "window" in lengths else (), speech.postnet_halo
+        if windows[: len(compiled.limits.windows)] != compiled.limits.windows or halo is None:
+            raise damaged(found.path, "its post-net is not that of chunks")
+        compiled.postnet_halo = halo
     compiled.vocoder = saved_vocoder.of_folder(inside(found, VOCODER)) if speech.has_vocoder else None
     if compiled.vocoder is not None and compiled.vocoder.config.model_in_dim != speech.constants.mel_bins:
         raise damaged(found.path, "its vocoder takes other spectrograms than its model makes")

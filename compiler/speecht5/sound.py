@@ -8,8 +8,8 @@ import secrets
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import contextmanager, suppress
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -90,6 +90,10 @@ def write_pcm(file: BinaryIO, sound: Tensor) -> None:
     file.flush()
 
 
+_HEADER = 44
+"""Bytes before the sound in a WAV file of PCM."""
+
+
 class GrowingWav:
     """A WAV file that grows with each write, and is a whole one after each.
 
@@ -99,7 +103,7 @@ class GrowingWav:
 
     def __init__(self, path: Path, sample_rate: int) -> None:
         self._path, self._rate = path, sample_rate
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._bytes = 0
 
     def __enter__(self) -> Self:
@@ -107,35 +111,50 @@ class GrowingWav:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with self._told():
+                self._file.close()
 
     def write(self, sound: Tensor) -> None:
         """Add ``sound``, float [samples] from -1 to 1."""
         data = encode_pcm(sound)
-        try:
+        with self._told():
             if self._file is None:
                 self._begin(data)
             else:
-                self._file.seek(0, os.SEEK_END)
-                self._file.write(data)
-                self._file.flush()
                 # The sizes come last: until then the header tells of what was there before.
-                self._file.seek(0)
-                self._file.write(self._header(self._bytes + len(data)))
-                self._file.flush()
+                self._put(data, _HEADER + self._bytes)
+                self._put(self._header(self._bytes + len(data)), 0)
             self._bytes += len(data)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise CompilerError(f"{str(self._path)!r} could not be written: {error.strerror}") from error
 
     def _begin(self, data: bytes) -> None:
         part = _beside(self._path)
         try:
-            self._file = part.open("xb")
-            self._file.write(self._header(len(data)) + data)
-            self._file.flush()
+            # Without a buffer, which closing the file would try to write once more.
+            self._file = part.open("xb", buffering=0)
+            self._put(self._header(len(data)) + data, 0)
             os.replace(part, os.path.realpath(self._path))
         finally:
             part.unlink(missing_ok=True)
+
+    def _put(self, data: bytes, at: int) -> None:
+        """Write all of ``data``, or leave nothing of it behind the end of the sound so far."""
+        assert self._file is not None
+        left = memoryview(data)
+        try:
+            while left:
+                written = os.pwrite(self._file.fileno(), left, at)
+                left, at = left[written:], at + written
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file.fileno(), _HEADER + self._bytes)
+            raise
 
     def _header(self, data: int) -> bytes:
         """That of so many bytes of 16-bit PCM in one channel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -62,8 +63,8 @@ class SpeechStream:
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of work a second of sound."""
-        return self.seconds / self.duration
+        """Seconds of work a second of sound; NaN before there is any."""
+        return self.seconds / self.duration if self.samples else math.nan
 
 
 def stream(

@@ -58,3 +58,7 @@ class SpeechModel:
     batch_size: int
     exact_postnet: bool
     """The post-net is a graph of the very length that was said, and has no mask."""
+    postnet_windows: tuple[int, ...] = ()
+    """Steps of the windows that the post-net is compiled for, where it runs in chunks."""
+    postnet_halo: Reach = Reach(0, 0)
+    """Steps before and behind its own that a step's refined frames depend on."""

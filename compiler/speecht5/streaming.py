@@ -20,7 +20,7 @@ from torch.nn import functional
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.speecht5.decoding import DecodingLoop
-from compiler.speecht5.refining import filled, frame_mask
+from compiler.speecht5.refining import Run, postnet_of
 from compiler.speecht5.request import LoopOptions, Request
 from compiler.speecht5.results import sound_of
 from compiler.speecht5.speech_model import Reach, SpeechModel
@@ -30,8 +30,6 @@ CHUNK_STEPS, MOST_CHUNK_STEPS = 16, 64
 """Steps of the second chunk, half a second of the published checkpoint's, and of the longest. The first comes as soon
 as it can. Longer chunks cost less, as windows overlap; each is half as long again as the one before, so that what was
 heard last plays while the next is made."""
-Run = Callable[[Tensor, Sequence[int]], Tensor]
-"""Makes something of windows [rows, frames, ...], of which each row has so many frames: [rows, frames * each, ...]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class Stage:
     def __init__(self, run: Run, reach: Reach, align: int = 1, hop: int | None = 1) -> None:
         """``align``: windows begin at a multiple of so many frames. ``hop``: how many are made of a frame."""
         self._run, self._reach, self._align, self._hop = run, reach, align, hop
-        self._held = torch.empty(0)
+        self._held = self._nothing = torch.empty(0)  # what is made has other dimensions than frames
         self._start = self._done = 0
 
     @property
@@ -109,7 +107,8 @@ class Stage:
         self._held = torch.cat([self._held, frames], 1) if self._held.numel() else frames
         there, done = self.there, self._done
         until = max(done, there if last else there - self._reach.behind)
-        made, hop = self._made([end - self._start for end in ends]) if until > done else (self._held[:, :0], 1)
+        made, hop = self._made([end - self._start for end in ends]) if until > done else (self._nothing, 1)
+        self._nothing = made[:, :0].clone()
         begin = (done - self._start) * hop
         kept = []
         for row, end in enumerate(ends):
@@ -155,7 +154,7 @@ class Stream:
                 "the post-net was changed, and how many frames it looks at is not known: speech that it makes cannot "
                 "be streamed. Merge the change into the weights, or use generate_speech"
             )
-        self._refining = Stage(_postnet(model, options.executor), reach, align=self._reduction)
+        self._refining = Stage(postnet_of(model, options.executor), reach, align=self._reduction)
         self._sounding = [] if sounding is None else sounding.stages(len(request.ids))
         behind = reach.behind + (0 if sounding is None else sounding.reach.behind)
         self.first_steps = behind // self._reduction + 1
@@ -253,32 +252,12 @@ def hifigan_reach(config: Any) -> Reach:
 
 def _sound(vocoder: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
     """Sound [rows, samples] of [rows, frames, mels]; of one row as transformers' function makes it."""
-    return sound_of(vocoder, frames[0])[None] if len(frames) == 1 else sound_of(vocoder, frames)
-
-
-def _postnet(model: SpeechModel, executor: Executor) -> Run:
-    """The post-net of windows float [rows, frames, frame width]: [rows, frames, mels]."""
-    reduction, batch = model.constants.reduction_factor, model.batch_size * executor.replicas
-
-    def refined(window: Tensor, frames: int, lengths: Sequence[int]) -> Tensor:
-        executable = model.graph("postnet", steps=-(-frames // reduction))
-        ports = {port.name: port.value.type for port in executable.graph.inputs}
-        room = ports["spectrogram"].shape[2] * reduction
-        padded = functional.pad(window[:, :frames], (0, 0, 0, room - frames))
-        given = {"spectrogram": padded.reshape(len(window), 1, room // reduction, -1)}
-        if "frame_mask" in ports:
-            given["frame_mask"] = frame_mask(list(lengths), room)
-        inputs = {name: executor.load(filled(given[name], batch), type) for name, type in ports.items()}
-        return executor.read(executor.run(executable, inputs)["refined_spectrogram"])[: len(window), :frames]
-
-    def run(window: Tensor, lengths: Sequence[int]) -> Tensor:
-        frames = window.shape[1]
-        if not model.exact_postnet:
-            return refined(window, frames, lengths)
-        made = torch.zeros(len(window), frames, model.constants.mel_bins)
-        for length in sorted({length for length in lengths if length}):
-            rows = [row for row, own in enumerate(lengths) if own == length]
-            made[rows, :length] = refined(window, length, lengths)[rows]
-        return made
-
-    return run
+    alone = len(frames) == 1
+    made: Any = sound_of(vocoder, frames[0] if alone else frames)
+    if not isinstance(made, Tensor) or made.dim() != (1 if alone else 2) or not (alone or len(made) == len(frames)):
+        said = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        expected = "[samples]" if alone else f"[{len(frames)}, samples]"
+        raise InvalidArgument(
+            f"the vocoder made {said} of {list(frames.shape[alone:])}: a tensor {expected} is expected"
+        )
+    return made[None] if alone else made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,12 +20,12 @@ from compiler.compiled.source import Made
 from compiler.errors import InvalidArgument
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
-from compiler.runtime.reference import ReferenceExecutor
+from compiler.runtime.reference import checked_executor
 from compiler.speecht5 import decoding, results, streaming
 from compiler.speecht5.limits import Limits
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
-from compiler.speecht5.speech_model import SpeechConstants, SpeechModel
+from compiler.speecht5.speech_model import Reach, SpeechConstants, SpeechModel
 from compiler.speecht5.vocoder import CompiledHifiGan, fitting, planned, vocoder_of
 from compiler.speecht5.voice import Voice
 from compiler.torch_state import alone, unaffected
@@ -92,6 +92,8 @@ class CompiledSpeechT5(CompiledModel):
                 f"there is {what}: the model was compiled without a vocoder; name it, as in "
                 "compile_speecht5(model, vocoder=...)"
             )
+        if name == "postnet" and "window" in self.spec.lengths and "steps" in lengths:
+            lengths = {"window": min(lengths["steps"], self.limits.windows[-1]), **lengths}
         return super()._find(name, lengths, recorded)
 
     def evict(self) -> None:
@@ -144,7 +146,29 @@ class CompiledSpeechT5(CompiledModel):
         """The graphs and plain data that the loop takes. Raises ``InvalidArgument`` where :meth:`close` was called."""
         _ = self.source
         exact = self.options.postnet == "exact"
-        return SpeechModel(self.graph, self.constants, self.limits, self.options.batch_size, exact)
+        batch = self.options.batch_size
+        if self.options.postnet != "chunks":
+            return SpeechModel(self.graph, self.constants, self.limits, batch, exact)
+        return SpeechModel(
+            self.graph, self.constants, self.limits, batch, exact, self.limits.windows, self.postnet_halo
+        )
+
+    @cached_property
+    def postnet_halo(self) -> Reach:
+        """What a step's refined frames read of other steps, derived from the post-net's graph, or saved with it.
+
+        Raises ``InvalidArgument`` where no window is longer.
+        """
+        from compiler.inspect.receptive_field import receptive_field  # noqa: PLC0415
+
+        field = receptive_field(self.stages("postnet").records[0].graph, "refined_spectrogram", "spectrogram", 2)
+        reads, longest = field.before + field.after, self.limits.windows[-1]
+        if reads >= longest < self.limits.step_buckets[-1]:
+            raise InvalidArgument(
+                f"postnet='chunks': a step's frames depend on {reads} other steps, and the longest window has "
+                f"{longest}: take postnet='bucket'"
+            )
+        return Reach(field.before, field.after)
 
     @unaffected
     def generate_speech(
@@ -189,7 +213,7 @@ class CompiledSpeechT5(CompiledModel):
         Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
         options = LoopOptions(
-            _checked_executor(executor),
+            checked_executor(executor),
             threshold,
             minlenratio,
             maxlenratio,
@@ -243,7 +267,7 @@ class CompiledSpeechT5(CompiledModel):
         are refused here, and not with the first chunk; ``SpeechTooLong`` comes in its place.
         """
         options = LoopOptions(
-            _checked_executor(executor),
+            checked_executor(executor),
             threshold,
             minlenratio,
             maxlenratio,
@@ -275,15 +299,6 @@ def _chunks(stream: streaming.Stream, rows: bool, attentions: bool) -> Generator
         for chunk in chunks:
             made = chunk.rows if rows else chunk.rows[0]
             yield (made, chunk.cross_attentions) if attentions else made
-
-
-def _checked_executor(executor: Executor | None) -> Executor:
-    executor = ReferenceExecutor() if executor is None else executor
-    if not isinstance(executor, Executor):
-        raise InvalidArgument(
-            f"executor: what `with compiler.open_device() as executor` gives is expected, got {type(executor).__name__}"
-        )
-    return executor
 
 
 def _unpickled(
@@ -318,6 +333,7 @@ def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> Comp
     compiled.checkpoint = str(model) if stored else None
     for name in ("encoder", "utterance", "decoder_step", "postnet"):
         compiled.graph(name)  # so that what cannot be compiled is refused here, and not at the first utterance
+    _ = compiled.speech_model
     return compiled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,8 @@ from compiler.errors import InvalidArgument
 from compiler.folder import damaged
 from compiler.inspect.receptive_field import ReceptiveField, receptive_field
 from compiler.runtime.executor import Executor
-from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5.growing import GrowingSound
+from compiler.runtime.reference import checked_executor
+from compiler.speecht5.growing import GrowingSound, check_floats
 from compiler.speecht5.windows import Window, cover
 from compiler.target.options import PlanOptions
 from compiler.torch_state import alone, unaffected
@@ -143,10 +144,10 @@ class CompiledHifiGan(CompiledModel):
 
         Raises ``InvalidArgument`` for other shapes and types, no frames, or lengths past the frames.
         """
+        executor = checked_executor(executor)
         rows = self._rows(spectrogram)
         ends = _ends(rows, lengths)
         sound = torch.zeros(len(rows), self.samples(rows.shape[1]), dtype=torch.float32, device="cpu")
-        executor = ReferenceExecutor() if executor is None else executor
         jobs = [(row, window) for row, end in enumerate(ends) for window in self.windows(0, end, finished=True)]
         for (row, window), made in zip(jobs, self.made(rows, jobs, executor), strict=True):
             begin, end = self.span(window, ends[row])
@@ -202,9 +203,7 @@ class CompiledHifiGan(CompiledModel):
     def _rows(self, spectrogram: Tensor) -> Tensor:
         """The spectrogram [batch, frames, mels] in float32 on the CPU. Raises ``InvalidArgument``."""
         mels = self.config.model_in_dim
-        if not isinstance(spectrogram, Tensor) or not spectrogram.is_floating_point():
-            said = type(spectrogram).__name__ if not isinstance(spectrogram, Tensor) else str(spectrogram.dtype)
-            raise InvalidArgument(f"spectrogram: a tensor of floats is expected, got {said}")
+        check_floats("spectrogram", spectrogram)
         shape = list(spectrogram.shape)
         if len(shape) not in (2, 3) or shape[-1] != mels:
             raise InvalidArgument(f"spectrogram: [frames, {mels}] or [batch, frames, {mels}] is expected, got {shape}")
@@ -218,9 +217,13 @@ def _ends(rows: Tensor, lengths: Sequence[int] | None) -> list[int]:
     batch, frames, _ = rows.shape
     if lengths is None:
         return [frames] * batch
-    ends = [int(length) for length in lengths]
+    expected = f"{batch} whole numbers from 1 to {frames} are expected, one for each row"
+    try:
+        ends = [operator.index(length) for length in lengths]
+    except (TypeError, RuntimeError):  # of a tensor on the meta device torch raises the second
+        raise InvalidArgument(f"lengths={lengths!r}: {expected}") from None
     if len(ends) != batch or not all(1 <= end <= frames for end in ends):
-        raise InvalidArgument(f"lengths={ends}: {batch} numbers from 1 to {frames} are expected, one for each row")
+        raise InvalidArgument(f"lengths={ends}: {expected}")
     return ends
 
 

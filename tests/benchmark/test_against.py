@@ -17,6 +17,8 @@ from compiler.errors import InvalidArgument
 MADE: dict[str, dict[str, Any]] = {
     "step": {"ours": [1e-2], "eager": [9.0]},
     "speech": {"ours": [3.0], "theirs": [6.0]},
+    "vocoder": {"ours": [0.5], "uncut": [0.4]},
+    "sound": {"ours": [4.0], "first": [0.5]},
     "compiling": {"step": 2.0, "all": 6.0, "further": 1.5, "exact": 1.0, "another": 0.125},
     "layers": {"once": [6.0], "twice": [12.0]},
     "memory": {"growth": 3e8, "weights": 6e8},
@@ -36,6 +38,13 @@ def test_ranges_that_lie_apart_decide(ours: tuple[float, ...], theirs: tuple[flo
     row = Compared(FIGURES[0], ours, theirs)
     assert row.verdict is verdict
     assert against.worse([row]) == ([row] if verdict is Verdict.WORSE else [])
+
+
+def test_what_was_nothing_has_no_ratio() -> None:
+    """Memory need not have grown."""
+    (row,) = against.as_dicts([Compared(FIGURES[-1], (1.0,), (0.0,))])
+    assert (row["ratio"], row["verdict"]) == (None, Verdict.WORSE.value)
+    against.table("HEAD", [Compared(FIGURES[-1], (1.0,), (0.0,))])
 
 
 def test_the_two_take_turns_and_each_round_begins_with_the_other() -> None:
@@ -60,6 +69,27 @@ def test_every_figure_is_one_that_a_task_prints() -> None:
     assert [row.failed for row in compare(MADE.__getitem__, lambda _: {}, ["memory"], 1, lambda _: None)] == [
         "that revision does not measure it"
     ]
+
+
+def test_a_task_that_an_older_revision_lacks_is_not_measured_and_the_others_are(
+    monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    with tree_of("HEAD", repository) as tree:
+        (tree / "compiler" / "benchmark" / "__main__.py").write_text(
+            'import sys\nprint({"memory": \'{"growth": 3e8}\'}[sys.argv[1]])\n'
+        )
+        rows = compare(MADE.__getitem__, lambda task: tasks.run(task, 1, tree), ["sound", "memory"], 1, lambda _: None)
+    lacks = "that revision does not measure it"
+    assert [(row.figure.task, row.failed) for row in rows] == [
+        ("vocoder", lacks),
+        ("sound", lacks),
+        ("sound", lacks),
+        ("memory", ""),
+    ]
+    from compiler.cli.app import app
+
+    monkeypatch.setattr(against, "against", lambda *_: rows)
+    assert CliRunner().invoke(app, ["bench", "--against", "HEAD~1"]).exit_code == 0
 
 
 def test_a_task_that_fails_says_whose_it_was() -> None:

@@ -19,6 +19,9 @@ from tests.compiler.test_cost import two_readers
 MADE: dict[str, dict[str, Any]] = {
     "step": {"ours": [1e-2, 2e-2], "eager": [2e-2, 4e-2], "sweep": [5e-3, 1e-2], "failed": {"compiled": "no compiler"}},
     "speech": {"ours": [3.0], "theirs": [6.0], "error": 1e-6},
+    "vocoder": {"ours": [0.5], "uncut": [0.4], "eager": [1.0], "compiled": [0.25], "error": 1e-6, "failed": {}},
+    "sound": {"ours": [4.0], "first": [0.5], "theirs": [8.0], "error": 1e-6},
+    "peers": {"ours": [4.0], "theirs": [5.0], "absent": ""},
     "compiling": {"step": 2.0, "all": 6.0, "further": 1.5, "exact": 1.0, "another": 0.125},
     "inductor": {"first_call": 20.0},
     "layers": {"once": [6.0, 7.0], "twice": [12.0, 21.0]},
@@ -33,15 +36,35 @@ def rows(**options: Any) -> list[Row]:
 def test_every_row_of_the_issue_is_there() -> None:
     made = {(row.name.split(",")[0], row.against): row for row in rows()}
     ratios = [row.ratio.median if row.ratio else None for row in made.values()]
-    assert ratios == [0.5, None, 2.0, 0.5, 0.1, 0.3, 0.25, 0.125, 2.5, 0.5]
-    assert [row.met for row in made.values()] == [True, False, False, True, True, True, True, True, False, True]
-    assert [row.target for row in made.values()] == [0.67, 1.0, 1.4, 0.72, 0.2, 0.5, 0.5, 0.5, 2.2, 1.2]
+    assert ratios == [0.5, None, 2.0, 0.5, 0.5, 2.0, 1.25, 0.5, 0.8, 0.125, 0.1, 0.3, 0.25, 0.125, 2.5, 0.5]
+    sound = [True, False, False, True, True, True]
+    assert [row.met for row in made.values()] == [True, False, False, True, *sound, *[True] * 4, False, True]
+    targets = [row.target for row in made.values()]
+    assert targets == [0.67, 1.0, 1.4, 0.72, 0.85, 1.0, 1.15, 0.65, 1.0, 0.2, 0.2, 0.5, 0.5, 0.5, 2.2, 1.2]
+
+
+def test_without_their_environment_peers_are_left_out_and_not_missed() -> None:
+    made = {**MADE, "peers": {"absent": "no environment"}, "vocoder": {**MADE["vocoder"], "failed": {"compiled": "no"}}}
+    sound = measure(["sound"], run=lambda task, _: made[task], progress=lambda _: None)
+    (out,) = (row for row in sound if row.left_out)
+    assert (out.against, out.met, out.failed) == ("OpenVINO, float32", None, "")
+    assert page.cells(out)[2:] == ("", "", "left out: no environment", "≤ 1.00", "")
+    assert [row.failed for row in sound if row.failed] == ["no"]
 
 
 def test_rounds_are_those_asked_for() -> None:
     asked: list[tuple[str, int]] = []
     measure(run=lambda task, n: asked.append((task, n)) or MADE[task], progress=lambda _: None, rounds=2)  # type: ignore[func-returns-value]
-    assert asked == [("step", 2), ("speech", 2), *[("compiling", 1), ("inductor", 1)] * 2, ("layers", 2), ("memory", 1)]
+    assert asked == [
+        ("step", 2),
+        ("speech", 2),
+        ("vocoder", 3),
+        ("sound", 2),
+        ("peers", 2),
+        *[("compiling", 1), ("inductor", 1)] * 2,
+        ("layers", 2),
+        ("memory", 1),
+    ]
 
 
 def test_groups_are_chosen_and_told() -> None:
@@ -62,7 +85,7 @@ def test_a_group_that_fails_says_why_and_the_others_go_on() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"only": ["step", "x"]}, "there is no group 'x': choose one of step, speech, c"), ({"rounds": 0}, "rounds=0: ")],
+    [({"only": ["step", "x"]}, "there is no group 'x': choose one of step, speech, s"), ({"rounds": 0}, "rounds=0: ")],
 )
 def test_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
@@ -116,7 +139,7 @@ def test_a_busy_machine_is_told() -> None:
 
 def test_json_holds_what_the_page_shows(costs: list[GraphCost]) -> None:
     made = page.as_json(page.machine(), rows(), [Budget("programs", "363", 84, 82)], costs, compared(costs))
-    assert [row["met"] for row in made["measured"]].count(True) == 7
+    assert [row["met"] for row in made["measured"]].count(True) == 11
     assert made["measured"][0]["ratio"]["median"] == 0.5 and made["budgets"][0]["met"] is False
     assert made["step_plans"][0]["enable"] == ["a", "b"]
     assert made["modelled"][0]["modelled"] is True and made["machine"]["cores"].isdigit()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from compiler import InvalidArgument, SpeechTooLong
+from compiler import CompilerError, InvalidArgument, SpeechTooLong
 from compiler.speecht5 import sound, speaking
 from compiler.speecht5.speaking_stream import in_order
 from tests.models import relative_error
@@ -54,6 +56,7 @@ def test_rows_are_heard_one_after_the_other() -> None:
 def test_speech_that_is_stopped_stops(voice: Any, compiled: Any) -> None:
     told: list[int] = []
     with speaking.stream(voice, compiled, "four nine three", progress=lambda step, _: told.append(step)) as speech:
+        assert math.isnan(speech.real_time_factor), "there is no sound yet"
         next(speech)
         steps = len(told)
     assert len(told) == steps
@@ -77,6 +80,23 @@ def test_a_wav_that_grows_is_whole_after_each_write(tmp_path: Path) -> None:
             assert path.read_bytes() == sound.encode_wav(so_far, 8000)
     assert [file.name for file in tmp_path.iterdir()] == ["x.wav"]
     assert sound.encode_pcm(parts[2]) == sound.encode_wav(parts[2], 8000)[44:]
+
+
+def test_a_wav_on_a_full_disk_is_whole_up_to_there(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    path, limits = tmp_path / "x.wav", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(CompilerError, match=r"x\.wav' could not be written: File too large"):  # noqa: SIM117
+            with sound.GrowingWav(path, 8000) as wav:
+                wav.write(torch.zeros(1000))
+                wav.write(torch.zeros(1000))
+        with pytest.raises(CompilerError, match="File too large"), sound.GrowingWav(tmp_path / "y.wav", 8000) as wav:
+            wav.write(torch.zeros(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (soundfile.info(path).frames, path.stat().st_size) == (1000, 2044)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.wav"]
 
 
 def test_speak_streams_into_a_file_and_into_a_pipe(run: Any) -> None:

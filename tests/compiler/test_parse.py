@@ -189,6 +189,11 @@ def refusals() -> Iterator[tuple[str, str]]:
     )
     yield replaced("other=%c0", "other=%c1"), "line 7, column 51: %c1 is read, and not defined before"
     yield replaced("%add: f32[3]", "%x: f32[3]"), "line 7, column 5: %x is defined already"
+    yield replaced("%add: f32[3]", '%"x": f32[3]'), 'line 7, column 5: %"x" is defined already'
+    yield replaced("%add: f32[3]", f"%add: f32[{'9' * 20}]"), "line 7, column 15: a size is expected, and 9999"
+    yield replaced("%add: f32[3]", f"%add: f32[{'9' * 5000}]"), "line 7, column 15: a size is expected, and 9999"
+    yield replaced("other=%c0", "other=" + "[" * 2000), "line 7, column "
+    yield replaced("view(a", "view(" * 2000), "line 5, column "
     yield replaced("y = %add", "y = 0"), "line 9, column 9: a value such as %0 is expected, and 0 is there"
     yield replaced("y = %add", "y = %add %add"), "line 9, column 14: the line should end before %add"
     yield replaced("y = %add", "y = %add ;"), "line 9, column 14: nothing here can be read"
@@ -217,6 +222,10 @@ def test_what_is_no_graph_is_refused_with_its_place(text: str, message: str) -> 
     with pytest.raises(GraphSyntaxError) as error:
         parse(text, DIALECTS)
     assert str(error.value).startswith(message)
+
+
+def test_a_value_is_one_in_quotes_or_without() -> None:
+    assert parse(replaced("self=%x", 'self=%"x"'), DIALECTS) == parse(TEXT, DIALECTS)
 
 
 def test_large_literals_go_beside_the_text(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from tests.device import inside
 from tests.lowering.cases.attention import attention
 from tests.lowering.cases.sketch import Build, Spec
 
-LESS = "Compile for shorter texts or fewer decoder steps, or for a smaller batch"
+LESS = "Compile for shorter lengths or a smaller batch"
 
 
 def plan(build: Build, dtype: DType = DType.BFLOAT16, memory: Memory | None = None, **attributes: str) -> Plan:

@@ -74,6 +74,11 @@ def test_a_post_net_of_exact_length(steps: int, programs: int, mocks: Mocks) -> 
     assert board.graphs[0].programs == programs
 
 
+def test_a_post_net_in_chunks(mocks: Mocks) -> None:
+    (board,) = passed(mocks, tiny(1, {"postnet": "chunks"}), "n150", graphs=("postnet",), steps=300)
+    assert board.graphs[0].programs == 17, "as many as in a bucket"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "batch", "steps", "programs"),

@@ -126,5 +126,5 @@ def test_no_mask_is_left() -> None:
 
 
 def test_what_is_neither() -> None:
-    with pytest.raises(InvalidArgument, match="postnet='longer' is not known: choose one of bucket, exact"):
+    with pytest.raises(InvalidArgument, match="postnet='longer' is not known: choose one of bucket, exact, chunks"):
         compiler.CompileOptions(postnet="longer")

@@ -40,15 +40,27 @@ def test_the_pieces_are_the_whole(pair: Any, pieces: tuple[int, ...]) -> None:
     assert growing.waits_for == before.after + 1
 
 
-def test_two_graphs_are_all(pair: Any) -> None:
+def test_what_is_short_goes_into_the_smallest_window_and_few_graphs_are_all(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, _ = pair
     compiled = compiler.compile_vocoder(model, windows=(24, 48))
+    ran: list[tuple[str, int]] = []
+    graph = compiled.graph
+
+    def noted(name: str, frames: int) -> Any:
+        ran.append((name, frames))
+        return graph(name, frames=frames)
+
+    monkeypatch.setattr(compiled, "graph", noted)
     growing = GrowingSound(compiled, 48)
     for _ in range(20):
         growing.push(mels(model.config, 9))
-        assert compiled.kept["buckets"] <= 3, "the smallest of all, which compiling makes, and two of this window"
+        assert compiled.kept["buckets"] <= 4, "the one that compiling makes, two for what is short, one for the rest"
     growing.push(mels(model.config, 1), finished=True)
-    assert compiled.kept["buckets"] <= 3
+    assert compiled.kept["buckets"] <= 4
+    assert ran[0] == ("short_vocoder", 24) and set(ran[1:]) <= {*ran[:2], ("short_vocoder", 48), ("vocoder", 48)}
+    assert ran[-1] == ("vocoder", 48)
 
 
 def test_what_does_not_fit_is_refused(pair: Any) -> None:
@@ -60,7 +72,10 @@ def test_what_does_not_fit_is_refused(pair: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"\[frames, 20\] is expected, got \[20\]"):
         growing.push(torch.zeros(20))
     with pytest.raises(InvalidArgument, match="there are none, and none will come"):
-        GrowingSound(compiled).push(torch.zeros(0, 20), finished=True)
-    growing.push(mels(model.config, 3), finished=True)
+        growing.push(torch.zeros(0, 20), finished=True)
+    for other, said in ((None, "NoneType"), (torch.zeros(3, 20, device="meta"), "on the meta device")):
+        with pytest.raises(InvalidArgument, match=f"tensor of floats is expected, got .*{said}"):
+            growing.push(other)  # type: ignore[arg-type]
+    assert len(growing.push(mels(model.config, 3), finished=True)), "what was refused did not count"
     with pytest.raises(InvalidArgument, match="begin another sound"):
         growing.push(mels(model.config, 3))

@@ -343,6 +343,22 @@ class Chooses:
         return SimpleNamespace(push=push)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_rows_that_have_ended_join_like_any(compiled: CompiledSpeechT5, vocoder: Any, alone: bool) -> None:
+    """Also by a vocoder that knows nothing of windows, a row by itself: what is empty has the dimension of sound."""
+    how: dict[str, Any] = {"vocoder": vocoder, "rows_alone": alone, "generator": torch.Generator().manual_seed(7)}
+    made = list(compiled.stream_speech(*arguments(compiled, 3), maxlenratio=3.1, chunk_steps=1, **how))
+    assert any(not len(row) for chunk in made for row in chunk), "a row has to end before the last"
+    assert {row.dim() for chunk in made for row in chunk} == {1}
+
+
+@pytest.mark.parametrize("made", [None, torch.tensor(1.0), torch.zeros(2, 8), torch.zeros(8).numpy()])
+def test_a_vocoder_that_makes_no_sound(compiled: CompiledSpeechT5, made: Any) -> None:
+    stream = compiled.stream_speech(*arguments(compiled, 1), maxlenratio=2.0, vocoder=lambda _: made, halo=1)
+    with pytest.raises(InvalidArgument, match=r"the vocoder made .* of \[\d+, 20\]: a tensor \[samples\] is expected"):
+        list(stream)
+
+
 @pytest.mark.parametrize(("rows", "alone", "begun"), [(1, False, 1), (3, True, 3), (3, False, 0)])
 def test_a_vocoder_that_chooses_its_windows(
     compiled: CompiledSpeechT5, vocoder: Any, rows: int, alone: bool, begun: int

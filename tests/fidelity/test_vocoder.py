@@ -346,7 +346,9 @@ def test_a_compiled_vocoder_is_taken_as_it_is(pair: Any) -> None:
         (torch.zeros(20), r"is expected, got \[20\]"),
         (torch.zeros(0, 20), r"\[0, 20\] holds nothing"),
         (torch.zeros(2, 0, 20), r"\[2, 0, 20\] holds nothing"),
-        (torch.zeros(5, 20, dtype=torch.int64), "a tensor of floats is expected, got torch.int64"),
+        (torch.zeros(5, 20, dtype=torch.int64), "a dense tensor of floats is expected, got torch.int64"),
+        (torch.zeros(5, 20, device="meta"), "a dense tensor of floats is expected, got torch.float32, on the meta"),
+        (torch.zeros(5, 20).to_sparse(), "a dense tensor of floats is expected, got torch.float32, torch.sparse_coo"),
         ([[0.0] * 20], "a tensor of floats is expected, got list"),
     ],
 )
@@ -355,10 +357,18 @@ def test_what_is_no_spectrogram(compiled: CompiledHifiGan, spectrogram: Any, mes
         compiled(spectrogram)
 
 
-@pytest.mark.parametrize("lengths", [[3], [3, 0], [3, 6]])
-def test_lengths_that_do_not_fit(compiled: CompiledHifiGan, lengths: list[int]) -> None:
-    with pytest.raises(InvalidArgument, match="2 numbers from 1 to 5 are expected, one for each row"):
+@pytest.mark.parametrize(
+    "lengths", [[3], [3, 0], [3, 6], 3, "ab", [3, None], [3, 1.5], [3, float("nan")], torch.tensor(3), torch.ones(2)]
+)
+def test_lengths_that_do_not_fit(compiled: CompiledHifiGan, lengths: Any) -> None:
+    with pytest.raises(InvalidArgument, match="2 whole numbers from 1 to 5 are expected, one for each row"):
         compiled(torch.zeros(2, 5, 20), lengths=lengths)
+
+
+def test_what_is_no_executor(compiled: CompiledHifiGan) -> None:
+    for begin in (lambda executor: compiled(torch.zeros(5, 20), executor=executor), compiled.growing):
+        with pytest.raises(InvalidArgument, match=r"executor: what `with compiler\.open_device"):
+            begin("cpu")
 
 
 def test_windows_that_are_shorter_than_what_a_frame_reads(model: Any) -> None:

@@ -45,19 +45,22 @@ class MaskedPostnet(Postnet):
         return super().forward(spectrogram)
 
 
-def postnet(model: SpeechT5ForTextToSpeech, batch: int, masked: bool = True) -> Component:
-    """The post-net, for a batch of ``batch`` rows: with a mask, or for spectrograms that are speech to the end."""
+def postnet(model: SpeechT5ForTextToSpeech, batch: int, masked: bool = True, length: str = "steps") -> Component:
+    """The post-net, for a batch of ``batch`` rows: with a mask, or for spectrograms that are speech to the end.
+
+    ``length``: what the number of its steps is called.
+    """
     config = model.config
     steps, frames = 2, 2 * config.reduction_factor
     shape = cache_shapes(config, batch, steps)["spectrogram_cache"]
     outputs = ("refined_spectrogram",)
     if not masked:
         return Component(
-            "postnet", Postnet(model), {"spectrogram": torch.zeros(shape)}, {"spectrogram": {2: "steps"}}, outputs
+            "postnet", Postnet(model), {"spectrogram": torch.zeros(shape)}, {"spectrogram": {2: length}}, outputs
         )
     example = {"spectrogram": torch.zeros(shape), "frame_mask": torch.ones(batch, frames, 1)}
     many = config.reduction_factor > 1
-    lengths = {"spectrogram": {2: "steps"}, "frame_mask": {1: "frames" if many else "steps"}}
-    multiples = {"frames": ("steps", config.reduction_factor)} if many else {}
+    lengths = {"spectrogram": {2: length}, "frame_mask": {1: "frames" if many else length}}
+    multiples = {"frames": (length, config.reduction_factor)} if many else {}
     roles = {"frame_mask": Role.HOST | Role.MASK}
     return Component("postnet", MaskedPostnet(model), example, lengths, outputs, multiples=multiples, roles=roles)
