@@ -108,7 +108,7 @@ def _through(node: Node, along: list[tuple[Value, int, ReceptiveField]]) -> _Alo
     if is_op(node, ops.permute.default):
         dims = node.attribute("dims")
         assert isinstance(dims, tuple)
-        return [int(str(d)) % rank for d in dims].index(dim), field
+        return [d % rank for d in dims if isinstance(d, int)].index(dim), field
     if is_op(node, ops.slice.Tensor) and _number(node, "dim") % rank != dim:
         return dim, field
     if is_op(node, *_VIEWS):
