@@ -17,7 +17,7 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 
 import compiler
 from compiler import pipeline
-from compiler.choices import POSTNETS, WEIGHTS
+from compiler.choices import WEIGHTS
 from compiler.dialects.aten import is_op, ops
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Value
@@ -271,7 +271,7 @@ def graph_steps(
     return torch.stack(spectra)
 
 
-@pytest.mark.parametrize("postnet", POSTNETS)
+@pytest.mark.parametrize("postnet", ["bucket", "exact"])  # in chunks it is the bucket's, of windows
 def test_postnet_in_bfloat16(
     reference: Reference, stored: compiler.CompiledSpeechT5, exact: compiler.CompiledSpeechT5, postnet: str
 ) -> None:
