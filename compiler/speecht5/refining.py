@@ -74,8 +74,8 @@ def _in_chunks(model: SpeechModel, executor: Executor, made: Unrefined) -> tuple
     cache = executor.read(made.spectrogram)[: len(made.ends), 0, :steps]
     frames = cache.reshape(len(made.ends), -1, constants.frame_width)
     lengths = [end * constants.reduction_factor for end in made.ends]
-    refined = postnet_of(model, executor)(frames, lengths)
-    return tuple(refined[row, :length].clone() for row, length in enumerate(lengths))
+    joined = postnet_of(model, executor)(frames, lengths)
+    return tuple(joined[row, :length].clone() for row, length in enumerate(lengths))
 
 
 def postnet_of(model: SpeechModel, executor: Executor) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import shutil
 import subprocess
@@ -129,7 +130,9 @@ def test_it_speaks_where_transformers_and_tracing_cannot_be_imported(
 ) -> None:
     folder, want = spoken
     command = [sys.executable, "-c", ELSEWHERE, str(folder), TEXT, str(tmp_path / "sound")]
-    subprocess.run(command, check=True, timeout=120)
+    # On as many threads as here: another number may sum in another order.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run(command, check=True, timeout=120, env=environment)
     assert torch.equal(torch.load(tmp_path / "sound"), want)
 
 

@@ -16,6 +16,7 @@ from compiler.errors import InvalidArgument, UnsupportedModel
 from compiler.speecht5.checkpoint import load_vocoder
 from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
 from compiler.speecht5.windows import Window
+from tests.fidelity.test_passes_left_out import OF_A_VOCODER
 from tests.models import lively as lively_model
 from tests.models import pcc, relative_error, speaker, tokens
 from tests.vocoders import config, lively, log_spectral_distance, mels
@@ -57,6 +58,15 @@ def test_sound_of_any_length_is_hugging_face_s(model: Any, compiled: CompiledHif
     got = compiled(spectrogram)
     assert got.shape == want.shape and got.dtype == torch.float32
     assert relative_error(got, want) <= BAR
+
+
+@pytest.mark.parametrize("name", sorted(OF_A_VOCODER))
+def test_without_a_pass_the_sound_is_the_same(model: Any, compiled: CompiledHifiGan, name: str) -> None:
+    other = compiled.with_plan(disable=(name,))
+    spectrogram = mels(model.config, 60)
+    assert relative_error(other(spectrogram), theirs(model, spectrogram)) <= BAR
+    size = compiled.options.windows[0]
+    assert other.graph("vocoder", frames=size) != compiled.graph("vocoder", frames=size)
 
 
 def test_a_batch_is_a_batch(model: Any, compiled: CompiledHifiGan) -> None:
