@@ -20,16 +20,31 @@ ACTIVATIONS: Functions = {"relu": torch.relu, "tanh": torch.tanh, "leaky_relu": 
 """What a convolution can apply before it writes its result."""
 
 
-SETTINGS = ("fidelity", "act_block_h_override", "reallocate_halo_output")
-"""The fields of a program that convolutions heed."""
+ROUNDING = "the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)"
+LEFT_OUT = f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation"
+"""What the entries of all convolutions say of their numbers."""
 
 
-def _conv_flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
+def legality(output_axis: int) -> Legality:
+    """Return where a convolution is legal whose weight has its output channels along ``output_axis``.
+
+    The device brings the weight to rows of these, along which elements of bfloat8_b share an exponent.
+    """
+    return Legality(
+        shards=True,
+        in_dram=("input_tensor",),
+        from_host=("weight_tensor", "bias_tensor"),
+        block_float_axes={"weight_tensor": output_axis, "bias_tensor": -1},
+        settings=("fidelity", "act_block_h_override", "reallocate_halo_output"),
+    )
+
+
+def _flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
     _, inner, taps = operands["weight_tensor"].shape
     return 2 * inner * taps * results[0].elements
 
 
-def _programs(node: Node) -> int:
+def programs(node: Node) -> int:
     """The halo and the convolution, on shards; else three more, to rows and shards and back to interleaved memory."""
     if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
         return 5
@@ -38,16 +53,10 @@ def _programs(node: Node) -> int:
 
 @ttnn_op(
     "ttnn.conv1d",
-    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
-    left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
-    legality=Legality(
-        shards=True,
-        in_dram=("input_tensor",),
-        from_host=("weight_tensor", "bias_tensor"),
-        block_float_axes={"weight_tensor": 0, "bias_tensor": -1},
-        settings=SETTINGS,
-    ),
-    cost=Cost(flops=_conv_flops, programs=_programs, matrix=True),
+    rounding=ROUNDING,
+    left_out=LEFT_OUT,
+    legality=legality(output_axis=0),
+    cost=Cost(flops=_flops, programs=programs, matrix=True),
 )
 def conv1d(
     _: Numerics,

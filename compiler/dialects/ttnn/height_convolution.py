@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from compiler.dialects.ttnn.convolution import ACTIVATIONS, SETTINGS, over_time
+from compiler.dialects.ttnn.convolution import ACTIVATIONS, LEFT_OUT, ROUNDING, legality, over_time, programs
 from compiler.dialects.ttnn.cost import Cost
 from compiler.dialects.ttnn.fused import Fused, applied
-from compiler.dialects.ttnn.legality import Legality
-from compiler.dialects.ttnn.numerics import SUMS, Numerics
+from compiler.dialects.ttnn.numerics import Numerics
 from compiler.dialects.ttnn.op import ttnn_op
-from compiler.ir.graph import Node
-from compiler.ir.types import TILE, Memory, TensorType, round_up
+from compiler.ir.types import TILE, TensorType, round_up
 
 Pair = tuple[int, int]
 
@@ -21,13 +19,6 @@ Pair = tuple[int, int]
 def _flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) -> int:
     _, inner, taps, _ = operands["weight_tensor"].shape
     return 2 * inner * taps * results[0].elements
-
-
-def programs(node: Node) -> int:
-    """The halo and the convolution, on shards; else three more, to rows and shards and back to interleaved memory."""
-    if node["input_tensor"].type.memory is not Memory.L1_HEIGHT_SHARDED:
-        return 5
-    return 2 if node.result.type.memory is Memory.L1_HEIGHT_SHARDED else 3
 
 
 IDLE = {"kernel_size": 1, "stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
@@ -43,15 +34,9 @@ def over_height(**steps: Pair) -> None:
 
 @ttnn_op(
     "ttnn.conv2d",
-    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
-    left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
-    legality=Legality(
-        shards=True,
-        in_dram=("input_tensor",),
-        from_host=("weight_tensor", "bias_tensor"),
-        block_float_axes={"weight_tensor": 0, "bias_tensor": -1},
-        settings=SETTINGS,
-    ),
+    rounding=ROUNDING,
+    left_out=LEFT_OUT,
+    legality=legality(output_axis=0),
     cost=Cost(flops=_flops, programs=programs, matrix=True),
 )
 def conv2d(

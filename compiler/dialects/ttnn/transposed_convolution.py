@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from compiler.dialects.ttnn.convolution import ACTIVATIONS, SETTINGS
+from compiler.dialects.ttnn.convolution import ACTIVATIONS, LEFT_OUT, ROUNDING, legality, programs
 from compiler.dialects.ttnn.cost import Cost
 from compiler.dialects.ttnn.fused import Fused, applied
-from compiler.dialects.ttnn.height_convolution import Pair, over_height, programs
-from compiler.dialects.ttnn.legality import Legality
-from compiler.dialects.ttnn.numerics import SUMS, Numerics
+from compiler.dialects.ttnn.height_convolution import Pair, over_height
+from compiler.dialects.ttnn.numerics import Numerics
 from compiler.dialects.ttnn.op import ttnn_op
 from compiler.ir.types import TensorType
 
@@ -25,15 +24,9 @@ def _flops(operands: Mapping[str, TensorType], results: Sequence[TensorType]) ->
 
 @ttnn_op(
     "ttnn.conv_transpose2d",
-    rounding="the result, after bias and activation; products are exact, accumulation is float32 (HiFi4)",
-    left_out=f"{SUMS}, and are made block by block of taps and channels; the activation's own approximation",
-    legality=Legality(
-        shards=True,
-        in_dram=("input_tensor",),
-        from_host=("weight_tensor", "bias_tensor"),
-        block_float_axes={"weight_tensor": 1, "bias_tensor": -1},
-        settings=SETTINGS,
-    ),
+    rounding=ROUNDING,
+    left_out=LEFT_OUT,
+    legality=legality(output_axis=1),
     cost=Cost(flops=_flops, programs=programs, matrix=True),
 )
 def conv_transpose2d(
