@@ -28,19 +28,23 @@ def read_fused(value: object) -> Fused:
     match value:
         case str():
             return value
-        case (str(name), float(number)):
-            return name, number
+        case (str(name), float() | int() as number):
+            return name, float(number)
     raise ValueError(f"{value!r} is no activation: a name is expected, or a name and a number")
 
 
 def applied(x: Tensor, fused: Fused | None, known: Functions, owned: bool = True) -> Tensor:
-    """``x`` float32 after a fused activation; itself where there is none. ``KeyError`` for one that is not known.
+    """``x`` float32 after a fused activation; itself where there is none. ``ValueError`` for one that is not known.
 
     ``owned``: nobody else reads ``x``, so that its memory may be the result's.
     """
     if fused is None:
         return x
-    name, parameters = split(fused)
+    name, parameters = split(read_fused(fused))
+    if name not in known:
+        raise ValueError(f"it applies no {name}: {', '.join(sorted(known))} are what it can apply")
+    if (name == LEAKY_RELU) != bool(parameters):
+        raise ValueError(f"{fused!r}: {LEAKY_RELU} takes a slope, and no other activation takes a number")
     if name == LEAKY_RELU and owned:
         return known[name](x, *parameters, inplace=True)
     return known[name](x, *parameters)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compiler.dialects.ttnn.cost import Cost, matmul_flops, tiles
+from compiler.dialects.ttnn.fused import Functions, applied
 from compiler.dialects.ttnn.legality import Legality
 from compiler.dialects.ttnn.numerics import SUMS, Numerics
 from compiler.dialects.ttnn.op import ttnn_op
@@ -18,7 +19,12 @@ from compiler.ir.graph import Node
 from compiler.ir.types import BLOCK as BLOCKS
 from compiler.ir.types import TILE, DType, Memory, TensorType
 
-ACTIVATIONS = {"relu": torch.relu, "gelu": functional.gelu, "silu": functional.silu, "sigmoid": torch.sigmoid}
+ACTIVATIONS: Functions = {
+    "relu": torch.relu,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "sigmoid": torch.sigmoid,
+}
 """What a linear can apply before it writes its result."""
 
 
@@ -136,7 +142,7 @@ def linear(
 ) -> Tensor:
     """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
     out = _product(input_tensor_a, input_tensor_b, None if bias is None else bias.view(-1))
-    return out if activation is None else ACTIVATIONS[activation](out)
+    return applied(out, activation, ACTIVATIONS)
 
 
 @ttnn_op(
