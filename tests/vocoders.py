@@ -59,6 +59,13 @@ def mels(config: SpeechT5HifiGanConfig, *shape: int, seed: int = 0) -> Tensor:
     return -4.0 + 2.0 * torch.randn(*shape, config.model_in_dim, generator=generator)
 
 
+def theirs(model: SpeechT5HifiGan, spectrogram: Tensor) -> Tensor:
+    """What transformers makes of a spectrogram."""
+    with torch.no_grad():
+        sound: Tensor = model(spectrogram)
+    return sound
+
+
 def log_spectral_distance(got: Tensor, want: Tensor, size: int = 256) -> float:
     """The root mean square difference of two sounds' spectra in dB, a mean over frames; within 80 dB of the loudest."""
     window = torch.hann_window(size)

@@ -155,6 +155,8 @@ class Stored:
         return executable, Recorder([Record("final", graph, 0.0)])
 
     def planned(self, options: PlanOptions) -> Stored:
+        if options == self.options:
+            return self
         raise InvalidArgument(
             f"the saved model {str(self.folder.path)!r} has one plan, for {said(self.options)}: compile the checkpoint "
             "for another"

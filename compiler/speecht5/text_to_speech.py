@@ -314,9 +314,9 @@ def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> Comp
 
     ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the
     fields of :class:`compiler.CompileOptions`. ``vocoder`` is a ``SpeechT5HifiGan``, a folder or a name likewise, or
-    what :func:`compiler.compile_vocoder` returned; it is compiled for the same board and precision, a window at a time.
-    The model is only read. Raises ``UnsupportedModel`` for any other model,
-    ``UnsupportedOperation`` for ops without a lowering, ``InvalidArgument`` for unfit options.
+    what :func:`compiler.compile_vocoder` returned; it is planned for the same board and precision, and makes sound of a
+    window at a time. The model is only read. Raises ``UnsupportedModel`` for any other model, ``UnsupportedOperation``
+    for ops without a lowering, ``InvalidArgument`` for unfit options.
     """
     known = set(CompileOptions.__dataclass_fields__)
     unknown = sorted(set(options) - known)

@@ -256,11 +256,13 @@ def _plan(options: PlanOptions) -> dict[str, Any]:
 def vocoder_of(vocoder: Any, options: PlanOptions, mels: int) -> CompiledHifiGan:
     """The compiled vocoder of a model under ``options``, ``mels`` of whose spectrograms make a frame.
 
-    ``vocoder`` is what :func:`compile_vocoder` takes, or returned. Raises what it raises, and ``InvalidArgument`` for
-    a vocoder of other spectrograms.
+    ``vocoder`` is what :func:`compile_vocoder` takes, or returned: then it is planned anew under ``options``, and stays
+    its caller's, who may close it or not. Raises what ``compile_vocoder`` raises, and ``InvalidArgument`` for a vocoder
+    of other spectrograms.
     """
-    made = vocoder if isinstance(vocoder, CompiledHifiGan) else compile_vocoder(vocoder, **_plan(options))
-    return fitting(made, mels)
+    if isinstance(vocoder, CompiledHifiGan):
+        return fitting(vocoder, mels).with_plan(**_plan(options))
+    return fitting(compile_vocoder(vocoder, **_plan(options)), mels)
 
 
 def fitting(made: CompiledHifiGan, mels: int) -> CompiledHifiGan:
