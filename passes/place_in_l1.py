@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -61,6 +61,7 @@ class PlaceInL1(Planner):
         """For each node whose results could be in L1, whether they go there, or why not."""
         lives = Liveness(graph)
         used = [0] * len(graph.nodes)
+        rooms = tuple(map(self._room, graph.nodes))
         for value, life in lives.spans.items():
             if value.type.memory is not None and value.type.memory.on_chip:
                 self._take(used, life, value)
@@ -68,7 +69,7 @@ class PlaceInL1(Planner):
         for node in graph.nodes:
             if not _is_free(node) or lives.leaves(node):
                 continue
-            reason = next(lives.refusals(node), None) or self._crowded(graph, lives, used, node)
+            reason = next(lives.refusals(node), None) or self._crowded(graph, lives, rooms, used, node)
             if reason is not None:
                 found[node] = Rejected(reason)
                 continue
@@ -101,13 +102,13 @@ class PlaceInL1(Planner):
         for i in life:
             used[i] += value.type.bytes_per_core(self.cores)
 
-    def _crowded(self, graph: Graph, lives: Liveness, used: list[int], node: Node) -> str | None:
+    def _crowded(self, graph: Graph, lives: Liveness, rooms: Sequence[int], used: list[int], node: Node) -> str | None:
         """Why the results of a node do not fit, if they do not."""
         asked = [0] * len(used)
         for result in node.results:
             self._take(asked, lives.spans[result], result)
         for i, needed in enumerate(asked):
-            free = self._room(graph.nodes[i]) - used[i]
+            free = rooms[i] - used[i]
             if needed > free:
                 at = "" if graph.nodes[i] is node else f" at {graph.nodes[i].op.name}"
                 return f"it takes {needed} bytes of L1 in a core, and {max(free, 0)} are free{at}"

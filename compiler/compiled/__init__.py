@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from compiler.choices import advice
+from compiler.collecting import no_collecting
 from compiler.compiled.source import Made, Source
 from compiler.compiled.spec import (
     GraphSpec,
@@ -222,7 +223,8 @@ class CompiledModel:
 
         def timed() -> Made:
             begin = time.perf_counter()
-            made = self._compile(source, spec, sizes, held)
+            with no_collecting():
+                made = self._compile(source, spec, sizes, held)
             self.compile_seconds += time.perf_counter() - begin
             return made
 

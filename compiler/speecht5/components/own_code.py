@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -38,10 +38,11 @@ def settle(modules: Iterable[nn.Module]) -> None:
         vars(module)[_SETTLED] = is_own_linear(module)
 
 
-def changes(module: nn.Module) -> Iterator[str]:
+def changes(module: nn.Module, known: dict[type, tuple[str, ...]] | None = None) -> Iterator[str]:
     """What calling ``module`` does besides what torch or transformers wrote, its parameters and submodules aside.
 
     Parametrizations are no change: they make weights. What is not the same for a row with padding behind it is one.
+    ``known`` keeps what was found of a class while several modules are looked at.
     """
     kind = parametrize.type_before_parametrizations(module)
     if kind.__module__.split(".")[0] not in ("torch", "transformers"):
@@ -51,7 +52,10 @@ def changes(module: nn.Module) -> Iterator[str]:
     if module._forward_hooks:
         yield "a forward hook"
     yield from (f"a replaced {name}" for name, value in vars(module).items() if _is_change(kind, name, value))
-    yield from _changes_of_class(kind)
+    known = {} if known is None else known
+    if kind not in known:
+        known[kind] = tuple(_changes_of_class(kind))
+    yield from known[kind]
     if isinstance(module, nn.BatchNorm1d) and module.running_mean is None:
         yield "statistics taken of what comes in"
     if isinstance(module, nn.Conv1d) and module.padding_mode != "zeros":
@@ -85,12 +89,15 @@ def foreign(function: Any, name: str | None = None) -> str | None:
         if code is None:
             known = name is None and _module_of(function) in ("torch", "transformers", "builtins")
             return None if known else f"a {type(function).__qualname__}"
-        said = f"{code.co_qualname} ({Path(code.co_filename).name}:{code.co_firstlineno})"
         if not code.co_filename.startswith(_LIBRARIES):
-            return said
+            return _say(code)
         if not hasattr(function, "__wrapped__"):
-            return None if name is None or code.co_qualname == name else said
+            return None if name is None or code.co_qualname == name else _say(code)
         function = function.__wrapped__
+
+
+def _say(code: CodeType) -> str:
+    return f"{code.co_qualname} ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
 
 def _module_of(value: Any) -> str:

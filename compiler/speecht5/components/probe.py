@@ -61,8 +61,9 @@ def probe(model: SpeechT5ForTextToSpeech, exact_postnet: bool) -> None:
 
 
 def _changed(model: nn.Module) -> Iterator[str]:
+    known: dict[type, tuple[str, ...]] = {}
     for path, module in model.named_modules():
-        for change in changes(module):
+        for change in changes(module, known):
             yield f"{path or 'the model'}: {change}"
 
 

@@ -15,6 +15,7 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5ForTextToSpe
 from transformers.models.speecht5 import modeling_speecht5 as speecht5
 
 from compiler.errors import UnsupportedModel
+from compiler.runtime import threads
 from compiler.speecht5.components.own_code import code_of, foreign, is_own_linear, settle
 from compiler.speecht5.dropout import DROPPED
 
@@ -69,8 +70,10 @@ def check_code(model: SpeechT5ForTextToSpeech, before: Code | None = None) -> Co
 
 def check_numbers(model: SpeechT5ForTextToSpeech) -> None:
     """Raise ``UnsupportedModel`` that names weights which are no numbers, or what the configuration says otherwise."""
-    for fault in _other_numbers(model):
-        raise UnsupportedModel(fault)
+    # One thread adds as fast as memory is read; to wake others for each weight takes several times as long.
+    with threads.at_most(1):
+        for fault in _other_numbers(model):
+            raise UnsupportedModel(fault)
 
 
 def _changed_code(model: Any) -> Iterator[str]:
