@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack, cast
 
 import typer
 
@@ -11,7 +11,7 @@ from compiler.choices import VOCODER_GRAPHS, Board, Postnet, Precision, Weights
 from compiler.cli.terminal import announced, progress_bar
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
-from compiler.speecht5.options import CompileOptions
+from compiler.speecht5.options import CompileArguments, CompileOptions
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.saved_voice import Described, described
 
@@ -64,22 +64,35 @@ IMPORTING = "importing torch and transformers"
 DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
 
 
+class Chosen(TypedDict, total=False):
+    """Fields of ``CompileOptions`` as the command line has them; ``None`` means the default."""
+
+    board: str
+    precision: str
+    weights: str
+    postnet: str
+    batch_size: int
+    enable: list[str] | None
+    disable: list[str] | None
+
+
 def compiled_model(
     context: typer.Context,
     model: str | None,
     full_size: bool,
     vocoder: str | None,
     asked: Asked,
-    **chosen: Any,
+    **chosen: Unpack[Chosen],
 ) -> CompiledSpeechT5:
     """Load a model, and its vocoder if its graphs are asked for; no graph is compiled yet.
 
     With ``full_size`` both have transformers' default configurations and random weights. ``vocoder`` names another one
-    than the checkpoint's own. ``chosen`` are fields of ``CompileOptions``; ``None`` means the default. A saved model
-    has its own, and is refused where the command line (``context``) asks for others. Raises ``InvalidArgument`` where
-    the vocoder's graphs are asked for by name and there is no vocoder.
+    than the checkpoint's own. ``chosen`` is the plan. A saved model has its own, and is refused where the command line
+    (``context``) asks for others. Raises ``InvalidArgument`` where the vocoder's graphs are asked for by name and there
+    is no vocoder.
     """
-    options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
+    plan = {name: value for name, value in chosen.items() if value is not None}
+    options = CompileOptions(**cast(CompileArguments, plan))
     if model is not None and is_saved(model):
         found = described(model)
         check_plan(context, found)
