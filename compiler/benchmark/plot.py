@@ -49,23 +49,33 @@ def label(row: Row) -> str:
 
 
 def _draw(axes: Any, kind: Kind, shown: Sequence[Row]) -> None:
-    """One panel. A label is right of all that is drawn in its row, so that nothing covers it."""
+    """One panel."""
+    width = 1.25 * max([1.0, *(max(row.ratio.highest, row.target) for row in shown if row.ratio)])
     for place, row in enumerate(shown):
-        end = 0.0
+        color = _MET if row.met else _MISSED if row.ratio else _SPREAD
         if row.ratio is not None:
             r = row.ratio
-            axes.barh(place, r.median, height=0.6, color=_MET if row.met else _MISSED)
+            axes.barh(place, r.median, height=0.6, color=color)
             axes.errorbar(r.median, place, xerr=[[r.median - r.lowest], [r.highest - r.median]], color=_SPREAD)
             axes.plot([row.target] * 2, [place - 0.4, place + 0.4], color=_TARGET, linewidth=2)
-            end = max(r.highest, row.target)
-        axes.annotate(label(row), (end, place), xytext=(5, 0), textcoords="offset points", va="center")
+        at, written = _end(row, width), label(row)
+        style: dict[str, Any] = {"color": color, "fontweight": "bold" if row.ratio else "normal"}
+        axes.annotate(written, (at, place), xytext=(5, 0), textcoords="offset points", va="center", **style)
     if kind is Kind.OTHERS:
         axes.axvline(1.0, color=_SPREAD, linewidth=0.8, linestyle=":")  # as fast as the other
     axes.set_yticks(range(len(shown)), [f"{row.name}\nagainst {row.against}" for row in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.set_xlim(0.0, 1.2 * max([1.0, *(max(row.ratio.highest, row.target) for row in shown if row.ratio)]))
+    axes.set_xlim(0.0, width)
     axes.set_xlabel(f"{kind.value} (less is better)")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _end(row: Row, width: float) -> float:
+    """Where a row's label begins: at the end of its bar, or behind its target where that would cross it."""
+    if row.ratio is None:
+        return 0.0
+    end = row.ratio.highest
+    return row.target if end <= row.target <= end + width * (0.02 + 0.015 * len(label(row))) else end
 
 
 def _legend() -> list[Any]:

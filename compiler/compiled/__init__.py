@@ -113,7 +113,7 @@ class CompiledModel:
     def __repr__(self) -> str:
         from compiler.compiled import shown  # noqa: PLC0415
 
-        about = f"{type(self).__name__}: {self._origin}, for {shown.plan(self.options)}"
+        about = f"{type(self).__name__} for {shown.plan(self.options)}{self._origin}"
         kept = [*self._compiled.items(), *self._exact.items()]
         graphs = [(name, sizes, made[0].graph) for (name, sizes, _), made in kept]
         return "\n".join(
@@ -122,10 +122,10 @@ class CompiledModel:
 
     @property
     def _origin(self) -> str:
-        """Where the graphs are from, for people."""
+        """Where a saved model is, or that there are no graphs any more, to follow its plan."""
         if self._source is None:
-            return "closed"
-        return f"saved in {self._source.place()[0]!r}" if self._source.saved else "compiled here"
+            return ", closed"
+        return f", saved in {self._source.place()[0]!r}" if self._source.saved else ""
 
     def __copy__(self) -> Self:
         other = type(self).__new__(type(self))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 
 from compiler.compiled.spec import Length, Sizes
 from compiler.ir.graph import Graph
@@ -28,7 +29,7 @@ def description(
 
     ``names`` are those of all graphs, and ``graphs`` what is compiled of them, with the buckets.
     """
-    lines = [title, f"  lengths: {'; '.join(_length(length) for length in lengths.values()) or 'none'}"]
+    lines = [title, f"  lengths: {'; '.join(starmap(_length, lengths.items())) or 'none'}"]
     missing = [name for name in names if name not in {made for made, _, _ in graphs}]
     for name in names:
         made = [(sizes, graph) for other, sizes, graph in graphs if other == name]
@@ -43,14 +44,14 @@ def description(
     return "\n".join(lines)
 
 
-def _length(length: Length) -> str:
-    return f"{length.label} up to {length.longest:,} in buckets of {_listed([str(size) for size in length.buckets])}"
+def _length(name: str, length: Length) -> str:
+    return f"{name} up to {length.longest:,} in buckets of {_listed([str(size) for size in length.buckets])}"
 
 
 def _sizes(graph: Graph) -> str:
     held = [constant.value.type for constant in graph.constants]
     parameters, size = sum(type.elements for type in held), sum(type.bytes for type in held)
-    return f"{len(graph.nodes)} ops, {parameters:,} parameters in {size / 1e6:.1f} MB"
+    return f"{len(graph.nodes)} ops, {parameters:,} parameters stored in {size / 1e6:.1f} MB"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ class CompiledSpeechT5(Generates, CompiledModel):
     @property
     def _origin(self) -> str:
         known = super()._origin
-        return known if self.checkpoint is None else f"{known} from {self.checkpoint!r}"
+        return known if self.checkpoint is None else f", from {self.checkpoint!r}{known}"
 
     @property
     def beside(self) -> tuple[CompiledModel, ...]:
