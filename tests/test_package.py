@@ -78,9 +78,10 @@ def test_the_program_of_the_wheel(environment: Path, elsewhere: Path) -> None:
     help_text = run(program, "--help", cwd=elsewhere).stdout
     assert "Usage: speecht5-ttnn" in help_text and "--install-completion" in help_text
     assert all(f" {command.name or command.callback.__name__} " in help_text for command in app.registered_commands)
-    words = {"_SPEECHT5_TTNN_COMPLETE": "complete_bash", "COMP_WORDS": "speecht5-ttnn inspect enc", "COMP_CWORD": "2"}
-    completed = run(program, cwd=elsewhere, env=ENVIRONMENT | words).stdout.split()
-    assert completed == ["encoder"]
+    for typed, wanted in (("inspect enc", "encoder"), ("speak hello --disable fuse-b", "fuse-bias")):
+        words = {"COMP_WORDS": f"speecht5-ttnn {typed}", "COMP_CWORD": str(len(typed.split()))}
+        asked = ENVIRONMENT | {"_SPEECHT5_TTNN_COMPLETE": "complete_bash", **words}
+        assert run(program, cwd=elsewhere, env=asked).stdout.split() == [wanted]
 
 
 def test_what_is_in_the_wheel(environment: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack, cast
 
 import typer
 
-from compiler.choices import VOCODER_GRAPHS, Board, Postnet, Precision, Weights
+from compiler.choices import DEFAULT_PASSES, OPTIONAL_PASSES, VOCODER_GRAPHS, Board, Postnet, Precision, Weights
 from compiler.cli.terminal import announced, progress_bar
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
@@ -17,6 +18,12 @@ from compiler.speecht5.saved_voice import Described, described
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
+
+
+def _among(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell offers: those of the names that begin as what was typed."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
 
 ModelOption = Annotated[
     str | None,
@@ -57,11 +64,17 @@ FramesOption = Annotated[
     ),
 ]
 EnableOption = Annotated[
-    list[str] | None, typer.Option(metavar="PASS", help="Also run this optional pass; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        metavar="PASS", help="Also run this optional pass; may be repeated.", autocompletion=_among(OPTIONAL_PASSES)
+    ),
 ]
 IMPORTING = "importing torch and transformers"
 
-DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
+DisableOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.", autocompletion=_among(DEFAULT_PASSES)),
+]
 
 
 class Chosen(TypedDict, total=False):

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from compiler.arguments import whole
 from compiler.choices import GRAPHS, VOCODER_GRAPHS, advice
@@ -315,7 +315,12 @@ def _unpickled(
     return made
 
 
-def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Unpack[CompileArguments]) -> CompiledSpeechT5:
+def compile_speecht5(
+    model: nn.Module | str | Path,
+    *,
+    vocoder: nn.Module | CompiledHifiGan | str | Path | None = None,
+    **options: Unpack[CompileArguments],
+) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
     ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the

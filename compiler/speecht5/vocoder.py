@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compiler.arguments import whole
 from compiler.choices import VOCODER_GRAPHS as GRAPHS
@@ -281,7 +281,7 @@ def fitting(made: CompiledHifiGan, mels: int) -> CompiledHifiGan:
     return made
 
 
-def compile_vocoder(model: Any, **options: Unpack[VocoderArguments]) -> CompiledHifiGan:
+def compile_vocoder(model: nn.Module | str | Path, **options: Unpack[VocoderArguments]) -> CompiledHifiGan:
     """Compile a SpeechT5 vocoder, or any HiFi-GAN of that class, to TTNN graphs.
 
     ``model`` is a ``SpeechT5HifiGan``, a folder that holds one, or a name on the hub; ``options`` are the fields of
