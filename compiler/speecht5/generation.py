@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import torch
@@ -15,6 +15,7 @@ from compiler.choices import advice
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
 from compiler.speecht5.options import CompileOptions
+from compiler.speecht5.saved_voice import Config
 from compiler.speecht5.vocoder import CompiledHifiGan
 
 
@@ -57,9 +58,9 @@ class Generates:
         """The model's configuration. With a vocoder it has the ``sampling_rate`` of its sound, which pipelines want."""
         rate = None if self.vocoder is None else self.vocoder.config.sampling_rate
         if rate is not None and getattr(self._config, "sampling_rate", None) != rate:
-            if is_dataclass(self._config) and not isinstance(self._config, type):
+            if isinstance(self._config, Config):
                 self._config = replace(self._config, sampling_rate=rate)
-            else:
+            else:  # transformers' own may have more attributes than fields
                 self._config = copy.copy(self._config)
                 self._config.sampling_rate = rate
         return self._config

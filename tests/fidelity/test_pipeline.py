@@ -98,6 +98,7 @@ def test_a_saved_model_with_its_own_tokenizer(hesitant: Pair, sounding: Any, tok
 def test_generate_is_generate_speech_in_transformers_order(hesitant: Pair, sounding: Any, vocoder: Any) -> None:
     model, ids = hesitant[0], padded_batch(hesitant[0].config)
     mask = (ids != model.config.pad_token_id).long()
+    mask[0, 20:] = 0  # other than it would be by default
     options: dict[str, Any] = {"return_output_lengths": True, "output_cross_attentions": True, **SHORT}
     torch.manual_seed(7)
     want = model.generate(ids, mask, speaker(model.config), vocoder=vocoder, **options)
@@ -138,6 +139,10 @@ def test_what_transformers_asks_a_model(sounding: Any, hesitant: Pair, tokenizer
         assert getattr(sounding, name) == getattr(theirs, name), name
     assert sounding.can_generate() and sounding.to("cpu") is sounding
     assert sounding.generation_config.to_diff_dict().keys() <= {"transformers_version"}
-    assert sounding.config.sampling_rate == 16000 and not hasattr(theirs.config, "sampling_rate")
-    assert not hasattr(hesitant[1].config, "sampling_rate"), "a copy is told, not the model that it was copied from"
+    told = copy.copy(sounding)
+    told.config = copy.copy(hesitant[1].config)
+    told.config.max_piece_tokens = 7  # no field of transformers'
+    assert told.config.sampling_rate == 16000 and told.config.max_piece_tokens == 7
+    for other in (theirs, hesitant[1]):
+        assert not hasattr(other.config, "sampling_rate"), "only the model with a vocoder is told"
     assert repr(pipeline("text-to-speech", model=sounding, tokenizer=tokenizer, device="cpu")).startswith("TextToAudio")
