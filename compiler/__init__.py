@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compiler.device.opening import open_device
     from compiler.inspect.checking import check
     from compiler.speecht5 import checkpoint, speakers, speaking
+    from compiler.speecht5.one_call import speak
     from compiler.speecht5.options import CompileOptions
     from compiler.speecht5.saving import load, save
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "open_device",
     "save",
+    "speak",
     "speakers",
     "speaking",
 ]
@@ -61,6 +63,7 @@ _LAZY = {
     "load": "compiler.speecht5.saving",
     "open_device": "compiler.device.opening",
     "save": "compiler.speecht5.saving",
+    "speak": "compiler.speecht5.one_call",
     "speakers": "compiler.speecht5",
     "speaking": "compiler.speecht5",
 }

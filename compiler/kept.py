@@ -26,6 +26,11 @@ class Kept[Key: Hashable, Result]:
     def __len__(self) -> int:
         return len(self._results)
 
+    def items(self) -> list[tuple[Key, Result]]:
+        """The keys with their results, the least recently used first; being listed is no use."""
+        with self._lock:
+            return list(self._results.items())
+
     def get(self, key: Key, make: Callable[[], Result]) -> Result:
         """Return the cached result for ``key``, or cache and return what ``make`` returns."""
         with self._lock:

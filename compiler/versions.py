@@ -34,18 +34,36 @@ def require(package: str) -> None:
 
     Raises ``UnsupportedVersion`` if it is missing or its version is outside the range.
     """
-    supported = SUPPORTED[package]
+    found = _version(package)
+    if found is None:
+        raise _unsupported(package, f"{package} is not installed")
+    if not _fits(package, found):
+        raise _unsupported(package, f"{package} {found} is installed")
+
+
+def installed() -> list[str]:
+    """The version of each checked package that is installed, a line each, and whether it is a supported one."""
+    lines = []
+    for package, supported in SUPPORTED.items():
+        version = _version(package)
+        line = f"{package} {version or 'is not installed'}"
+        lines.append(line if version and _fits(package, version) else f"{line} ({supported} is supported)")
+    return lines
+
+
+def _version(package: str) -> str | None:
     try:
-        found = metadata.version(package)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        raise _unsupported(package, f"{package} is not installed") from None
+        return None
+
+
+def _fits(package: str, version: str) -> bool:
     try:
         # Accept release candidates within the range, which SpecifierSet excludes by default.
-        fits = SpecifierSet(supported).contains(Version(found), prereleases=True)
+        return SpecifierSet(SUPPORTED[package]).contains(Version(version), prereleases=True)
     except InvalidVersion:
-        fits = False
-    if not fits:
-        raise _unsupported(package, f"{package} {found} is installed")
+        return False
 
 
 def _unsupported(package: str, found: str) -> UnsupportedVersion:

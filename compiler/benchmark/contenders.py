@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 from compiler.ir.types import TensorType
 from compiler.runtime.executable import Executable
 from compiler.speecht5 import checkpoint
-from compiler.speecht5.options import CompileOptions
+from compiler.speecht5.options import CompileArguments, CompileOptions
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
-from compiler.speecht5.vocoder import CompiledHifiGan, compile_vocoder
+from compiler.speecht5.vocoder import CompiledHifiGan, VocoderArguments, compile_vocoder
 
 TOKENS = 50
 STEPS = 200
@@ -38,7 +38,7 @@ def model(layers: int = 1) -> Any:
     return SpeechT5ForTextToSpeech(config).eval().requires_grad_(False)
 
 
-def compiled(loaded: Any, **options: Any) -> CompiledSpeechT5:
+def compiled(loaded: Any, **options: Unpack[CompileArguments]) -> CompiledSpeechT5:
     """Wrap ``loaded`` for the reference executor in float32; no graph is compiled yet."""
     return CompiledSpeechT5(loaded, CompileOptions(**options))
 
@@ -49,7 +49,7 @@ def vocoder() -> Any:
     return checkpoint.full_size_vocoder().requires_grad_(False)
 
 
-def compiled_vocoder(loaded: Any, **options: Any) -> CompiledHifiGan:
+def compiled_vocoder(loaded: Any, **options: Unpack[VocoderArguments]) -> CompiledHifiGan:
     """Compile ``loaded`` for the reference executor in float32."""
     return compile_vocoder(loaded, **options)
 

@@ -57,16 +57,17 @@ def warning(about: Mapping[str, str]) -> str:
 def cells(row: Row) -> tuple[str, ...]:
     """Format a row as text, in the order of ``COLUMNS``."""
     target = f"≤ {row.target:.2f}" if row.target else ""
+    against = f"{row.against} ({row.note})" if row.note else row.against
     if row.left_out:
-        return row.name, row.against, "", "", f"left out: {row.left_out}", target, ""
+        return row.name, against, "", "", f"left out: {row.left_out}", target, ""
     if row.ratio is None:
-        return row.name, row.against, "", "", f"not measured: {row.failed}", target, "no"
+        return row.name, against, "", "", f"not measured: {row.failed}", target, "no"
     r = row.ratio
     ours, theirs = (
         f"{value:.3g} {row.unit}" if value < 1000 else f"{value:.0f} {row.unit}" for value in (r.ours, r.theirs)
     )
     spread = f" ({r.lowest:.2f} to {r.highest:.2f})" if r.lowest < r.highest else ""
-    return row.name, row.against, ours, theirs, f"{r.median:.2f}{spread}", target, "yes" if row.met else "no"
+    return row.name, against, ours, theirs, f"{r.median:.2f}{spread}", target, "yes" if row.met else "no"
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -167,26 +168,3 @@ def _times(cost: GraphCost) -> tuple[str, ...]:
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *body))
-
-
-def plot(rows: Sequence[Row], file: Path) -> None:
-    """Write an SVG file with a bar for each measured ratio, its spread and its target."""
-    import matplotlib  # noqa: PLC0415, takes a second
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    shown = [row for row in rows if row.ratio is not None][::-1]
-    # The same rows must give the same file, so it holds no date, and its ids do not change.
-    with pyplot.rc_context({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size": 9}):
-        figure, axes = pyplot.subplots(figsize=(9, 0.8 + 0.45 * len(shown)), layout="constrained")
-        for place, row in enumerate(shown):
-            assert row.ratio is not None
-            r = row.ratio
-            axes.barh(place, r.median, height=0.6, color="#3b7a57" if row.met else "#c4622d")
-            axes.errorbar(r.median, place, xerr=[[r.median - r.lowest], [r.highest - r.median]], color="#333333")
-            axes.plot([row.target] * 2, [place - 0.4, place + 0.4], color="black", linewidth=2)
-        axes.set_yticks(range(len(shown)), [f"{row.name}\nagainst {row.against}" for row in shown])
-        axes.set_xlabel("ours / theirs; a bar's line: lowest to highest; black mark: target (less is better)")
-        figure.savefig(file, format="svg", metadata={"Date": None})
-        pyplot.close(figure)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_HERE = Path(__file__).parents[2]
 THREADS = 2
 """Number of torch's threads in every task."""
 
@@ -32,10 +33,11 @@ def run(task: str, rounds: int, tree: Path | None = None) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as cache:
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "OMP_NUM_THREADS": str(THREADS)}
-        if tree is not None:
-            environment["PYTHONPATH"] = str(tree)  # before the installed package
+        # Before the installed package, and not (-P) a package of the same name in the current folder.
+        paths = [str(_HERE if tree is None else tree), os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         done = subprocess.run(
-            [sys.executable, "-m", "compiler.benchmark", task, str(rounds)],
+            [sys.executable, "-P", "-m", "compiler.benchmark", task, str(rounds)],
             capture_output=True,
             text=True,
             check=False,

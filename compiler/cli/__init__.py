@@ -4,6 +4,6 @@ A command imports heavy libraries only when it runs, so that ``--help`` and wron
 """
 
 from compiler.cli import speak, graphs, opt, plans  # noqa: F401, I001, --help lists commands in import order
-from compiler.cli.app import app
+from compiler.cli.app import app, completing
 
-__all__ = ["app"]
+__all__ = ["app", "completing"]

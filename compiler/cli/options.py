@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack, cast
 
 import typer
 
-from compiler.choices import VOCODER_GRAPHS, Board, Postnet, Precision, Weights
+from compiler.choices import DEFAULT_PASSES, OPTIONAL_PASSES, VOCODER_GRAPHS, Board, Postnet, Precision, Weights
 from compiler.cli.terminal import announced, progress_bar
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
-from compiler.speecht5.options import CompileOptions
+from compiler.speecht5.options import CompileArguments, CompileOptions
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.saved_voice import Described, described
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
+
+
+def _among(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell offers: those of the names that begin as what was typed."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
 
 ModelOption = Annotated[
     str | None,
@@ -57,11 +64,29 @@ FramesOption = Annotated[
     ),
 ]
 EnableOption = Annotated[
-    list[str] | None, typer.Option(metavar="PASS", help="Also run this optional pass; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        metavar="PASS", help="Also run this optional pass; may be repeated.", autocompletion=_among(OPTIONAL_PASSES)
+    ),
 ]
 IMPORTING = "importing torch and transformers"
 
-DisableOption = Annotated[list[str] | None, typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.")]
+DisableOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PASS", help="Leave this pass out; may be repeated.", autocompletion=_among(DEFAULT_PASSES)),
+]
+
+
+class Chosen(TypedDict, total=False):
+    """Fields of ``CompileOptions`` as the command line has them; ``None`` means the default."""
+
+    board: str
+    precision: str
+    weights: str
+    postnet: str
+    batch_size: int
+    enable: list[str] | None
+    disable: list[str] | None
 
 
 def compiled_model(
@@ -70,16 +95,17 @@ def compiled_model(
     full_size: bool,
     vocoder: str | None,
     asked: Asked,
-    **chosen: Any,
+    **chosen: Unpack[Chosen],
 ) -> CompiledSpeechT5:
     """Load a model, and its vocoder if its graphs are asked for; no graph is compiled yet.
 
     With ``full_size`` both have transformers' default configurations and random weights. ``vocoder`` names another one
-    than the checkpoint's own. ``chosen`` are fields of ``CompileOptions``; ``None`` means the default. A saved model
-    has its own, and is refused where the command line (``context``) asks for others. Raises ``InvalidArgument`` where
-    the vocoder's graphs are asked for by name and there is no vocoder.
+    than the checkpoint's own. ``chosen`` is the plan. A saved model has its own, and is refused where the command line
+    (``context``) asks for others. Raises ``InvalidArgument`` where the vocoder's graphs are asked for by name and there
+    is no vocoder.
     """
-    options = CompileOptions(**{name: value for name, value in chosen.items() if value is not None})
+    plan = {name: value for name, value in chosen.items() if value is not None}
+    options = CompileOptions(**cast(CompileArguments, plan))
     if model is not None and is_saved(model):
         found = described(model)
         check_plan(context, found)

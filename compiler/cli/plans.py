@@ -241,7 +241,7 @@ def bench(
     with refusals():
         if pages is not None and not pages.is_dir():
             raise InvalidArgument(f"--pages {pages} is no folder: make it first")
-        from compiler.benchmark import contenders, page  # noqa: PLC0415
+        from compiler.benchmark import contenders, page, plot  # noqa: PLC0415
         from compiler.benchmark import peers as environments  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
         from compiler.inspect import cost_report  # noqa: PLC0415
@@ -268,7 +268,7 @@ def bench(
                 typer.echo(page.warning(about), err=True)
         if pages is not None:
             (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs, compared))
-            page.plot(rows, pages / "benchmarks.svg")
+            plot.plot(rows, pages / "benchmarks.svg")
 
 
 def _groups(only: str) -> list[str]:

@@ -10,7 +10,7 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from compiler.choices import advice
 from compiler.collecting import no_collecting
@@ -28,7 +28,7 @@ from compiler.compiled.spec import (
 from compiler.errors import InvalidArgument
 from compiler.kept import Kept
 from compiler.runtime.executable import Executable
-from compiler.target.options import PlanOptions
+from compiler.target.options import PlanChanges, PlanOptions
 
 if TYPE_CHECKING:
     from compiler.pipeline import Recorder
@@ -40,7 +40,7 @@ KEPT_EXACT = 8
 """Number of graphs of exact length to keep. On a device each of them has its own prepared weights."""
 
 
-_OF_A_PLAN = ("board", "precision", "weights", "enable", "disable")
+_OF_A_PLAN = tuple(PlanChanges.__annotations__)
 """Options that can change without a new trace; the others shape what is traced."""
 _Key = tuple[str, Sizes, int]
 """Graph, sizes, and the size of the input of which it reads a prefix (0 for none)."""
@@ -111,6 +111,23 @@ class CompiledModel:
         """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
         return {"buckets": len(self._compiled), "exact": len(self._exact)}
 
+    def __repr__(self) -> str:
+        from compiler.compiled import shown  # noqa: PLC0415
+
+        about = f"{type(self).__name__} for {shown.plan(self.options)}{self._origin}"
+        kept = [*self._compiled.items(), *self._exact.items()]
+        graphs = [(name, sizes, made[0].graph) for (name, sizes, _), made in kept]
+        return "\n".join(
+            [shown.description(about, self.spec.lengths, self.spec.names, graphs), *map(repr, self.beside)]
+        )
+
+    @property
+    def _origin(self) -> str:
+        """Where a saved model is, or that there are no graphs any more, to follow its plan."""
+        if self._source is None:
+            return ", closed"
+        return f", saved in {self._source.place()[0]!r}" if self._source.saved else ""
+
     def __copy__(self) -> Self:
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
@@ -160,7 +177,7 @@ class CompiledModel:
         """
         return self if board == self.options.board else self.with_plan(board=board)
 
-    def with_plan(self, **changes: Any) -> Self:
+    def with_plan(self, **changes: Unpack[PlanChanges]) -> Self:
         """Return the same model under other plan options: board, precision, weights, enable and disable.
 
         If the ATen passes are the same, their results are shared. Raises ``InvalidArgument`` for other options and for

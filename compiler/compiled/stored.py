@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors import safe_open
 
+from compiler.compiled.shown import plan
 from compiler.compiled.source import Made
 from compiler.compiled.spec import GraphSpec, Sizes
 from compiler.dialects import DIALECTS
@@ -158,7 +159,7 @@ class Stored:
         if options == self.options:
             return self
         raise InvalidArgument(
-            f"the saved model {str(self.folder.path)!r} has one plan, for {said(self.options)}: compile the checkpoint "
+            f"the saved model {str(self.folder.path)!r} has one plan, for {plan(self.options)}: compile the checkpoint "
             "for another"
         )
 
@@ -167,12 +168,6 @@ class Stored:
 
     def _refused(self, what: str) -> InvalidArgument:
         return damaged(self.folder.path, what)
-
-
-def said(options: PlanOptions) -> str:
-    """A plan in words."""
-    weights = "" if options.precision == "float32" else f" with weights in {options.weights}"
-    return f"the {options.board} in {options.precision}{weights}"
 
 
 def read_graph(file: Path, literals: Mapping[str, Literal], refused: Callable[[str], InvalidArgument]) -> Graph:

@@ -24,7 +24,7 @@ OPENING = 120.0
 """Seconds in which a device must be open. A device that another process holds makes ttnn wait for ever."""
 CLOSING = 20.0
 """Seconds in which a device must be closed."""
-_WORKER = ["-m", "compiler.device.keeper"]
+_WORKER = ["-P", "-m", "compiler.device.keeper"]
 """Arguments with which Python runs the other process; those of ``compiler.device.keeper`` follow."""
 _LINES = 5
 """Lines of ttnn's own output that are shown after a crash or a hang."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -89,6 +89,8 @@ def _to_torch(name: str, value: Attribute) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+type Argument = Value | Attribute | Sequence[Argument]
+"""What an ATen op takes in a graph: a value where torch takes a tensor, a plain argument, or a list of either."""
 _TENSORS = (torch.Tensor, Value)
 """What stands for a tensor among a call's arguments."""
 
@@ -146,7 +148,11 @@ def _infer(op: Aten, names: tuple[str, ...], types: tuple[TensorType, ...], exac
 
 
 def emit(
-    builder: Builder, overload: torch._ops.OpOverload, *args: Any, origins: Iterable[Origin] = (), **kwargs: Any
+    builder: Builder,
+    overload: torch._ops.OpOverload,
+    *args: Argument,
+    origins: Iterable[Origin] = (),
+    **kwargs: Argument,
 ) -> Value:
     """Append an ATen node with inferred types, called as in torch, values in place of tensors. Its only result."""
     operands, given = normalize(overload, args, kwargs)

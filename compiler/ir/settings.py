@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-from typing import Any, Self, get_args, get_type_hints
+from typing import Self, get_args, get_type_hints
 
 from compiler.ir.tokens import Lines
 from compiler.ir.types import DType, Layout, Memory
@@ -51,9 +51,9 @@ class Settings:
         shown = (f"{name}={value.value if isinstance(value, Enum) else value}" for name, value in self.said)
         return f"{{{', '.join(shown)}}}"
 
-    def with_(self, **changes: Any) -> Self:
+    def with_(self, **changes: Setting | None) -> Self:
         """These settings with some fields replaced; ``None`` takes one back."""
-        return replace(self, **changes)
+        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 def _made(record: type[Settings], said: tuple[tuple[str, Setting], ...]) -> Settings:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from compiler.arguments import whole
 from compiler.choices import POSTNETS, one_of
-from compiler.target.options import PlanOptions
+from compiler.target.options import PlanArguments, PlanOptions
+
+
+class CompileArguments(PlanArguments, total=False):
+    """The fields of :class:`CompileOptions` as keyword arguments."""
+
+    max_text_tokens: int | None
+    max_decoder_steps: int | None
+    postnet: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

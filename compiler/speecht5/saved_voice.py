@@ -54,6 +54,8 @@ class Config:
     max_text_positions: int
     max_speech_positions: int
     max_piece_tokens: int | None
+    sampling_rate: int | None = None
+    model_type: str = "speecht5"
 
     @classmethod
     def of(cls, speech: SavedSpeech) -> Config:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from compiler import arguments
 from compiler.runtime.executor import Executor
-from compiler.speecht5 import pieces, results
+from compiler.speecht5 import pieces, results, sound
 from compiler.speecht5.speaking_stream import SpeechStream, stream
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.speecht5.utterances import (
@@ -54,6 +55,18 @@ class Speech:
     def real_time_factor(self) -> float:
         """Seconds of work a second of sound: below one is faster than speech."""
         return self.seconds / self.duration
+
+    def save(self, path: str | Path) -> None:
+        """Write the sound as a WAV file of 16-bit PCM, whole or not at all. Raises what ``sound.write_wav`` raises.
+
+        ``InvalidArgument`` for a path of no WAV file or folder.
+        """
+        sound.check_target(Path(path))
+        sound.write_wav(Path(path), self.sound, self.sample_rate)
+
+    def __repr__(self) -> str:
+        pieces = f" and {self.pieces} pieces" if self.pieces > 1 else ""
+        return f"Speech({self.duration:.2f} s at {self.sample_rate:,} Hz, {self.steps} steps{pieces})"
 
 
 @unaffected

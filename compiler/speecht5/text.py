@@ -42,7 +42,9 @@ def decoded(text: bytes | str) -> str:
 
 
 def check_text(text: str) -> None:
-    """Raise ``InvalidArgument`` for text that no tokenizer takes: blank, or with bytes that are no characters."""
+    """Raise ``InvalidArgument`` for what no tokenizer takes: no ``str``, blank, or bytes that are no characters."""
+    if not isinstance(text, str):
+        raise InvalidArgument(f"text: a str is expected, got {type(text).__name__}")
     if not text.strip():
         raise InvalidArgument("the text is empty: there is nothing to say")
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from compiler.arguments import whole
 from compiler.choices import GRAPHS, VOCODER_GRAPHS, advice
@@ -22,16 +22,18 @@ from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import checked_executor
 from compiler.speecht5 import decoding, results, streaming
+from compiler.speecht5.generation import Generates
 from compiler.speecht5.limits import Limits
-from compiler.speecht5.options import CompileOptions
+from compiler.speecht5.options import CompileArguments, CompileOptions
 from compiler.speecht5.request import LoopOptions, Request
 from compiler.speecht5.speech_model import Reach, SpeechConstants, SpeechModel
 from compiler.speecht5.vocoder import CompiledHifiGan, fitting, planned, vocoder_of
 from compiler.speecht5.voice import Voice
+from compiler.target.options import PlanChanges
 from compiler.torch_state import alone, unaffected
 
 
-class CompiledSpeechT5(CompiledModel):
+class CompiledSpeechT5(Generates, CompiledModel):
     """What :func:`compiler.compile_speecht5` returns: a :class:`compiler.compiled.CompiledModel` that speaks.
 
     Its graphs are those of ``GRAPHS``; the lengths of :meth:`graph` and :meth:`stages` are ``text`` in tokens and
@@ -48,7 +50,6 @@ class CompiledSpeechT5(CompiledModel):
     """What makes sound of spectrograms where a text is spoken."""
     constants: SpeechConstants
     limits: Limits
-    config: Any
     checkpoint: str | None = None
     """The folder or name that the model was loaded from, where :func:`compile_speecht5` did that."""
     voice: Voice | None = None
@@ -74,11 +75,16 @@ class CompiledSpeechT5(CompiledModel):
         if vocoder is not None:
             self.vocoder = fitting(planned(vocoder, options), int(self.config.num_mel_bins))
 
-    def with_plan(self, **changes: Any) -> Self:
+    def with_plan(self, **changes: Unpack[PlanChanges]) -> Self:
         """The same model, and its vocoder, under other options of their plans; see :class:`CompiledModel`."""
         other = super().with_plan(**changes)
         other.vocoder = None if self.vocoder is None else self.vocoder.with_plan(**changes)
         return other
+
+    @property
+    def _origin(self) -> str:
+        known = super()._origin
+        return known if self.checkpoint is None else f", from {self.checkpoint!r}{known}"
 
     @property
     def beside(self) -> tuple[CompiledModel, ...]:
@@ -309,7 +315,12 @@ def _unpickled(
     return made
 
 
-def compile_speecht5(model: Any, *, vocoder: Any = None, **options: Any) -> CompiledSpeechT5:
+def compile_speecht5(
+    model: nn.Module | str | Path,
+    *,
+    vocoder: nn.Module | CompiledHifiGan | str | Path | None = None,
+    **options: Unpack[CompileArguments],
+) -> CompiledSpeechT5:
     """Compile a SpeechT5 text-to-speech model to TTNN graphs.
 
     ``model`` is a ``SpeechT5ForTextToSpeech``, a folder that holds one, or a name on the hub; ``options`` are the

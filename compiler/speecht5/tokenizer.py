@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from compiler.errors import InvalidArgument
 
@@ -23,9 +23,22 @@ class TokenizerNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids of a text, the end's token included."""
+    """Token ids of a text, the end's token included, and the mask of those that are no padding.
 
-    input_ids: list[int]
+    Lists, one for each of several texts; or tensors int64 [texts, tokens], padded at the end. ``**`` takes it as it
+    takes what transformers' tokenizers return.
+    """
+
+    input_ids: Any
+    attention_mask: Any
+
+    def keys(self) -> tuple[str, ...]:
+        return ("input_ids", "attention_mask")
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
 
 
 class PieceTokenizer:
@@ -40,17 +53,47 @@ class PieceTokenizer:
         self.file, self.numbers = file, numbers
         self.eos_token_id, self.unk_token_id = numbers.eos_token_id, numbers.unk_token_id
         self.all_special_ids, self.normalize = list(numbers.all_special_ids), normalize
+        self.pad_token_id, self.padding_side = numbers.special.get("<pad>"), "right"
         try:
             self._pieces: Any = SentencePieceProcessor(model_file=str(file))
         except Exception as error:  # of damage it says what its parser met
             raise InvalidArgument(f"the sentencepiece model {str(file)!r} cannot be read: {error}") from None
 
-    def __call__(self, text: str, **_: object) -> Encoded:
-        """Token ids of a text; what transformers is asked for besides holds in any case."""
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        *,
+        return_tensors: Literal["pt"] | None = None,
+        split_special_tokens: bool = True,
+        verbose: bool = False,
+    ) -> Encoded:
+        """Token ids of a text, or of several. The last two options, which transformers has, hold in any case.
+
+        With ``return_tensors="pt"``, torch's tensors for a model's ``generate_speech``, or for a pipeline.
+        """
+        ids = [self._ids(each) for each in ([text] if isinstance(text, str) else text)]
+        if return_tensors not in (None, "pt"):
+            raise InvalidArgument(f"return_tensors={return_tensors!r}: 'pt' is expected, for torch's tensors")
+        if return_tensors is not None:
+            return self._tensors(ids)
+        masks = [[1] * len(row) for row in ids]
+        return Encoded(ids[0], masks[0]) if isinstance(text, str) else Encoded(ids, masks)
+
+    def _ids(self, text: str) -> list[int]:
         said = self.normalizer(text) if self.normalize else text
         known, ids = self.numbers.special, self._pieces
         made = [known.get(piece, ids.piece_to_id(piece)) for piece in ids.encode(said, out_type=str)]
-        return Encoded([*made, self.eos_token_id])
+        return [*made, self.eos_token_id]
+
+    def _tensors(self, ids: list[list[int]]) -> Encoded:
+        import torch  # noqa: PLC0415, takes seconds, and a text is checked without
+        from torch.nn.utils.rnn import pad_sequence  # noqa: PLC0415
+
+        rows, padding = [torch.tensor(row) for row in ids], self.pad_token_id or 0
+        masks = [torch.ones_like(row) for row in rows]
+        return Encoded(
+            pad_sequence(rows, batch_first=True, padding_value=padding), pad_sequence(masks, batch_first=True)
+        )
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text."""
@@ -77,8 +120,17 @@ class StoredTokenizer:
 
         return checkpoint.load_tokenizer(str(self._folder), self.normalize)
 
-    def __call__(self, text: str, **options: Any) -> Any:
-        return self._read(text, **options)
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        *,
+        return_tensors: Literal["pt"] | None = None,
+        split_special_tokens: bool | None = None,
+        verbose: bool = True,
+    ) -> Any:
+        """What transformers' tokenizer returns; ``None`` leaves special tokens to its own setting."""
+        split = {} if split_special_tokens is None else {"split_special_tokens": split_special_tokens}
+        return self._read(text, return_tensors=return_tensors, verbose=verbose, **split)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compiler.arguments import whole
 from compiler.choices import VOCODER_GRAPHS as GRAPHS
@@ -25,11 +25,17 @@ from compiler.runtime.executor import Executor
 from compiler.runtime.reference import checked_executor
 from compiler.speecht5.growing import GrowingSound, check_floats
 from compiler.speecht5.windows import Window, cover
-from compiler.target.options import PlanOptions
+from compiler.target.options import PlanArguments, PlanOptions
 from compiler.torch_state import alone, unaffected
 
 WINDOWS = (64, 96, 128, 192, 256, 384, 512)
 """Frames for which graphs are compiled by default: with more, an n150 has no room for what passes between layers."""
+
+
+class VocoderArguments(PlanArguments, total=False):
+    """The fields of :class:`VocoderOptions` as keyword arguments."""
+
+    windows: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +281,7 @@ def fitting(made: CompiledHifiGan, mels: int) -> CompiledHifiGan:
     return made
 
 
-def compile_vocoder(model: Any, **options: Any) -> CompiledHifiGan:
+def compile_vocoder(model: nn.Module | str | Path, **options: Unpack[VocoderArguments]) -> CompiledHifiGan:
     """Compile a SpeechT5 vocoder, or any HiFi-GAN of that class, to TTNN graphs.
 
     ``model`` is a ``SpeechT5HifiGan``, a folder that holds one, or a name on the hub; ``options`` are the fields of

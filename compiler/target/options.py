@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from compiler.arguments import whole
 from compiler.choices import BOARDS, DEFAULT_PASSES, OPTIONAL_PASSES, PRECISIONS, WEIGHTS, advice, one_of
@@ -12,6 +12,22 @@ from compiler.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from compiler.ir.types import DType
+
+
+class PlanChanges(TypedDict, total=False):
+    """Options of a plan that can change without a new trace, as keyword arguments; see :class:`PlanOptions`."""
+
+    board: str
+    precision: str
+    weights: str
+    enable: Sequence[str]
+    disable: Sequence[str]
+
+
+class PlanArguments(PlanChanges, total=False):
+    """The fields of :class:`PlanOptions` as keyword arguments."""
+
+    batch_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

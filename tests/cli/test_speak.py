@@ -98,6 +98,31 @@ def test_speak_hands_options_to_the_compiler_and_reports_steps(run, compiled, vo
     assert not speech.sound.requires_grad
 
 
+def test_one_call_from_text_to_sound(voice, sounding, monkeypatch, tmp_path):
+    """The small voice by default, compiled once; the sound is that of any other way to say the same."""
+    from compiler.speecht5 import one_call
+
+    monkeypatch.setattr(one_call, "_small_voice", lambda: voice)
+    monkeypatch.setattr(one_call, "_small_compiled", lambda: sounding)
+    speech = compiler.speak("one", speaker="anna", seed=3)
+    assert torch.equal(speech.sound, speaking.speak(voice, sounding, "one", "anna", 3).sound)
+    assert repr(speech) == f"Speech({speech.duration:.2f} s at 16,000 Hz, {speech.steps} steps)"
+    speech.save(tmp_path / "one.wav")
+    assert soundfile.info(tmp_path / "one.wav").frames == len(speech.sound)
+    monkeypatch.setattr(one_call, "_small_compiled", lambda: pytest.fail("compiled"))
+    for call, message in (
+        (lambda: compiler.speak("7"), "the tokenizer does not know '7'"),
+        (lambda: compiler.speak(7), "text: a str is expected, got int"),
+        (lambda: compiler.speak("one", speaker="nobody"), "nobody"),
+        (lambda: compiler.speak("one", model=tmp_path), "is no checkpoint folder"),
+        (lambda: speech.save(tmp_path / "one.mp3"), "sound is written as WAV"),
+        (lambda: speech.save(tmp_path / "nowhere" / "one.wav"), "there is no folder"),
+    ):
+        with pytest.raises(InvalidArgument, match=message):
+            call()
+    assert [file.name for file in tmp_path.rglob("*.*") if file.is_file()] == ["one.wav"]
+
+
 def test_the_compiled_vocoder_says_what_hugging_face_s_does(voice, compiled):
     sounding = compiler.compile_speecht5(voice.model, vocoder=voice.vocoder)
     want, got = (speaking.speak(voice, each, "one").sound for each in (compiled, sounding))

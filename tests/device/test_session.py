@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -17,8 +18,12 @@ from tests.device import inside
 
 
 @pytest.fixture(scope="module")
-def mock() -> Iterator[Session]:
-    with Session("n150") as session:
+def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session in a folder with a package of our package's name, which is none of ttnn's process's business."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "compiler").mkdir()
+    (folder / "compiler" / "__init__.py").write_text("raise SystemExit('another package')")
+    with contextlib.chdir(folder), Session("n150") as session:
         yield session
         last = worker_of(session)
         assert alive(last)

@@ -156,6 +156,13 @@ def test_tokens_are_those_of_transformers(voice: Voice, spoken: tuple[Path, torc
     for text in texts:
         assert ours(text).input_ids == voice.tokenizer(text, split_special_tokens=True, verbose=False).input_ids
     assert ours.all_special_ids == list(voice.tokenizer.all_special_ids)
+    assert (ours.pad_token_id, ours.padding_side) == (voice.tokenizer.pad_token_id, voice.tokenizer.padding_side)
+    for several in ("one", ["one", "three"]):
+        mine, theirs = ours(several, return_tensors="pt"), voice.tokenizer(several, padding=True, return_tensors="pt")
+        assert {**mine}.keys() == {**theirs}.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    with pytest.raises(InvalidArgument, match="return_tensors='np': 'pt' is expected"):
+        ours("one", return_tensors="np")  # type: ignore[arg-type]
     spelt = PieceTokenizer(ours.file, ours.numbers, True)
     with quiet():
         theirs = checkpoint.load_tokenizer(str(checkpoint.SMALL_VOICE), True)
