@@ -14,7 +14,7 @@ _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}
 _UNARY, _ATOM = 3, 4
 _METHODS = {"view": "size", "permute": "dims"}
 """Ops of one tensor that are printed behind it, with their only argument."""
-LONGEST = 60
+LONGEST = 100
 """Characters of an operand without the parameter in question; a longer one is left out."""
 
 
@@ -90,7 +90,7 @@ class _Printer:
             if spelling in _METHODS and set(attributes) == {_METHODS[spelling]}:
                 return self._method(spelling, operands["self"], attributes[_METHODS[spelling]])
         said = [*self._arguments(made), *(f"{name}={show_attribute(value)}" for name, value in made.attributes)]
-        call = f"{spelling}({', '.join(said)})"
+        call = f"{spelling.removesuffix('.Tensor').removesuffix('.Scalar')}({', '.join(said)})"
         return call if made.index is None else f"{call}[{made.index}]", _ATOM
 
     def _linear(self, input: Expression, weight: Expression, bias: Expression | None = None) -> tuple[str, int]:
@@ -144,7 +144,7 @@ class _Printer:
         """A list, neighbours of the parameter in question counted where they are many or long."""
         beside = [self._beside(operand) for operand in operands]
         said = [self.show(operand)[0] for operand in operands]
-        if not any(beside) or len(f"{', '.join(said)}") <= 2 * LONGEST:
+        if not any(beside) or len(", ".join(said)) <= LONGEST:
             return f"[{', '.join(said)}]"
         shown: list[str] = []
         skipped = 0

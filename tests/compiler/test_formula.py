@@ -36,7 +36,7 @@ def linear(*operands: Expression) -> Computed:
 
 PLUS, MINUS, TIMES = ops.add.Tensor, ops.sub.Tensor, ops.mul.Tensor
 TURNED = made(ops.permute.default, ("self", A), dims=(1, 0))
-LONG = Parameter("layer." + "x" * 70)
+LONG = Parameter("layer." + "x" * 110)
 MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
 
 
@@ -48,7 +48,7 @@ MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
         (two(PLUS, two(TIMES, A, B), C), None, "a * b + norm.c, names under layer"),
         (two(MINUS, A, two(MINUS, B, C)), None, "a - (b - norm.c), names under layer"),
         (two(MINUS, two(MINUS, A, B), C), None, "a - b - norm.c, names under layer"),
-        (two(PLUS, A, B, alpha=2), None, "add.Tensor(a, b, alpha=2), names under layer"),
+        (two(PLUS, A, B, alpha=2), None, "add(a, b, alpha=2), names under layer"),
         (made(TIMES, ("self", A), other=-0.5), None, "layer.a * (-0.5)"),
         (made(ops.neg.default, ("self", two(PLUS, A, B))), None, "-(a + b), names under layer"),
         (two(TIMES, made(ops.neg.default, ("self", A)), B), None, "-a * b, names under layer"),
@@ -68,7 +68,7 @@ MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
         (cat(A, B), None, "cat([a, b], dim=0), names under layer"),
         (cat(A, B), "layer.a", "cat([a, b], dim=0), names under layer"),
         (two(PLUS, A, LONG), "layer.a", "a + …, names under layer"),
-        (two(PLUS, A, LONG), None, f"a + {'x' * 70}, names under layer"),
+        (two(PLUS, A, LONG), None, f"a + {'x' * 110}, names under layer"),
         (MANY, f"layer.2.{'w' * 20}", f"cat([… 2 more, layer.2.{'w' * 20}, … 5 more], dim=0)"),
         (MANY, f"layer.7.{'w' * 20}", f"cat([… 7 more, layer.7.{'w' * 20}], dim=0)"),
     ],

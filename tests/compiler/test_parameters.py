@@ -28,7 +28,10 @@ def entries(tiny_compiled: Any) -> dict[str, Entry]:
 def test_each_parameter_and_buffer_has_an_entry(entries: dict[str, Entry], tiny_compiled: Any) -> None:
     model = tiny_compiled.source.model
     held = [*model.named_parameters(), *model.named_buffers()]
-    assert list(entries) == [name for name, _ in held] == list(names(tiny_compiled))
+    assert list(entries) == list(names(tiny_compiled)) and len(entries) == len(held)
+    assert list(dict.fromkeys(entry.module for entry in entries.values())) == [
+        path for path, module in model.named_modules() if [*module.parameters(False), *module.buffers(False)]
+    ]
     for name, tensor in held:
         entry = entries[name]
         assert (entry.shape, entry.kind is Kind.BUFFER) == (tuple(tensor.shape), not isinstance(tensor, nn.Parameter))
