@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -60,8 +60,8 @@ def _is_number(column: Column) -> bool:
     return column.justify == "right"
 
 
-def _longest(words: object) -> int:
-    return max(map(cell_len, words), default=0)  # type: ignore[call-overload, no-any-return]
+def _longest(words: Iterable[str]) -> int:
+    return max(map(cell_len, words), default=0)
 
 
 def _lines(cells: Sequence[object]) -> list[str]:

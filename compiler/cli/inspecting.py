@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
@@ -26,7 +26,7 @@ DIFF = "--diff"
 class InspectCommand(TyperCommand):
     """``inspect``, whose option ``--diff`` takes one value or two."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read ``--diff A B`` as ``--diff A --diff B`` where ``B`` is no graph and no option."""
         return super().parse_args(ctx, _spread(args))
 

@@ -221,9 +221,7 @@ def test_names_are_refused_before_a_model_is_loaded(refused, monkeypatch, argume
 def test_choices_are_refused_by_the_command_line_itself(misused, arguments):
     """All of them are named, the one that came, and what it came for."""
     message, given = misused(*arguments), arguments[-1]
-    argument = (
-        f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'[GRAPH]'" if arguments[0] == "cost" else "'GRAPH'"
-    )
+    argument = f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'[GRAPH]'"
     known = {
         "GRAPH": choices.GRAPHS + choices.VOCODER_GRAPHS,
         "precision": choices.PRECISIONS,
