@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compiler.ir.constants import Computed, Expression, Literal, Parameter, parameters, quoted, show_attribute
 from compiler.ir.operation import Attribute
+from compiler.ir.types import TensorType
 
 _INFIX = {"add.Tensor": "+", "sub.Tensor": "-", "mul.Tensor": "*", "div.Tensor": "/"}
 _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}
@@ -83,6 +84,9 @@ class _Printer:
             infix = _INFIX.get(spelling)
             if infix is not None and "self" in operands and {*operands, *attributes} == {"self", "other"}:
                 return self._infix(infix, operands, attributes)
+            if spelling == "mm" and not attributes:
+                product = (self._within(operands["self"], _BINDING["@"]), self._within(operands["mat2"], _ATOM))
+                return " @ ".join(product), _BINDING["@"]
             if spelling == "linear" and not attributes:
                 return self._linear(**operands)
             if spelling == "neg" and not attributes:
@@ -161,4 +165,4 @@ class _Printer:
 def _literal(literal: Literal) -> str:
     if literal.tensor.numel() == 1:
         return show_attribute(literal.tensor.item())
-    return str(literal) if not literal.is_large else f"literal {literal.tensor.dtype}{list(literal.tensor.shape)}"
+    return f"literal {TensorType.of(literal.tensor)}" if literal.is_large else str(literal)

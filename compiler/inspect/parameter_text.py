@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from textwrap import wrap
 from typing import Any
 
@@ -114,6 +115,7 @@ def _row(entry: Entry) -> _Row:
         where = ", ".join(graphs)
         if life.gone is not None:
             fates.append(f"{where}: gone by {life.gone.stage}")
+            read.append("")
             continue
         made = dict.fromkeys(_made(entry.name, place) for place in life.places)
         by = f", by {', '.join(life.folds)}" if life.folds else ""
@@ -121,7 +123,7 @@ def _row(entry: Entry) -> _Row:
         read.append(_readers(life.places))
     if not entry.lives:
         fates.append(_outside(entry))
-    return _Row((entry.name, entry.type, entry.module_type, "\n".join(fates), "\n".join(dict.fromkeys(read))))
+    return _Row((entry.name, entry.type, entry.module_type, "\n".join(fates), "\n".join(read)))
 
 
 def _made(name: str, place: Place) -> str:
@@ -143,9 +145,10 @@ def _merged(entry: Entry) -> list[tuple[list[str], Life]]:
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return rows in the order of ``HEADER``; of layers of which the same is said there is one row.
+    """Return rows in the order of ``HEADER``; the last two cells have a line for each graph, or for some alike.
 
-    Its name has the numbers of all of them (``layers.{0,1}``), and the rest of it has ``N`` in their place.
+    Of layers of which the same is said there is one row. Its name has the numbers of all of them (``layers.{0,1}``,
+    ``layers.{0..11}``), and the rest of it has ``N`` in their place.
     """
     groups: dict[tuple[str, ...], list[_Row]] = {}
     for row in map(_row, entries):
@@ -164,8 +167,14 @@ def _joined(names: Sequence[str]) -> str:
         count *= len(column)
     if count != len(names):  # not all combinations
         return "; ".join(names)
-    said = iter(column[0] if len(column) == 1 else f"{{{','.join(column)}}}" for column in numbers)
+    said = iter(column[0] if len(column) == 1 else f"{{{_span(column)}}}" for column in numbers)
     return _INDEX.sub(lambda _: next(said), names[0])
+
+
+def _span(numbers: Sequence[str]) -> str:
+    first, last = int(numbers[0]), int(numbers[-1])
+    in_a_row = [*map(int, numbers)] == [*range(first, last + 1)]
+    return f"{first}..{last}" if in_a_row and len(numbers) > 2 else ",".join(numbers)
 
 
 def listing(entries: Sequence[Entry]) -> str:
@@ -173,8 +182,8 @@ def listing(entries: Sequence[Entry]) -> str:
     lines = []
     for name, type, module, fates, read in rows(entries):
         lines.append(f"{name}: {' of '.join(filter(None, (type, module)))}".rstrip(": "))
-        lines += [f"  {fate}" for fate in fates.split("\n")]
-        lines += [f"    read by {readers}" for readers in read.split("\n") if readers]
+        for fate, readers in zip_longest(fates.split("\n"), read.split("\n")):
+            lines += [f"  {fate}", *([f"    read by {readers}"] if readers else [])]
     return "\n".join(lines)
 
 
@@ -201,9 +210,10 @@ def to_markdown(entries: Sequence[Entry], plan: str, command: str) -> str:
 
 
 def _code(row: Sequence[str]) -> Iterator[str]:
-    name, *others = row
+    name, *others, read = row
     yield "<br>".join(f"`{each}`" for each in name.split("; "))
     yield from others
+    yield "\n".join(filter(None, dict.fromkeys(read.split("\n"))))
 
 
 def _cell(text: str) -> str:

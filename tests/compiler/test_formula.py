@@ -60,6 +60,12 @@ MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
             None,
             "(a.view(1, -1) + b.view(1, 4)).view(4), names under layer",
         ),
+        (
+            made(ops.mm.default, ("self", two(PLUS, A, B)), ("mat2", linear(A, C))),
+            None,
+            "(a + b) @ (a @ norm.c.T), names under layer",
+        ),
+        (two(TIMES, A, Literal(torch.ones(40))), None, "layer.a * literal f32[40]"),
         (linear(A, B), None, "a @ b.T, names under layer"),
         (two(TIMES, linear(A, two(TIMES, B, C), C), B), None, "(a @ (b * norm.c).T + norm.c) * b, names under layer"),
         (two(PLUS, linear(two(PLUS, A, C), B), C), None, "(a + norm.c) @ b.T + norm.c, names under layer"),
