@@ -142,8 +142,11 @@ def test_columns_that_have_no_room_go_below_and_the_first_is_repeated() -> None:
 
 
 def test_text_folds_before_numbers_do() -> None:
-    table = Table("what", "how much")
-    table.add_row("a_name_without_any_spaces_in_it_that_is_long", "between 0.123456 and 0.234567 of what there is")
-    lines = printed(table, 44)
-    assert max(map(len, lines)) <= 44
-    assert {"0.123456", "0.234567"} <= set(" ".join(cells(lines)).split())
+    table = Table("what", "how much", "why")
+    numbers = ("123456.789012345", "234567.890123456")
+    table.add_row(
+        "a_name_without_any_spaces_in_it", "between {} and {} of what there is".format(*numbers), "words " * 9
+    )
+    lines = printed(table, 56)
+    assert max(map(len, lines)) <= 56
+    assert set(numbers) <= set(" ".join(cells(lines)).split())
