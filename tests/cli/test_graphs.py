@@ -221,14 +221,14 @@ def test_names_are_refused_before_a_model_is_loaded(refused, monkeypatch, argume
 def test_choices_are_refused_by_the_command_line_itself(misused, arguments):
     """All of them are named, the one that came, and what it came for."""
     message, given = misused(*arguments), arguments[-1]
-    argument = f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'[GRAPH]'"
+    argument = f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'GRAPH'"
     known = {
         "GRAPH": choices.GRAPHS + choices.VOCODER_GRAPHS,
         "precision": choices.PRECISIONS,
         "board": choices.BOARDS,
         "postnet": choices.POSTNETS,
         "weights": choices.WEIGHTS,
-    }[argument.strip("'-[]")]
+    }[argument.strip("'-")]
     assert message == f"{argument}: Value error, '{given}' is not one of {', '.join(map(repr, known))}."
 
 
