@@ -144,7 +144,7 @@ def cost(
     context: typer.Context,
     graph: Annotated[
         AnyGraphName | None,
-        typer.Argument(metavar="[GRAPH]", help="Show this graph op by op. By default all graphs, one per row."),
+        typer.Argument(metavar="GRAPH", help="Show this graph op by op. By default all graphs, one per row."),
     ] = None,
     model: ModelOption = None,
     vocoder: VocoderOption = None,

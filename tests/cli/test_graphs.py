@@ -126,11 +126,11 @@ def test_inspect_lists_stages(run, compiled):
 
 def test_inspect_explains_what_nearly_matched(run):
     lines = run("inspect", "decoder_step_attentions", "--explain").stdout.splitlines()
-    at = lines.index("fuse-attention: 2 near misses")
+    at = lines.index("fuse-attention: 2 matches, 2 near misses")
     assert lines[at + 1] == "  the probabilities are read elsewhere:"
     assert re.match(r"    %\w+: f32.* = aten.bmm.default\(.*  # .*layers.0.encoder_attn \(", lines[at + 2])
     assert "layers.1.encoder_attn" in lines[at + 3]
-    assert "fuse-attention: 0 near misses" in run("inspect", "decoder_step", "--explain").stdout.splitlines()
+    assert "fuse-attention: 4 matches, 0 near misses" in run("inspect", "decoder_step", "--explain").stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -221,16 +221,14 @@ def test_names_are_refused_before_a_model_is_loaded(refused, monkeypatch, argume
 def test_choices_are_refused_by_the_command_line_itself(misused, arguments):
     """All of them are named, the one that came, and what it came for."""
     message, given = misused(*arguments), arguments[-1]
-    argument = (
-        f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'[GRAPH]'" if arguments[0] == "cost" else "'GRAPH'"
-    )
+    argument = f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'GRAPH'"
     known = {
         "GRAPH": choices.GRAPHS + choices.VOCODER_GRAPHS,
         "precision": choices.PRECISIONS,
         "board": choices.BOARDS,
         "postnet": choices.POSTNETS,
         "weights": choices.WEIGHTS,
-    }[argument.strip("'-[]")]
+    }[argument.strip("'-")]
     assert message == f"{argument}: Value error, '{given}' is not one of {', '.join(map(repr, known))}."
 
 

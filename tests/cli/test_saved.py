@@ -69,6 +69,17 @@ def test_the_sound_is_that_of_the_checkpoint(run, made, sounding, monkeypatch):
     assert Path("a.wav").read_bytes() == Path("d.wav").read_bytes(), "the second time is as the first"
 
 
+BIAS = "speecht5.decoder.wrapped_decoder.layers.1.encoder_attn.v_proj.bias"
+
+
+def test_a_saved_model_names_the_parameters_of_its_constants(run, saved):
+    said = run("inspect", "--find", BIAS, "--model", saved).stdout
+    assert "= (v_proj.bias.view(1, -1) @ out_proj.weight.T + out_proj.bias).view(1, 128)" in said
+    assert "stage by stage" not in said
+    assert f"{BIAS}\n  decoder_step: f32[1,128] tile dram = " in run("parameters", "--model", saved).stdout
+    assert "history:\n  final\n" in run("inspect", "encoder", "--node", "linear", "--model", saved).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +92,8 @@ def test_the_sound_is_that_of_the_checkpoint(run, made, sounding, monkeypatch):
         (("speak", "one", "--speaker", "nobody"), "there is no speaker 'nobody': the checkpoint has"),
         (("inspect", "encoder", "--stage", "import"), "there is no stage 'import': choose one of final"),
         (("inspect", "encoder", "--explain"), "--explain: a saved model has its final graphs alone"),
+        (("inspect", "encoder", "--diff", "final"), "--diff: a saved model has its final graphs alone"),
+        (("inspect", "--find", BIAS.replace("v_", "vv_")), "there is no parameter or buffer"),
         (("inspect", "encoder", "--text", 33), "text=33: the model was compiled for 1 to 32: the saved model 'voice'"),
         (("check",), "precision='float32'"),
         (("compile", "-o", "voice"), "'voice' holds a saved model: name another folder, or replace it with"),

@@ -8,7 +8,7 @@ from compiler.dialects.aten import emit, is_op, ops
 from compiler.ir.builder import Builder, rebuild, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Origin
-from passes.rewrite import Match, Rejected, apply, near_misses
+from passes.rewrite import Match, Rejected, apply, matches, near_misses
 from tests.passes.interpret import changed, formula, ops_of
 from tests.sketch import Case, Sketch
 
@@ -33,6 +33,17 @@ class DoubleNegation:
         return (emit(builder, ops.clone.default, match["x"], origins=match.origins),)
 
 
+class DoubleRelu(DoubleNegation):
+    """relu(relu(x)) -> relu(x), which may be the inner one of another."""
+
+    def match(self, graph: Graph, node: Node) -> Match | Rejected | None:
+        inner = graph.producers.get(node["self"]) if is_op(node, ops.relu.default) else None
+        return Match((node, inner), (("x", inner["self"]),)) if inner and is_op(inner, ops.relu.default) else None
+
+    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
+        return (emit(builder, ops.relu.default, match["x"], origins=match.origins),)
+
+
 def negations(count: int) -> Case:
     s = Sketch()
     value = s.input("x", 3)
@@ -47,6 +58,15 @@ def negations(count: int) -> Case:
 )
 def test_matches_that_overlap_are_taken_one_after_the_other(count: int, want: str) -> None:
     assert formula(changed(DoubleNegation(), negations(count))) == want
+
+
+def test_matches_are_counted_over_all_rounds() -> None:
+    s = Sketch()
+    value = s.input("x", 3)
+    for _ in range(4):
+        value = s.op(ops.relu.default, value)
+    assert len(matches(DoubleRelu(), s.case(value).graph)) == 3, "two at once, and what they left"
+    assert matches(DoubleRelu(), negations(2).graph) == []
 
 
 def test_a_match_has_the_origins_of_its_nodes_first_node_first() -> None:
