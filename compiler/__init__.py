@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compiler.device.opening import open_device
     from compiler.inspect.checking import check
     from compiler.speecht5 import checkpoint, speakers, speaking
+    from compiler.speecht5.emitting import emit
     from compiler.speecht5.one_call import speak
     from compiler.speecht5.options import CompileOptions
     from compiler.speecht5.saving import load, save
@@ -42,6 +43,7 @@ __all__ = [
     "checkpoint",
     "compile_speecht5",
     "compile_vocoder",
+    "emit",
     "load",
     "open_device",
     "save",
@@ -60,6 +62,7 @@ _LAZY = {
     "checkpoint": "compiler.speecht5",
     "compile_speecht5": "compiler.speecht5.text_to_speech",
     "compile_vocoder": "compiler.speecht5.vocoder",
+    "emit": "compiler.speecht5.emitting",
     "load": "compiler.speecht5.saving",
     "open_device": "compiler.device.opening",
     "save": "compiler.speecht5.saving",

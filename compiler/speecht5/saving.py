@@ -76,7 +76,7 @@ def save(
         saving.save(compiled, folder, overwrite=overwrite, progress=progress, **upto)
         return
     with written(Path(folder), overwrite) as beside:
-        voice = voice or compiled.voice or _own_voice(compiled)
+        voice = voice or compiled.voice or own_voice(compiled)
         saved = None if voice is None else _write_voice(voice, beside)
         about = saving.write(compiled, beside, upto, progress)
         longest = {name: length["longest"] for name, length in about["spec"]["lengths"].items()}
@@ -129,7 +129,7 @@ def reopened(folder: str, sha256: str) -> CompiledModel:
     return saving.same(load(folder), sha256)
 
 
-def _own_voice(compiled: CompiledSpeechT5) -> Voice | None:
+def own_voice(compiled: CompiledSpeechT5) -> Voice | None:
     """What is in the checkpoint folder that a model was compiled from; ``None`` where that is no whole voice."""
     from compiler.speecht5 import checkpoint  # noqa: PLC0415, which needs transformers
 

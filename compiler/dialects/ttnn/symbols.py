@@ -84,19 +84,21 @@ class Typed:
     text: str
 
 
-def typed(argument: Argument | Typed, indent: int = 0) -> str:
-    """Print an argument as Python types it."""
+def typed(argument: Argument | Typed, indent: int = 0, margin: int = 0) -> str:
+    """Print an argument as Python types it; see :func:`typed_call` for the columns."""
     match argument:
         case Typed(text):
             return text
         case Named(path):
             return path
         case Made(path, positional, keywords):
-            return typed_call(path, [(None, value) for value in positional] + [*keywords], indent)
+            return typed_call(path, [(None, value) for value in positional] + [*keywords], indent, margin)
         case tuple():
             return f"[{', '.join(_typed_within(item) for item in argument)}]"
         case float() if not math.isfinite(argument):
             return f'float("{argument}")'
+        case float():
+            return repr(argument).replace("e+", "e")
         case str():
             return json.dumps(argument, ensure_ascii=False)
         case _:
@@ -109,16 +111,29 @@ def _typed_within(argument: Argument) -> str:
     return typed(argument)
 
 
-def typed_call(path: str, arguments: Iterable[tuple[str | None, Argument | Typed]], indent: int = 0) -> str:
-    """Print a call, on one line if it fits; ``indent`` columns are taken by what stands before it."""
+def typed_call(
+    path: str,
+    arguments: Iterable[tuple[str | None, Argument | Typed]],
+    indent: int = 0,
+    margin: int = 0,
+    packed: bool = False,
+) -> str:
+    """Print a call, on one line if it fits.
+
+    ``indent`` columns are taken by what stands before it and behind it; ``margin`` of them are the indentation that its
+    further lines will get. ``packed``: all arguments may stand on one line of their own.
+    """
     given = list(arguments)
 
-    def parts(depth: int) -> list[str]:
+    def parts(margin: int) -> list[str]:
         named = ((f"{name}=" if name else "", value) for name, value in given)
-        return [prefix + typed(value, depth + len(prefix)) for prefix, value in named]
+        return [prefix + typed(value, margin + len(prefix) + 1, margin) for prefix, value in named]
 
     whole = f"{path}({', '.join(parts(0))})"
     if indent + len(whole) <= WIDTH and "\n" not in whole:
         return whole
-    lines = (line for part in parts(4) for line in (part + ",").split("\n"))
+    inside = ", ".join(parts(0))
+    if packed and "\n" not in inside and margin + 4 + len(inside) <= WIDTH:
+        return f"{path}(\n    {inside}\n)"
+    lines = (line for part in parts(margin + 4) for line in (part + ",").split("\n"))
     return "\n".join([f"{path}(", *(f"    {line}" for line in lines), ")"])

@@ -123,7 +123,7 @@ def _with_weights(
     return_weights_and_bias: bool = False,
 ) -> Any:
     of_kind(conv_config, "Conv1dConfig")
-    if conv_config is None or device is not input_tensor.device:
+    if conv_config is None or device is not input_tensor.held_on:
         raise TypeError("convolution: incompatible function arguments: conv_config or device")
     weight = _prepared(weight_tensor, conv_config.weights_dtype, device, along=along)
     bias = None if bias_tensor is None else _prepared(bias_tensor, conv_config.weights_dtype, device, along=-1)
@@ -136,7 +136,7 @@ def _with_weights(
 
 def _prepared(tensor: Tensor, dtype: Any, device: Any, along: int) -> Tensor:
     """The device multiplies by rows of output channels, along which blocks lie."""
-    if tensor.device is not None:
+    if tensor.held_on is not None:
         if not tensor.prepared or tensor.dtype != dtype:
             raise RuntimeError("TT_FATAL: a weight on the device that no call prepared")
         return tensor

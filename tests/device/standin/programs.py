@@ -35,7 +35,7 @@ def result(
             raise TypeError(f"incompatible function arguments: {what!r} is no {kind.__name__}")
     dtype, layout = like.dtype if dtype is None else dtype, like.layout if layout is None else layout
     where = _default(like, *operands) if memory_config is None else memory_config
-    return Tensor([held(values, dtype, ties).clone().contiguous()], dtype, layout, where, like.device)
+    return Tensor([held(values, dtype, ties).clone().contiguous()], dtype, layout, where, like.held_on)
 
 
 def _default(*operands: Tensor) -> Any:
@@ -51,7 +51,7 @@ def _default(*operands: Tensor) -> Any:
 def view(of: Tensor, data: torch.Tensor) -> Tensor:
     """The memory of a tensor under another shape."""
     assert data.untyped_storage().data_ptr() == of.data.untyped_storage().data_ptr(), "torch made a copy"
-    return Tensor([data], of.dtype, of.layout, of.memory_config(), of.device)
+    return Tensor([data], of.dtype, of.layout, of.memory_config(), of.held_on)
 
 
 def program(function: Callable[..., Any] | None = None, *, writes: tuple[str, ...] = ()) -> Any:
@@ -74,7 +74,7 @@ def program(function: Callable[..., Any] | None = None, *, writes: tuple[str, ..
             _check(name, str(parameter.annotation), given.get(name, parameter.default))
         operands = list(_tensors(given))
         device = operands[0].on_device
-        if any(tensor.device is not device for tensor in operands):
+        if any(tensor.held_on is not device for tensor in operands):
             raise RuntimeError("TT_FATAL: an operand is not on the device")
 
         def run(at: int) -> tuple[Tensor, ...]:
@@ -139,12 +139,12 @@ def _result(made: list[Tensor]) -> Any:
 def _joined(parts: Sequence[Tensor], split: int | None) -> Tensor:
     first = parts[0]
     shards = [part.data for part in parts]
-    return Tensor(shards, first.dtype, first.layout, first.memory_config(), first.device, split)
+    return Tensor(shards, first.dtype, first.layout, first.memory_config(), first.held_on, split)
 
 
 def _again(tensor: Tensor) -> Tensor:
     config = tensor.memory_config()
-    return Tensor(tensor.shards, tensor.dtype, tensor.layout, config, tensor.device, tensor.split)
+    return Tensor(tensor.shards, tensor.dtype, tensor.layout, config, tensor.held_on, tensor.split)
 
 
 def _shared(made: Tensor, operand: Tensor) -> bool:

@@ -47,7 +47,7 @@ class Device:
 
 
 class Tensor:
-    """A tensor of ttnn: data of each device, of which views share the memory. On the host ``device`` is None.
+    """A tensor of ttnn: data of each device, of which views share the memory. On the host ``held_on`` is None.
 
     ``split`` is the dimension along which ttnn thinks that devices split it.
     """
@@ -63,7 +63,7 @@ class Tensor:
     ) -> None:
         real = installed()
         self.shards, self.dtype, self.layout, self.split = list(shards), dtype, layout, split
-        self.device, self.prepared = device, False
+        self.held_on, self.prepared = device, False
         self._memory_config = memory_config
         if dtype == real.bfloat8_b and layout != real.TILE_LAYOUT:
             raise RuntimeError("TT_FATAL: bfloat8_b is for tiles only")
@@ -89,9 +89,12 @@ class Tensor:
 
     @property
     def on_device(self) -> Device:
-        if self.device is None:
+        if self.held_on is None:
             raise RuntimeError("TT_FATAL: the tensor is on the host")
-        return self.device
+        return self.held_on
+
+    def device(self) -> Device | None:
+        return self.held_on
 
     @property
     def sharding(self) -> str:
@@ -105,7 +108,7 @@ class Tensor:
     def at(self, device: int) -> Tensor:
         """One device's part."""
         shard = self.shards[device] if len(self.shards) > 1 else self.shards[0]
-        part = Tensor([shard], self.dtype, self.layout, self._memory_config, self.device)
+        part = Tensor([shard], self.dtype, self.layout, self._memory_config, self.held_on)
         part.prepared = self.prepared
         return part
 
@@ -216,7 +219,7 @@ def from_torch(tensor: torch.Tensor, dtype: Any, *, layout: Any = None, mesh_map
 
 def to_device(tensor: Tensor, device: Device, *, memory_config: Any) -> Tensor:
     device.host_is_to_wait("a write")
-    if tensor.device is not None or len(tensor.shards) != device.spec.replicas:
+    if tensor.held_on is not None or len(tensor.shards) != device.spec.replicas:
         raise RuntimeError("TT_FATAL: a tensor of the host is written, with a part for each device")
     copies = [each.clone() for each in tensor.shards]
     return Tensor(copies, tensor.dtype, tensor.layout, memory_config, device, tensor.split)
@@ -248,8 +251,8 @@ def _same(source: Tensor, target: Tensor) -> None:
 
 
 def to_torch(tensor: Tensor, *, mesh_composer: Composer | None = None) -> torch.Tensor:
-    if tensor.device is not None:
-        tensor.device.host_is_to_wait("a read")
+    if tensor.held_on is not None:
+        tensor.held_on.host_is_to_wait("a read")
     if mesh_composer is None and len(tensor.shards) > 1:
         raise RuntimeError("TT_FATAL: several devices hold it, and no composer says how they go together")
     data = torch.cat(tensor.shards, mesh_composer.dim) if mesh_composer is not None else tensor.data.clone()

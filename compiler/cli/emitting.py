@@ -1,0 +1,63 @@
+"""Define the command that writes a script of plain TTNN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler.cli.app import app
+from compiler.cli.options import (
+    Asked,
+    BoardOption,
+    DisableOption,
+    EnableOption,
+    FullSizeOption,
+    ModelOption,
+    VocoderOption,
+    WeightsOption,
+    compiled_model,
+)
+from compiler.cli.terminal import progress_bar, refusals
+from compiler.folder import check_target
+from compiler.speecht5.quiet import quiet
+
+
+@app.command()
+def emit(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The new folder to write into.")],
+    model: ModelOption = None,
+    vocoder: VocoderOption = None,
+    full_size: FullSizeOption = False,
+    weights: WeightsOption = "bfloat16",
+    board: BoardOption = "n150",
+    enable: EnableOption = None,
+    disable: DisableOption = None,
+    text: Annotated[int | None, typer.Option("--text", metavar="N", help="Tokens of the longest text. [64]")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="The most decoder steps. [512]")] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", metavar="N", help="Frames of the vocoder's window. [256]")
+    ] = None,
+) -> None:
+    """Write the bfloat16 plan as a Python script that needs ttnn, torch and safetensors alone, with its weights."""
+    with refusals():
+        check_target(output, False)
+        compiled = compiled_model(
+            context,
+            model,
+            full_size,
+            vocoder,
+            Asked(None, None, None, frames),
+            precision="bfloat16",
+            weights=weights,
+            board=board,
+            enable=enable,
+            disable=disable,
+        )
+        from compiler.speecht5 import emitting  # noqa: PLC0415, imports torch
+
+        with quiet(), progress_bar() as stage:
+            emitting.emit(compiled, output, text=text, steps=steps, frames=frames, progress=stage)
+        typer.echo(f"written: {output / emitting.SCRIPT}, {output / emitting.WEIGHTS}")

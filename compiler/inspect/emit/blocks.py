@@ -1,0 +1,397 @@
+"""The body of a method as lines of Python: names for tensors, and ``del`` where a tensor is read for the last time."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from compiler.dialects.ttnn.symbols import WIDTH, Made, Typed, typed, typed_call
+from compiler.inspect.emit.functions import Calls, base_name, indented
+from compiler.inspect.emit.host import typed_on_host
+from compiler.inspect.emit.loops import BLOCK, Item, Loop
+from compiler.inspect.emit.names import joined
+from compiler.inspect.emit.statements import Carried, Chosen, Input, Key, Local, Ref, Statement, Weight
+from compiler.inspect.emit.trees import Form, Tree, shown
+
+DEEPEST = 16
+"""Columns of the deepest block in which a table or a dictionary is written."""
+LEAST_SHARED = 3
+"""Arguments that calls must have in common to be given them by a dictionary."""
+RESERVED = frozenset((*keyword.kwlist, "w", "self", "name", "ttnn", "torch", "out", "state", "input", "sum", BLOCK))
+
+
+@dataclass
+class Block:
+    """Writes the lines of one method. It lives while that is written.
+
+    ``calls`` has functions for calls, ``state`` says whether inputs are in a dictionary, ``taken`` are names that no
+    tensor may have, and ``readers`` has the parameters under which a tensor is read. ``wanted``: names that
+    results of loops must have, as the next turn reads them under these. ``scope``: variables of numbers that are
+    known. ``shared``: arguments that calls of a function are given by a dictionary, with its name.
+    """
+
+    calls: Calls
+    state: bool
+    taken: frozenset[str]
+    readers: Mapping[Ref, tuple[str, ...]]
+    names: dict[Ref, str] = field(default_factory=dict)
+    bound: dict[str, Ref] = field(default_factory=dict)
+    prefixes: list[tuple[str, str]] = field(default_factory=list)
+    wanted: dict[Local, str] = field(default_factory=dict)
+    on_host: set[str] = field(default_factory=set)
+    scope: frozenset[str] = frozenset()
+    shared: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
+
+    def take(self, names: Sequence[str]) -> None:
+        """Begin with tensors that a method is given: they may be freed before it ends."""
+        for name in names:
+            self.names[Chosen(name)], self.bound[name] = name, Chosen(name)
+
+    def write(self, items: Sequence[Item], needed: frozenset[Ref], margin: int, last: bool = True) -> list[str]:
+        """Lines of items, ``margin`` columns in; ``needed`` is read after them. ``last``: the method ends with them."""
+        before = len(self.shared)
+        lines = self._share(items)
+        for at, item in enumerate(items):
+            later = needed.union(*(_reads(other) for other in items[at + 1 :]))
+            ends = last and at == len(items) - 1
+            if isinstance(item, Loop):
+                lines += self._loop(item, later, margin, ends)
+            else:
+                lines += self._statement(item, later, margin, ends)
+        del self.shared[before:]
+        return lines
+
+    def _share(self, items: Sequence[Item]) -> list[str]:
+        """Arguments that all calls of a function among items have in common, as a dictionary that each is given."""
+        given: dict[str, list[dict[str, Tree]]] = {}
+        for statement in (s for item in items for s in _statements(item)):
+            function, arguments = self.calls.of.get(id(statement), (None, ()))
+            if function is not None:
+                known = self._shared(function.name)
+                given.setdefault(function.name, []).append({n: v for n, v in arguments if n not in known})
+        lines: list[str] = []
+        for name, calls in given.items():
+            common = {n: v for n, v in calls[0].items() if all(repr(each.get(n)) == repr(v) for each in calls)}
+            common = {n: v for n, v in common.items() if _variables(v) <= self.scope}
+            if len(common) >= LEAST_SHARED and (len(calls) - 1) * len(common) >= 2 * LEAST_SHARED:
+                variable = f"every_{name}"
+                self.shared.append((name, variable, frozenset(common)))
+                lines += dictionary(f"{variable} = ", [(quoted(n), typed(shown(v))) for n, v in common.items()])
+        return lines
+
+    def _shared(self, function: str) -> frozenset[str]:
+        return frozenset().union(*(names for name, _, names in self.shared if name == function))
+
+    def text(self, ref: Ref) -> str:
+        """What a tensor is called."""
+        match ref:
+            case Weight(key):
+                return f"w[{self.key(key)}]"
+            case Input(key):
+                name = joined(key)
+                return f"state[{quoted(name)}]" if self.state else name
+            case Chosen(name):
+                return self.names.get(ref, name)
+            case _:
+                return self.names[ref]
+
+    def key(self, key: Key) -> str:
+        """A name as Python types it, its beginning shortened to the variable that has it."""
+        name = joined(key)
+        for prefix, variable in self.prefixes:
+            if name.startswith(prefix + "."):
+                name = f"{{{variable}}}{name.removeprefix(prefix)}"
+        return quoted(name)
+
+    # --- statements ---------------------------------------------------------------------------------------------------
+
+    def _statement(self, statement: Statement, later: frozenset[Ref], margin: int, ends: bool) -> list[str]:
+        dying = self._dying(statement.operands, later)
+        called = self._called(statement, margin)
+        targets = self._targets(statement, dying, later)
+        lines = []
+        text = called(len(targets) + 3)
+        lines += f"{targets} = {text}".split("\n")
+        left = [name for name, ref in self.bound.items() if ref in dying]
+        for name in left:
+            del self.bound[name]
+        if kept := [name for name in left if name not in self.on_host]:
+            lines += [] if ends else [f"del {', '.join(kept)}"]
+        return lines
+
+    def _dying(self, refs: Sequence[Ref], later: frozenset[Ref]) -> set[Ref]:
+        own = {ref for ref in refs if ref in self.names and ref not in later}
+        return {ref for ref in own if self.bound.get(self.names[ref]) == ref}
+
+    def _targets(self, statement: Statement, dying: set[Ref], later: frozenset[Ref]) -> str:
+        names = []
+        for at in range(statement.results):
+            ref = Local(statement.number, at)
+            if ref not in later:
+                names.append("_")
+                continue
+            name = self._name(statement, ref, dying)
+            self.names[ref], self.bound[name] = name, ref
+            (self.on_host.add if statement.on_host else self.on_host.discard)(name)
+            names.append(name)
+        return ", ".join(names)
+
+    def _name(self, statement: Statement, ref: Local, dying: set[Ref]) -> str:
+        wanted = self.wanted.get(ref)
+        if wanted is not None and self.bound.get(wanted) in (None, *dying):
+            return wanted
+        first = statement.operands[0] if statement.operands else None
+        base = self._hint(statement, ref)
+        if first is not None and first in dying and statement.results == 1:
+            base = self.names[first]
+        tried = (base, *(f"{base}_{i}" for i in range(2, 999)))
+        free = (name for name in tried if name not in self.taken | RESERVED)
+        return next(name for name in free if self.bound.get(name) in (None, *dying))
+
+    def _hint(self, statement: Statement, ref: Local) -> str:
+        """After the module that it comes from; queries, keys and values after what they are to their reader."""
+        for reader in self.readers.get(ref, ()):
+            if letter := re.fullmatch(r"input_tensor_([qkv])", reader):
+                return letter[1]
+        if (base := base_name(statement)) is not None:
+            named = [str(part) for part in base if not isinstance(part, Form)]
+            return named[-1] if named and named[-1].isidentifier() else statement.name
+        leaves = [part for part in statement.module.split(".") if part and not part.isdigit()]
+        hint = leaves[-1] if leaves and not statement.moves and not statement.on_host else statement.name
+        return hint if hint.isidentifier() and hint not in RESERVED else f"{hint}_"
+
+    def _called(self, statement: Statement, margin: int) -> _Call:
+        by_name: dict[str, str] = {}
+        for name, at in statement.parameters:
+            if isinstance(at, tuple):
+                by_name[name] = f"[{', '.join(self.text(statement.operands[each]) for each in at)}]"
+            else:
+                by_name[name] = self.text(statement.operands[at])
+        keywords = [(name, shown(value)) for name, value in statement.keywords]
+        if statement.on_host:
+            given = by_name | {name: typed(value) for name, value in keywords}
+            return _Call(typed_on_host(statement.path, given, statement.whole))
+        if statement.path == "to_device":
+            first: list[tuple[str | None, Tree]] = [(None, Typed(by_name["tensor"])), (None, Typed("self.device"))]
+            return _Call("to_device", [*first, *((None, value) for _, value in keywords)], margin)
+        if statement.path.startswith("self."):
+            block = dict(statement.keywords)[BLOCK]
+            taken = [(None, Typed(text)) for text in by_name.values()]
+            return _Call(statement.path, [(None, Typed("w")), (None, shown(block)), *taken], margin)
+        known = self.calls.of.get(id(statement))
+        if known is None:
+            return _Call(statement.path, [*((n, Typed(text)) for n, text in by_name.items()), *keywords], margin)
+        function, arguments = known
+        named = dict(function.named)
+        base = base_name(statement)
+        tensors = [by_name[name] for name in function.tensors if name in by_name and name not in function.without]
+        given_first: list[tuple[str | None, Tree]] = [(None, Typed(text)) for text in tensors]
+        if named:
+            assert base is not None
+            given_first += [(None, Typed("w")), (None, Typed(self.key(base)))]
+        given_first += [(n, Typed(by_name[n])) for n in function.tensors if n in function.without and n in by_name]
+        shared = self._shared(function.name)
+        own = [(n, shown(value)) for n, value in arguments if n not in shared]
+        spread = [(None, Typed(f"**{variable}")) for name, variable, _ in self.shared if name == function.name]
+        return _Call(function.name, [*given_first, *own, *spread], margin)
+
+    # --- loops --------------------------------------------------------------------------------------------------------
+
+    def _loop(self, loop: Loop, later: frozenset[Ref], margin: int, ends: bool) -> list[str]:
+        lines, own, rest = [], [], dict(loop.columns)
+        names: list[str] = []
+        inside = frozenset().union(*(_reads(item) for item in loop.body)) | {ref for _, ref in loop.outputs}
+        for at, initial in enumerate(loop.initial):
+            known = self._dying([initial], later | inside)
+            others = [self.names.get(Carried(loop.number, each)) for each in range(at)]
+            if known and self.names[initial] not in others:
+                name = self.names[initial]
+            else:
+                base = "x"
+                tried = (base, *(f"{base}_{i}" for i in range(2, 99)))
+                name = next(n for n in tried if n not in self.bound and n not in self.taken)
+                lines.append(f"{name} = {self.text(initial)}")
+            self.names[Carried(loop.number, at)] = name
+            self.bound[name] = Carried(loop.number, at)
+            names.append(name)
+        counted = _counts(loop.body, loop)
+        header = f"for {loop.counter} in range({loop.count}):"
+        if rest:
+            rows = tuple(zip(*rest.values(), strict=True))
+            turns = [
+                tuple(Typed(self.text(value)) if _is_tensor(value) else shown(value) for value in row) for row in rows
+            ]
+            lines += _table("turns", turns)
+            unpacked = ", ".join(rest)
+            if len(unpacked) > WIDTH - 32 - DEEPEST:
+                own += unpacking("turn", list(rest))
+                unpacked = "turn"
+            elif len(rest) > 1 and counted:
+                unpacked = f"({unpacked})"
+            header = f"for {loop.counter}, {unpacked} in enumerate(turns):" if counted else f"for {unpacked} in turns:"
+        finals = {ref for ref in loop.final if isinstance(ref, Local)}
+        needed = later | inside_outside(loop) | finals | {ref for _, ref in loop.outputs}
+        before = dict(self.wanted)
+        for name, ref in zip(names, loop.final, strict=True):
+            if isinstance(ref, Local):
+                self.wanted.setdefault(ref, name)
+        prefix = _prefix(loop.body, loop.counter)
+        if prefix is not None:
+            variable = _singular(prefix)
+            own.append(f"{variable} = {quoted(prefix)}")
+            self.prefixes.append((prefix, variable))
+        scope = self.scope
+        self.scope = scope | set(rest) | ({loop.counter} if counted else set())
+        own += self.write(loop.body, needed, margin + 4, last=False)
+        self.scope = scope
+        if prefix is not None:
+            self.prefixes.pop()
+        for key, ref in loop.outputs:
+            own.append(f"out[{quoted(joined(key))}] = {self.text(ref)}")
+        for name, ref in zip(names, loop.final, strict=True):
+            if self.text(ref) != name:
+                own.append(f"{name} = {self.text(ref)}")
+        self.wanted = before
+        for name, ref in zip(names, loop.final, strict=True):
+            stale = [n for n, known in self.bound.items() if known == ref and n != name]
+            for each in stale:
+                del self.bound[each]
+            self.names[ref], self.bound[name] = name, ref
+        gone = [name for name, ref in self.bound.items() if ref not in later]
+        for name in gone:
+            del self.bound[name]
+        returned = {self.names[ref] for _, ref in loop.outputs if ref in self.names}
+        gone = [name for name in gone if name not in returned]
+        return [*lines, header, *indented(own, 4), *([f"del {', '.join(gone)}"] if gone and not ends else [])]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call that is printed once it is known how many columns stand before it."""
+
+    path: str
+    arguments: Sequence[tuple[str | None, Tree]] | None = None
+    margin: int = 0
+
+    def __call__(self, before: int) -> str:
+        if self.arguments is None:
+            return self.path
+        return typed_call(self.path, self.arguments, self.margin + before, self.margin, packed=True)
+
+
+def _variables(tree: Tree) -> set[str]:
+    """Names of numbers that a tree reads."""
+    match tree:
+        case Form(_, terms):
+            return {name for name, _ in terms}
+        case Typed(text):
+            return {word for word in re.findall(r"[A-Za-z_]\w*", text) if word not in ("if", "else", "L1", "DRAM")}
+        case Made(_, positional, keywords):
+            return set().union(*map(_variables, (*positional, *(value for _, value in keywords))))
+        case tuple():
+            return set().union(*map(_variables, tree))
+        case _:
+            return set()
+
+
+def quoted(name: str) -> str:
+    """A name as Python types it: an f-string where it depends on a counter."""
+    return f'f"{name}"' if "{" in name else f'"{name}"'
+
+
+def _reads(item: Item) -> frozenset[Ref]:
+    """All tensors that an item reads, from inside it or outside."""
+    if isinstance(item, Statement):
+        return frozenset(item.operands)
+    chosen = [ref for values in item.columns.values() for ref in values if _is_tensor(ref)]
+    own = frozenset((*item.initial, *item.final, *chosen, *(ref for _, ref in item.outputs)))
+    return own.union(*(_reads(each) for each in item.body))
+
+
+def inside_outside(loop: Loop) -> frozenset[Ref]:
+    """What the turns of a loop read that was there before it: each turn needs it."""
+    made: set[Ref] = {Local(s.number, at) for s in _statements(loop) for at in range(s.results)}
+    made |= {Carried(each.number, at) for each in _loops(loop) for at in range(len(each.initial))}
+    return frozenset(ref for item in loop.body for ref in _reads(item) if ref not in made)
+
+
+def _statements(item: Item) -> Iterator[Statement]:
+    if isinstance(item, Statement):
+        yield item
+    else:
+        for each in item.body:
+            yield from _statements(each)
+
+
+def _loops(item: Item) -> Iterator[Loop]:
+    if isinstance(item, Loop):
+        yield item
+        for each in item.body:
+            yield from _loops(each)
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Weight | Input | Local | Carried | Chosen)
+
+
+def _counts(body: Sequence[Item], loop: Loop) -> bool:
+    """Whether a body reads its loop's counter."""
+    return any(re.search(rf"\b{loop.counter}\b", text) for text in _said(body, loop))
+
+
+def _said(body: Sequence[Item], loop: Loop) -> Iterator[str]:
+    for item in body:
+        for statement in _statements(item):
+            for _, value in statement.keywords:
+                yield repr(shown(value))
+            for ref in statement.operands:
+                if isinstance(ref, Weight | Input):
+                    yield joined(ref.key)
+        for each in _loops(item):
+            yield from (repr([shown(v) if not _is_tensor(v) else "" for v in c]) for c in each.columns.values())
+            yield from (joined(key) for key, _ in each.outputs)
+    yield from (joined(key) for key, _ in loop.outputs)
+
+
+def _prefix(body: Sequence[Item], counter: str) -> str | None:
+    """The name under which all weights of a turn are, where there is one: it is worth a variable."""
+    keys = [ref.key for item in body for s in _statements(item) for ref in s.operands if isinstance(ref, Weight)]
+    own = {joined(key[: at + 1]) for key in keys if (at := _place(key, counter)) is not None}
+    return own.pop() if len(own) == 1 and len(keys) > 2 else None
+
+
+def _place(key: Key, counter: str) -> int | None:
+    counts = (isinstance(part, Form) and any(name == counter for name, _ in part.terms) for part in key)
+    return next((at for at, found in enumerate(counts) if found), None)
+
+
+def _singular(prefix: str) -> str:
+    return prefix.rpartition(".")[0].rpartition(".")[2].removesuffix("s")
+
+
+def dictionary(variable: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of a dictionary by names as they are typed; ``variable`` is what stands before it."""
+    items = [f"{name}: {value}" for name, value in pairs]
+    whole = f"{variable}{{{', '.join(items)}}}"
+    if len(whole) <= WIDTH - DEEPEST:
+        return [whole]
+    return [f"{variable}{{", *(f"    {item}," for item in items), "}"]
+
+
+def unpacking(row: str, names: Sequence[str]) -> list[str]:
+    """Lines that give the items of a row their names."""
+    whole = f"{', '.join(names)} = {row}"
+    if len(whole) <= WIDTH - DEEPEST:
+        return [whole]
+    half = len(names) // 2
+    return [f"{', '.join(names[:half])} = {row}[:{half}]", f"{', '.join(names[half:])} = {row}[{half}:]"]
+
+
+def _table(name: str, rows: Sequence[tuple[Tree, ...]]) -> list[str]:
+    values = [typed(row[0]) if len(row) == 1 else f"({', '.join(map(typed, row))})" for row in rows]
+    whole = f"{name} = ({', '.join(values)})"
+    if len(whole) < WIDTH - DEEPEST:
+        return [whole]
+    return [f"{name} = (", *(f"    {value}," for value in values), ")"]

@@ -1,0 +1,418 @@
+"""A script's definitions and classes: one class for each part of a model, one method for each of its graphs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+
+import torch
+
+from compiler.dialects.ttnn.call import host_tensor
+from compiler.dialects.ttnn.memory_configs import DTYPES, DeviceSpec, memory_config
+from compiler.dialects.ttnn.symbols import WIDTH, Made, Named, Typed, typed
+from compiler.inspect.emit.blocks import Block, dictionary, quoted, unpacking
+from compiler.inspect.emit.functions import Calls, factored, indented, printed, signature
+from compiler.inspect.emit.loops import BLOCK, Item, Loop, Rolled, invariants_first, rolled
+from compiler.inspect.emit.names import Weights, joined
+from compiler.inspect.emit.routines import Routine, extracted
+from compiler.inspect.emit.sizes import Tables, join
+from compiler.inspect.emit.statements import (
+    FIDELITY,
+    Definitions,
+    Key,
+    Local,
+    Program,
+    Ref,
+    Statement,
+    Weight,
+    programs,
+)
+from compiler.inspect.emit.trees import Form, Tree, rewritten, shown
+from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.runtime.executable import Executable
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: the graph that it runs, for each of its sizes.
+
+    With several sizes, ``length`` is what they are called, and the method takes it. ``state``: it takes its inputs as a
+    dictionary; otherwise by name.
+    """
+
+    name: str
+    doc: str
+    executables: Mapping[int, Executable]
+    length: str = ""
+    state: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class: its methods, what its weights' names begin with, and modules that these names leave out."""
+
+    name: str
+    doc: str
+    key: str
+    methods: tuple[Method, ...]
+    strips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a script is made of: definitions and functions, then classes, as lines; and the weights by name.
+
+    ``names`` has what the definitions are called.
+    """
+
+    definitions: tuple[str, ...]
+    classes: tuple[str, ...]
+    weights: Mapping[str, torch.Tensor]
+    names: Definitions
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A method's statements in their last form."""
+
+    method: Method
+    program: Program
+    tables: Tables | None
+    rolled: Rolled
+    routine: Routine | None
+    inner: Rolled | None
+
+    def statements(self) -> Iterator[Statement]:
+        for item in (*self.rolled.items, *(self.inner.items if self.inner else ())):
+            yield from _all(item)
+
+
+def written(parts: Sequence[Part], device: DeviceSpec) -> Source:
+    """Write parts of a model as classes. Raises ``trees.Differs`` where graphs of several sizes have other calls."""
+    definitions = Definitions(device)
+    made: list[tuple[Part, Weights, list[_Written]]] = []
+    for part in parts:
+        weights = Weights(part.key, part.strips)
+        made.append((part, weights, _apart([_written(method, definitions, weights) for method in part.methods])))
+    statements = [s for _, _, methods in made for method in methods for s in method.statements()]
+    calls = factored(statements)
+    definitions.short(Named("ttnn.DRAM_MEMORY_CONFIG"))
+    classes: list[str] = []
+    tensors: dict[str, torch.Tensor] = {}
+    for part, weights, methods in made:
+        classes += ["", "", *_class(part, weights, methods, calls, definitions)]
+        tensors |= {f"{part.key}.{name}": _stored(tensor) for name, tensor in weights.tensors.items()}
+    functions = [line for function in calls.functions for line in ("", "", *printed(function))]
+    return Source((*_constants(definitions), *functions), tuple(classes), tensors, definitions)
+
+
+def _apart(methods: list[_Written]) -> list[_Written]:
+    """Methods of one class whose routines have names of their own."""
+    found: list[_Written] = []
+    for each in methods:
+        taken = {other.routine.name for other in found if other.routine is not None}
+        if each.routine is None or each.routine.name not in taken:
+            found.append(each)
+            continue
+        name = f"{each.method.name.strip('_')}_{each.routine.name}"
+        items = tuple(_renamed(item, f"self.{each.routine.name}", f"self.{name}") for item in each.rolled.items)
+        rolled = replace(each.rolled, items=items)
+        found.append(replace(each, rolled=rolled, routine=replace(each.routine, name=name)))
+    return found
+
+
+def _renamed(item: Item, path: str, name: str) -> Item:
+    if isinstance(item, Loop):
+        return replace(item, body=tuple(_renamed(each, path, name) for each in item.body))
+    return replace(item, path=name) if item.path == path else item
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    """A weight as the file has it: in bfloat16 where that holds it exactly."""
+    short = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+    return (short if torch.equal(short.to(tensor.dtype), tensor) else tensor).contiguous()
+
+
+def _written(method: Method, definitions: Definitions, weights: Weights) -> _Written:
+    several = programs(method.executables, definitions, weights)
+    program, tables = next(iter(several.values())), None
+    if len(several) > 1:
+        program, tables = join(several, method.length)
+    statements = [_on_device(s) for s in invariants_first(program.statements)]
+    left, outputs, routine = extracted(statements, program.outputs)
+    taken = frozenset() if tables is None else frozenset((*tables.tables, tables.variable))
+    inner = None if routine is None else rolled(routine.body, (), taken | {*routine.columns, *routine.takes})
+    return _Written(method, program, tables, rolled(left, outputs, taken), routine, inner)
+
+
+def _on_device(statement: Statement) -> Statement:
+    """The open device is an attribute of the class."""
+
+    def change(tree: Tree) -> Tree:
+        return Typed("self.device") if tree == Named("device") else tree
+
+    return replace(statement, keywords=tuple((name, rewritten(value, change)) for name, value in statement.keywords))
+
+
+def _all(item: Item) -> Iterator[Statement]:
+    if isinstance(item, Loop):
+        for each in item.body:
+            yield from _all(each)
+    else:
+        yield item
+
+
+# --- definitions ------------------------------------------------------------------------------------------------------
+
+
+def _constants(definitions: Definitions) -> list[str]:
+    lines: list[str] = []
+    for name, tree in sorted(definitions.known.items(), key=lambda item: item[0] == FIDELITY):
+        if name.isupper():
+            lines += f"{name} = {typed(tree, len(name) + 3)}".split("\n")
+    lines.append(f"{TILES} = (ttnn.bfloat16, ttnn.TILE_LAYOUT, DRAM)")
+    for name, tree in definitions.known.items():
+        if isinstance(tree, Made) and not name.isupper():
+            lines += ["", "", *(_sharded(name, tree) if "sharded" in name else _activation(name, tree))]
+    return lines
+
+
+def _activation(name: str, made: Made) -> list[str]:
+    """A function for an activation with a parameter."""
+    given: Tree = (made.positional[0], Typed("slope"))
+    text = typed(Made(made.path, given))
+    return [*signature(name, ["slope"]), f"    return {text}"]
+
+
+def _sharded(name: str, made: Made) -> list[str]:
+    """A function for memory that is dealt out in shards: on so many cores, or banks, of so many rows and columns."""
+    layout, buffer, shards = made.positional
+    assert isinstance(shards, Made)
+    places, _, orientation = shards.positional
+    assert isinstance(places, Made)
+    cores: Tree = (Typed("cores"), *places.positional[1:])
+    spec: Tree = (Made(places.path, cores, places.keywords), (Typed("rows"), Typed("columns")), orientation)
+    whole = Made(made.path, (layout, buffer, Made(shards.path, spec)))
+    return [
+        *signature(name, ["cores", "rows", "columns"]),
+        *indented(f"return {typed(whole, 11, 4)}".split("\n"), 4),
+    ]
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+def _class(
+    part: Part, weights: Weights, methods: Sequence[_Written], calls: Calls, definitions: Definitions
+) -> list[str]:
+    place_of, table = _places(part, weights, methods, definitions)
+    lines = [*table, "", "", f"class {part.name}:", *indented(_docstring(part.doc), 4)]
+    tables = _tables(methods)
+    for rows, name in tables.items():
+        lines += ["", *indented(_table(name, rows), 4)]
+    lines += ["", *indented(_constructor(part, place_of, bool(table), methods), 4)]
+    for each in methods:
+        lines += ["", *indented(_method(each, calls), 4)]
+        if each.routine is not None and each.inner is not None:
+            rows_name = tables.get(_rows(each.routine), "")
+            lines += ["", *indented(_routine(each.routine, each.inner, calls, rows_name), 4)]
+    return lines
+
+
+def _docstring(text: str) -> list[str]:
+    lines = text.split("\n")
+    return [f'"""{text}"""'] if len(lines) == 1 else [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def _constructor(part: Part, place_of: str, has_table: bool, methods: Sequence[_Written]) -> list[str]:
+    lines = ["def __init__(self, device, weights):", "    self.device = device"]
+    table = _table_name(part) if has_table else "{}"
+    lines.append(f'    self.w = load(weights, device, "{part.key}.", {place_of}, {table})')
+    for each in methods:
+        if _prepares(each):
+            lines.append(f"    self.{_own(each)} = {{}}  # weights as convolutions prepare them, by size")
+    return lines
+
+
+def _own(written: _Written) -> str:
+    return f"prepared_{written.method.name.strip('_')}"
+
+
+def _prepares(written: _Written) -> bool:
+    return any(s.prepared for s in written.statements())
+
+
+def _method(written: _Written, calls: Calls) -> list[str]:
+    method, program = written.method, written.program
+    names = list(program.inputs)
+    parameters = ["state"] if method.state else names
+    variable = [method.length] if written.tables is not None else []
+    lines = [*signature(method.name, ["self", *parameters, *variable], 4), *indented(_docstring(method.doc), 4)]
+    body: list[str] = []
+    if _prepares(written):
+        size = method.length if written.tables is not None else '"all"'
+        body.append(f"w = self.{_own(written)}.setdefault({size}, dict(self.w))")
+    elif any(isinstance(ref, Weight) for s in written.statements() for ref in s.operands):
+        body.append("w = self.w")
+    if written.tables is not None:
+        for name, table in written.tables.tables.items():
+            items = ", ".join(f"{size}: {value}" for size, value in table.items())
+            body.append(f"{name} = {{{items}}}[{method.length}]")
+    block = _block(written.rolled, calls, method.state, names)
+    outputs = written.rolled.outputs
+    collected = any(loop.outputs for item in written.rolled.items for loop in _loops(item))
+    if collected:
+        body.append("out = {}")
+    if written.tables is not None:
+        block.scope = frozenset((*written.tables.tables, method.length))
+    needed = frozenset(ref for _, ref in outputs)
+    body += block.write(written.rolled.items, needed, 8, last=True)
+    body += _returned(outputs, block, collected, method.state)
+    return [*lines, *indented(body, 4)]
+
+
+def _returned(outputs: Sequence[tuple[Key, Ref]], block: Block, collected: bool, state: bool) -> list[str]:
+    if len(outputs) == 1 and not collected and not state:
+        return [f"return {block.text(outputs[0][1])}"]
+    pairs = [(quoted(joined(key)), block.text(ref)) for key, ref in outputs]
+    if not pairs:
+        return ["return out"]
+    return dictionary("return out | " if collected else "return ", pairs)
+
+
+def _routine(routine: Routine, inner: Rolled, calls: Calls, table: str) -> list[str]:
+    lines = signature(routine.name, ["self", "w", BLOCK, *routine.takes], 4)
+    body = []
+    if routine.columns:
+        body += unpacking(f"self.{table}[{BLOCK}]", list(routine.columns))
+    block = _block(inner, calls, False, tuple(routine.columns))
+    block.take(routine.takes)
+    block.scope = frozenset((*routine.columns, BLOCK))
+    body += block.write(inner.items, frozenset(routine.results), 8, last=True)
+    body.append(f"return {', '.join(block.text(ref) for ref in routine.results)}")
+    return [*lines, *indented(body, 4)]
+
+
+_Rows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
+"""Names of numbers, and the numbers of each block, as typed."""
+
+
+def _rows(routine: Routine) -> _Rows:
+    rows = zip(*routine.columns.values(), strict=True)
+    return tuple(routine.columns), tuple(tuple(typed(shown(value)) for value in row) for row in rows)
+
+
+def _tables(methods: Sequence[_Written]) -> dict[_Rows, str]:
+    """The tables of numbers that methods look up by block, each once, with its name."""
+    found: dict[_Rows, str] = {}
+    for each in methods:
+        if each.routine is not None and each.routine.columns:
+            name = f"{each.routine.name.upper()}S"
+            found.setdefault(_rows(each.routine), name if name not in found.values() else f"{name}_{len(found) + 1}")
+    return found
+
+
+def _table(name: str, rows: _Rows) -> list[str]:
+    names, values = rows
+    return [f"{name} = (  # {', '.join(names)}", *(f"    ({', '.join(row)})," for row in values), ")"]
+
+
+def _block(rolled: Rolled, calls: Calls, state: bool, names: Sequence[str]) -> Block:
+    readers: dict[Ref, tuple[str, ...]] = {}
+    for item in rolled.items:
+        for statement in _all(item):
+            for name, at in statement.parameters:
+                if isinstance(at, int) and isinstance(statement.operands[at], Local):
+                    ref = statement.operands[at]
+                    readers[ref] = (*readers.get(ref, ()), name)
+    functions = {function.name for function in calls.functions} | {"to_device", "rounded"}
+    columns = {name for item in rolled.items for loop in _loops(item) for name in (*loop.columns, loop.counter)}
+    return Block(calls, state, frozenset(functions | columns | set(names)), readers)
+
+
+def _loops(item: Item) -> Iterator[Loop]:
+    if isinstance(item, Loop):
+        yield item
+        for each in item.body:
+            yield from _loops(each)
+
+
+# --- where weights go -------------------------------------------------------------------------------------------------
+
+TILES = "TILES"
+"""What the script calls the place of most weights: tiles of bfloat16 in DRAM."""
+_IN_TILES = TensorType((1, 1), DType.BFLOAT16, Layout.TILE, Memory.DRAM)
+
+
+def _table_name(part: Part) -> str:
+    return f"{part.key.upper()}_WEIGHTS"
+
+
+def _places(
+    part: Part, weights: Weights, methods: Sequence[_Written], definitions: Definitions
+) -> tuple[str, list[str]]:
+    """Where most weights go; and the table of those that go elsewhere, or are no parameters as they stand."""
+    prepared = {ref.key for each in methods for s in each.statements() if s.prepared for ref in _weights(s)}
+    named, places = _patterns(methods, weights), {}
+    for pattern, name in named.items():
+        places[pattern] = place(weights.types[name], definitions, any(_matches(key, name) for key in prepared))
+    common = Counter(places.values()).most_common(1)[0][0]
+    lines = []
+    for pattern, where in places.items():
+        fold = weights.folds.get(named[pattern])
+        if fold is not None:
+            lines += [f"    # {line}" for line in textwrap.wrap(fold, 110, max_lines=2, placeholder=" ...")]
+        if where != common or fold is not None:
+            lines += _entry(pattern, where)
+    return common, [f"{_table_name(part)} = {{", *lines, "}"] if lines else []
+
+
+def _entry(pattern: str, where: str) -> list[str]:
+    line = f'    "{pattern}": {where},'
+    if len(line) <= WIDTH:
+        return [line]
+    return [f'    "{pattern}": (', *(f"        {part}," for part in where[1:-1].split(", ", 2)), "    ),"]
+
+
+def _weights(statement: Statement) -> Iterator[Weight]:
+    return (ref for ref in statement.operands if isinstance(ref, Weight))
+
+
+def _patterns(methods: Sequence[_Written], weights: Weights) -> dict[str, str]:
+    """Names of weights with ``*`` for what counts, in the order in which they are read: the first weight of each."""
+    found: dict[str, str] = {}
+    for each in methods:
+        for statement in each.statements():
+            for ref in _weights(statement):
+                pattern = ".".join("*" if isinstance(p, Form) and p.terms else str(p) for p in ref.key)
+                first = next(name for name in weights.tensors if _matches(ref.key, name))
+                if not any(fnmatch(pattern, known) for known in found):
+                    found[pattern] = first
+    return found
+
+
+def _matches(key: Key, name: str) -> bool:
+    parts = name.split(".")
+    if len(parts) != len(key):
+        return False
+    return all(
+        part.isdigit() if isinstance(own, Form) and own.terms else str(own) == part
+        for own, part in zip(key, parts, strict=True)
+    )
+
+
+def place(type: TensorType, definitions: Definitions, prepared: bool = False) -> str:
+    """Type where a tensor goes: element type, layout and memory, or ``HOST``; ``prepared``: as convolutions take it."""
+    if prepared:
+        dtype = DType.FLOAT32 if type.dtype is DType.BFLOAT8_B else type.dtype
+        return f"({DTYPES[dtype].path}, None, None)"
+    if type.memory is Memory.HOST:
+        return "HOST"
+    if (type.dtype, type.layout, type.memory) == (_IN_TILES.dtype, _IN_TILES.layout, _IN_TILES.memory):
+        return TILES
+    how = host_tensor(type)
+    where = shown(definitions.short(memory_config(type, definitions.device)))
+    return f"({how.dtype.path}, {how.layout.path if how.layout else None}, {typed(where)})"

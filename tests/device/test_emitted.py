@@ -1,0 +1,189 @@
+"""Emitted scripts make the executor's calls, one for one, and speak as it does; they run alone and are in good form."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, emit
+from compiler.device import mock
+from compiler.pipeline import OPTIONAL
+from compiler.speecht5.emitting import SCRIPT
+from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
+from compiler.target.boards import BOARDS
+from tests import vocoders
+from tests.device.conftest import Mocks
+from tests.device.emitted import inside
+from tests.device.standin.module import stand_in
+from tests.device.standin.sums import ExactSums
+from tests.device.standin.tensors import Device
+from tests.fidelity.test_generate_speech import small
+from tests.models import lively, speaker, tokens
+
+SIZES = {"text": 20, "steps": 128, "frames": 64}
+PLANS: dict[str, dict[str, Any]] = {
+    "n150": {"board": "n150"},
+    "p150": {"board": "p150"},
+    "mixed weights, all optional passes": {"board": "n150", "weights": "mixed", "enable": tuple(sorted(OPTIONAL))},
+    "weights in blocks, no views": {"board": "n150", "weights": "bfloat8_b", "disable": ("heads-as-views",)},
+}
+
+
+@cache
+def compiled(name: str) -> CompiledSpeechT5:
+    """One of :data:`PLANS`, with a vocoder of one window, as a script has one."""
+    plan = PLANS[name]
+    made = CompiledSpeechT5(
+        lively(small(max_speech_positions=140, num_mel_bins=20)), CompileOptions(precision="bfloat16", **plan)
+    )
+    made.vocoder = CompiledHifiGan(
+        vocoders.lively(vocoders.config()), VocoderOptions(precision="bfloat16", windows=(64,), **plan)
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where each plan's script is written, once for the module."""
+    return {name: tmp_path_factory.mktemp("emitted") / "script" for name in PLANS}
+
+
+def written(name: str, folders: dict[str, Path]) -> Path:
+    if not folders[name].exists():
+        with ExactSums():  # as the stand-in's executor folds weights
+            emit(compiled(name), folders[name], **SIZES)
+    return folders[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "how"),
+    [
+        ("n150", 70, {"read_every": 8}),
+        ("n150", 66, {"trace": True}),
+        ("p150", 66, {"read_every": 4, "trace": True}),
+        ("mixed weights, all optional passes", 66, {"read_every": 8}),
+        ("weights in blocks, no views", 66, {"read_every": 8}),
+    ],
+)
+def test_it_speaks_as_the_executor_does(name: str, steps: int, how: dict[str, Any], folders: dict[str, Path]) -> None:
+    """Bit for bit over the stand-in for ttnn, into the second bucket of steps, and by the same calls."""
+    folder, model = written(name, folders), compiled(name)
+    ids, voice = tokens(model.config, inside.LENGTH), speaker(model.config)
+    device = BOARDS[PLANS[name]["board"]].device
+    with ExactSums():
+        theirs, ours = (
+            inside.spoken(where, model, stand_in(), Device(device), ids, voice, steps, **how)
+            for where in (folder, None)
+        )
+    assert theirs[0].shape[0] == steps * model.config.reduction_factor
+    assert torch.equal(theirs[0], ours[0]) and torch.equal(theirs[1], ours[1])
+    assert theirs[2].calls == ours[2].calls, [*differences(ours[2].calls, theirs[2].calls, ours[2].texts)][:3]
+
+
+def test_a_speech_that_is_shorter_than_a_window(folders: dict[str, Path]) -> None:
+    """It goes through the vocoder that masks what is behind its end."""
+    folder, model = written("n150", folders), compiled("n150")
+    ids, voice = tokens(model.config, inside.LENGTH), speaker(model.config)
+    with ExactSums():
+        theirs, ours = (
+            inside.spoken(where, model, stand_in(), Device(BOARDS["n150"].device), ids, voice, 5)
+            for where in (folder, None)
+        )
+    assert len(ours[0]) < SIZES["frames"]
+    assert torch.equal(theirs[1], ours[1])
+    assert not ours[2].calls - theirs[2].calls
+    assert len(theirs[2].calls - ours[2].calls) == 2, "the mask of the next bucket is there from the beginning"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["n150", "p150", "mixed weights, all optional passes"])
+def test_ttnn_gets_the_same_calls(name: str, tmp_path: Path, mocks: Mocks) -> None:
+    """The real ttnn, on its mock: its own objects are made, its own tensors handed from call to call."""
+    folder, model = tmp_path / "script", compiled(name)
+    emit(model, folder, **SIZES)  # weights folded as the other process folds them, not with the stand-in's sums
+    given = model, tokens(model.config, inside.LENGTH), speaker(model.config), 66
+    theirs, ours = (mocks[PLANS[name]["board"]].call(inside.calls, where, *given) for where in (folder, None))
+    assert theirs[0] == ours[0], [*differences(ours[0], theirs[0], ours[1])][:3]
+
+
+def differences(ours: Any, theirs: Any, texts: dict[str, str]) -> Any:
+    return (texts[digest] for digest in ours - theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", [*BOARDS])
+def test_it_runs_alone(board: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    """In a folder of its own, where neither this project nor transformers can be imported."""
+    folder = tmp_path / "script"
+    emit(compiled("n150").for_board(board), folder, **SIZES)
+    torch.save(speaker(compiled("n150").config)[0], tmp_path / "voice.pt")
+    driver = (
+        "import runpy, sys\n"
+        "for name in ('compiler', 'lowering', 'passes', 'transformers'): sys.modules[name] = None\n"
+        "import ttnn\n"
+        # ttnn's own ops are refused by a mock of two chips that dispatches from ethernet cores, as a card does
+        "opened, worker = ttnn.open_mesh_device, ttnn.DispatchCoreConfig(ttnn.DispatchCoreType.WORKER)\n"
+        "ttnn.open_mesh_device = lambda *given, **how: opened(*given, dispatch_core_config=worker, **how)\n"
+        f"runpy.run_path({str(folder / SCRIPT)!r}, run_name='__main__')\n"
+    )
+    asked = ["--ids", "4", "5", "6", "--steps", "3", "--speaker", "voice.pt", "-o", "speech.wav"]
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", driver, *asked],
+        cwd=tmp_path,
+        env=mock.environment(board),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "s of sound: speech.wav" in run.stdout and (tmp_path / "speech.wav").stat().st_size > 44
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_its_form_is_the_formatters(name: str, folders: dict[str, Path]) -> None:
+    script = str(written(name, folders) / SCRIPT)
+    for command in (["format", "--check"], ["check"]):
+        given = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", script]
+        run = subprocess.run(given, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_layers_are_loops(folders: dict[str, Path]) -> None:
+    text = (written("n150", folders) / SCRIPT).read_text()
+    assert text.count("for i in range(2):") >= 2
+    assert 'layer = f"wrapped_decoder.layers.{i}"' in text
+    assert "wrapped_decoder.layers.0." not in text.partition("def step(")[2].partition("\nclass ")[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes", "reason"),
+    [
+        ({"precision": "float32"}, {}, "compile with precision='bfloat16'"),
+        ({"batch_size": 2}, {}, "batch_size=2: a script speaks one text at a time"),
+        ({"postnet": "exact"}, {}, "postnet='exact': a script is written for postnet='bucket' only"),
+        ({}, {"text": 10**6}, "text=1000000: the model was compiled for 1 to"),
+        ({}, {"steps": 0}, "steps=0: the model was compiled for 1 to 140"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    changes: dict[str, Any], sizes: dict[str, int], reason: str, tmp_path: Path
+) -> None:
+    model = CompiledSpeechT5(
+        lively(small(max_speech_positions=140)), CompileOptions(**{"precision": "bfloat16", **changes})
+    )
+    with pytest.raises(InvalidArgument, match=reason.replace("(", r"\(")):
+        emit(model, tmp_path / "script", **sizes)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="name another folder"):
+        emit(compiled("n150"), tmp_path, **SIZES)
