@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import cleandoc
 
 import lowering.rules
 from compiler.choices import advice, one_of
@@ -155,6 +156,27 @@ class Record:
     step: Pass | None = None
 
 
+IMPORT, READ_PREFIX, HOISTED, LOWER = "import", "read-prefix", "hoist-invariants", "lower"
+"""Names of stages that are no passes."""
+_ABOUT: Mapping[str, tuple[str, ...]] = {
+    IMPORT: ("Import the traced program at its lengths.",),
+    READ_PREFIX: ("Read a prefix of an input that is longer.",),
+    HOISTED: ("Move what each step of a loop would compute alike into a graph that runs once.",),
+    LOWER: ("Lower each ATen op to TTNN ops.",),
+}
+
+
+def about(record: Record) -> tuple[str, ...]:
+    """Return what a stage does, in a sentence, followed by what its documentation says beside; empty if unknown.
+
+    Diagrams are left out.
+    """
+    if record.step is None:
+        return _ABOUT.get(record.stage, ())
+    paragraphs = cleandoc(record.step.__doc__ or "").split("\n\n")
+    return tuple(" ".join(text.split()) for text in paragraphs if not text.startswith((" ", "::")))
+
+
 def looks_for_patterns(record: Record) -> bool:
     """Return whether a stage is a fusion, which can report near misses."""
     return isinstance(record.step, Matcher)
@@ -287,7 +309,7 @@ class Pipeline:
         """
         recorder = recorder or Recorder()
         _check(graph, LOWERABLE, "lowering requires it", [step.name for step in self.aten])
-        lowered = recorder.timed("lower", lambda: lowering.rules.lower(graph, dtype, tables))
+        lowered = recorder.timed(LOWER, lambda: lowering.rules.lower(graph, dtype, tables))
         check_graph(lowered, Stage.TTNN, after="lower")
         return run_passes(lowered, self.ttnn, Stage.TTNN, recorder)
 

@@ -106,6 +106,11 @@ class CompiledModel:
         return self.source.saved
 
     @property
+    def read_by_host(self) -> Mapping[str, str]:
+        """What the host reads parameters for, outside of graphs, by their names."""
+        return {}
+
+    @property
     def kept(self) -> dict[str, int]:
         """The numbers of compiled graphs that are kept: of buckets, and of exact length."""
         return {"buckets": len(self._compiled), "exact": len(self._exact)}

@@ -14,7 +14,7 @@ from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
 from compiler.kept import Kept
-from compiler.pipeline import Pipeline, Recorder, looked_up, read_prefix, split_loop
+from compiler.pipeline import HOISTED, IMPORT, READ_PREFIX, Pipeline, Recorder, looked_up, read_prefix, split_loop
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from compiler.target.options import PlanOptions
@@ -85,7 +85,7 @@ class Tracing:
                 halves.extend(split_loop(graph, self.spec.once))
                 return halves[half]
 
-            graph = recorder.timed("hoist-invariants", hoisted)
+            graph = recorder.timed(HOISTED, hoisted)
         # Tables in which the step looks up rows are row-major.
         tables = looked_up(halves[Half.STEP]) if halves else frozenset()
         lowered = self.pipeline.lower(graph, self.options.dtype, recorder, tables)
@@ -96,10 +96,10 @@ class Tracing:
         all_sizes = dict(sizes)
         all_sizes |= {name: times * all_sizes[other] for name, (other, times) in self.spec.derived.items()}
         traced = self.traced.get(spec.component, lambda: self._trace(spec.component))
-        graph = recorder.timed("import", lambda: import_program(traced, all_sizes))
+        graph = recorder.timed(IMPORT, lambda: import_program(traced, all_sizes))
         check_graph(graph, Stage.ATEN, after="import")
         if (prefix := spec.prefix) is not None:
-            graph = recorder.timed("read-prefix", lambda: read_prefix(graph, prefix.input, prefix.dim, held))
+            graph = recorder.timed(READ_PREFIX, lambda: read_prefix(graph, prefix.input, prefix.dim, held))
         return self.pipeline.optimize(graph, recorder), recorder
 
     def _trace(self, name: str) -> Traced:

@@ -85,6 +85,15 @@ class CompiledSpeechT5(CompiledModel):
         """The vocoder, where there is one."""
         return () if self.vocoder is None else (self.vocoder,)
 
+    @property
+    def read_by_host(self) -> Mapping[str, str]:
+        """The bias that the host writes into dropout rows."""
+        if self.saved:
+            return {}
+        from compiler.speecht5.components.rows import read_by_host  # noqa: PLC0415, which needs transformers
+
+        return read_by_host(self.source.model)
+
     def _find(self, name: str, lengths: Mapping[str, int], recorded: bool = False) -> Made:
         if self.vocoder is None and (name in VOCODER_GRAPHS or (name in GRAPHS and "frames" in lengths)):
             what = f"no graph {name!r}" if name in VOCODER_GRAPHS else "no length 'frames'"

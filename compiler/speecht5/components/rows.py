@@ -22,11 +22,23 @@ def first_bias(model: SpeechT5ForTextToSpeech) -> Tensor:
 
     Its bias, or zeros where the layer adds its own, or has none: see ``patches.DroppedLayers``.
     """
-    first = next(iter(model.speecht5.decoder.prenet.layers))
-    if is_own_linear(first) and first.bias is not None:
-        bias: Tensor = first.bias.detach()
-        return bias
+    bias = _own_bias(model)
+    if bias is not None:
+        return bias.detach()
     return torch.zeros(model.config.speech_decoder_prenet_units, dtype=torch.float32, device="cpu")
+
+
+def _own_bias(model: SpeechT5ForTextToSpeech) -> Tensor | None:
+    first = next(iter(model.speecht5.decoder.prenet.layers))
+    bias: Tensor | None = first.bias if is_own_linear(first) else None
+    return bias
+
+
+def read_by_host(model: SpeechT5ForTextToSpeech) -> dict[str, str]:
+    """Return what the loop reads parameters for, by name: the bias in ``dropout_rows``, where it is there."""
+    bias = _own_bias(model)
+    said = "the host writes it into each row of dropout_rows, which a step adds before its first relu"
+    return {name: said for name, each in model.named_parameters() if each is bias}
 
 
 def constants_of(model: SpeechT5ForTextToSpeech) -> SpeechConstants:
