@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from compiler.choices import AnyGraphName, check_stage
+from compiler.cli import pictures
 from compiler.cli.app import app
 from compiler.cli.options import (
     Asked,
@@ -148,10 +149,13 @@ def inspect(
     text: TextOption = 1,
     steps: StepsOption = 1,
     frames: FramesOption = None,
+    format: pictures.FormatOption = "text",
+    output: pictures.OutputOption = None,
 ) -> None:
-    """Print GRAPH as text at any stage of its compilation."""
+    """Print GRAPH as text at any stage of its compilation, or draw it."""
     with refusals():
         check_stage(stage)
+        pictures.check(format, output, stage, list=list_stages, explain=explain, literals=literals)
         asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             context,
@@ -173,7 +177,9 @@ def inspect(
 
         with quiet():
             recorder = compiled.stages(graph, **asked.lengths)
-        if list_stages:
+        if format != "text" or output is not None:
+            pictures.show(compiled, graph, recorder, stage, format, output, origins, **asked.lengths)
+        elif list_stages:
             tables(report.stage_table(recorder))
         elif explain and len(recorder.records) == 1:
             raise InvalidArgument("--explain: a saved model has its final graphs alone, so compile the checkpoint")
