@@ -187,6 +187,11 @@ def near_misses(record: Record) -> list[tuple[Node, str]]:
     return rewrite.near_misses(record.step, record.graph) if isinstance(record.step, Matcher) else []
 
 
+def matches(record: Record, before: Graph) -> int:
+    """Return how often a stage's pattern matched, ``before`` being the graph that it was given; 0 for other stages."""
+    return len(rewrite.matches(record.step, before)) if isinstance(record.step, Matcher) else 0
+
+
 def accuracy_of(record: Record) -> str | None:
     """Return what a pass costs in accuracy if it matches; ``None`` for a stage that costs none."""
     return None if record.step is None else base.accuracy_of(record.step)

@@ -63,6 +63,7 @@ class Planner(ABC):
         return self.plan(graph).get(node)
 
 
+@runtime_checkable
 class Fusion(Matcher, Protocol):
     """A pattern anchored at the last node it replaces."""
 
@@ -73,6 +74,13 @@ class Fusion(Matcher, Protocol):
 
 def apply(fusion: Fusion, graph: Graph) -> Graph:
     """Rewrite all matches until there are none. The same graph where there is none to begin with."""
+    for _, rewritten in _rounds(fusion, graph):
+        graph = rewritten
+    return graph
+
+
+def _rounds(fusion: Fusion, graph: Graph) -> Iterator[tuple[Mapping[Node, Match], Graph]]:
+    """Rewrite again and again: the matches of each round by their last node, and the graph after it."""
     names = Names(names_of(graph).values())  # for all rounds, so that no round calls anything as an earlier one did
     while matches := dict(_disjoint(fusion, graph)):
         builder = Builder(names=names)
@@ -86,7 +94,7 @@ def apply(fusion: Fusion, graph: Graph) -> Graph:
             since = len(builder.nodes)
             builder.substitute(node.results, fusion.rewrite(builder, current), since)
         graph = without_dead_nodes(builder.graph(graph.name, graph.inputs, graph.outputs))
-    return graph
+        yield matches, graph
 
 
 def expression_of(builder: Builder, value: Value) -> Expression:
@@ -105,11 +113,21 @@ def _disjoint(fusion: Fusion, graph: Graph) -> Iterator[tuple[Node, Match]]:
             yield node, match
 
 
+def matches(step: Matcher, graph: Graph) -> list[Match]:
+    """The matches of a pass in a graph that it is given: those of all rounds of a fusion, else those at first sight."""
+    if isinstance(step, Fusion):
+        return [match for found, _ in _rounds(step, graph) for match in found.values()]
+    return [result for _, result in _results(step, graph) if isinstance(result, Match)]
+
+
 def near_misses(step: Matcher, graph: Graph) -> list[tuple[Node, str]]:
     """The nodes at which the pattern began to match, with the reason why it did not."""
+    return [(node, result.reason) for node, result in _results(step, graph) if isinstance(result, Rejected)]
+
+
+def _results(step: Matcher, graph: Graph) -> Iterator[tuple[Node, Match | Rejected | None]]:
     if isinstance(step, Planner):
         plan = step.plan(graph)
-        found = ((node, plan.get(node)) for node in graph.nodes)
+        yield from ((node, plan.get(node)) for node in graph.nodes)
     else:
-        found = ((node, step.match(graph, node)) for node in graph.nodes)
-    return [(node, result.reason) for node, result in found if isinstance(result, Rejected)]
+        yield from ((node, step.match(graph, node)) for node in graph.nodes)

@@ -12,6 +12,8 @@ import typer
 from compiler.choices import AnyGraphName, check_stage
 from compiler.cli import pictures
 from compiler.cli.app import app
+from compiler.cli.highlight import show
+from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
 from compiler.cli.options import (
     Asked,
     BatchOption,
@@ -19,6 +21,7 @@ from compiler.cli.options import (
     DisableOption,
     EnableOption,
     FramesOption,
+    FullSizeOption,
     ModelOption,
     PostnetOption,
     PrecisionOption,
@@ -114,24 +117,37 @@ def compile_(
             tables(report.graph_table(measured, sizes), report.time_table(measured))
 
 
-@app.command()
+@app.command(cls=InspectCommand)
 def inspect(
     context: typer.Context,
     graph: Annotated[
-        AnyGraphName,
+        AnyGraphName | None,
         typer.Argument(
-            metavar="GRAPH",
+            metavar="[GRAPH]",
             help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions; vocoder, "
-            "short_vocoder.",
+            "short_vocoder. With --find, all of them by default.",
         ),
-    ],
+    ] = None,
     stage: Annotated[
         str, typer.Option(metavar="STAGE", help="Print the graph after this stage; see --list.")
     ] = "final",
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages instead.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="List the near misses of each pass instead, with their reasons.")
+        bool,
+        typer.Option("--explain", help="Count matches and near misses of each pass instead, these with their reasons."),
     ] = False,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show this node instead: operands, readers, and which stages made it."),
+    ] = None,
+    diff: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PASS | STAGE STAGE", help="Show what a pass changed instead, or all between two stages."),
+    ] = None,
+    find: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show what became of this parameter or buffer instead, or of a module's."),
+    ] = None,
     origins: Annotated[bool, typer.Option(help="Show the places in the model that each node comes from.")] = True,
     literals: Annotated[
         Path | None,
@@ -139,6 +155,7 @@ def inspect(
     ] = None,
     model: ModelOption = None,
     vocoder: VocoderOption = None,
+    full_size: FullSizeOption = False,
     precision: PrecisionOption = "float32",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
@@ -152,15 +169,19 @@ def inspect(
     format: pictures.FormatOption = "text",
     output: pictures.OutputOption = None,
 ) -> None:
-    """Print GRAPH as text at any stage of its compilation, or draw it."""
+    """Print GRAPH as text at any stage of its compilation, or draw it; or tell what became of a parameter."""
     with refusals():
-        check_stage(stage)
-        pictures.check(format, output, stage, list=list_stages, explain=explain, literals=literals)
+        views = {"--list": list_stages, "--explain": explain, "--node": node is not None, "--diff": bool(diff)}
+        views |= {"--find": find is not None}
+        check_views(graph, find, views, stage)
+        for each in (stage, *(diff or ())):
+            check_stage(each)
+        pictures.check(format, output, stage, views | {"--literals": literals is not None})
         asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             context,
             model,
-            False,
+            full_size,
             vocoder,
             asked,
             precision=precision,
@@ -171,27 +192,36 @@ def inspect(
             enable=enable,
             disable=disable,
         )
+        if find is not None:
+            show_found(compiled, find, graph, asked.lengths)
+            return
+        assert graph is not None
         from compiler.inspect import report  # noqa: PLC0415
         from compiler.ir import text as listing  # noqa: PLC0415
         from compiler.ir.literals import write_literals  # noqa: PLC0415
 
-        with quiet():
+        with quiet(), progress_bar() as said:
+            said("tracing and compiling")
             recorder = compiled.stages(graph, **asked.lengths)
         if format != "text" or output is not None:
             pictures.show(compiled, graph, recorder, stage, format, output, origins, **asked.lengths)
         elif list_stages:
             tables(report.stage_table(recorder))
+        elif node is not None:
+            show_node(recorder, node, stage)
+        elif diff:
+            show_difference(recorder, diff, origins)
         elif explain and len(recorder.records) == 1:
             raise InvalidArgument("--explain: a saved model has its final graphs alone, so compile the checkpoint")
         elif explain:
             from compiler.inspect import explain as explaining  # noqa: PLC0415
 
-            typer.echo(explaining.to_text(recorder))
+            show(explaining.to_text(recorder))
         else:
             found = report.at_stage(recorder, stage)
             if literals is not None:
                 write_literals(found, literals)
-            typer.echo(listing.to_text(found, origins))
+            show(listing.to_text(found, origins))
 
 
 @app.command()

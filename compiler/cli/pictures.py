@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,14 +24,14 @@ OutputOption = Annotated[
 ]
 
 
-def check(format: Format, output: Path | None, stage: str, **others: object) -> None:
+def check(format: Format, output: Path | None, stage: str, views: Mapping[str, bool]) -> None:
     """Raise ``InvalidArgument`` for an output that cannot be written, and for options that say something else to show.
 
-    ``others`` are those options by name.
+    ``views`` says by option which of those were asked for.
     """
-    for name, given in others.items():
-        if given and (format != "text" or output is not None):
-            raise InvalidArgument(f"--format and --output go without --{name}, which shows something else")
+    for option, is_asked in views.items():
+        if is_asked and (format != "text" or output is not None):
+            raise InvalidArgument(f"--format and --output go without {option}, which shows something else")
     if output is not None:
         check_file(output)
     if format == "model-explorer" and output is None:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
+from compiler.cli.fitted import fitted
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.process import INTERRUPTED, interruption
 from compiler.versions import UnsupportedVersion
@@ -86,9 +88,10 @@ def progress_bar() -> Iterator[Callable[..., None]]:
 
 
 def tables(*shown: RenderableType) -> None:
-    """Print tables to stdout."""
+    """Print tables to stdout, each in several where a terminal has no room for its columns."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPE_WIDTH)
     for table in shown:
-        console.print(table)
+        for part in fitted(table, console.width) if isinstance(table, Table) else (table,):
+            console.print(part)

@@ -1,14 +1,15 @@
-"""Explain why passes did not fire: the near misses of each pass of a compilation, with their reasons."""
+"""Explain why passes fired or did not: their matches, counted, and their near misses, with the reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from compiler.inspect.report import stages
 from compiler.ir.graph import Graph, Node
 from compiler.ir.text import node_text, value_names
-from compiler.pipeline import Recorder, accuracy_of, looks_for_patterns, near_misses
+from compiler.pipeline import Record, Recorder, accuracy_of, looks_for_patterns, matches, near_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +29,65 @@ class NearMiss:
         return f"{node_text(self.node, value_names(self.graph))}\n  left as it is: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a pass that looks for a pattern found in a compilation.
+
+    ``matches`` counts the nodes at which its pattern matched, in the graph that the pass was given; of a fusion also
+    those that came of its own rewrites.
+    """
+
+    stage: str
+    record: Record
+    matches: int
+    near_misses: tuple[NearMiss, ...]
+
+    def __str__(self) -> str:
+        missed = len(self.near_misses)
+        return (
+            f"{self.stage}: {self.matches} {'match' if self.matches == 1 else 'matches'}, "
+            f"{missed} near {'miss' if missed == 1 else 'misses'}"
+        )
+
+
+def found(recorder: Recorder) -> tuple[Found, ...]:
+    """Return what each pass that looks for a pattern found, in their order.
+
+    ``recorder`` comes from ``CompiledModel.stages``. Passes run once more for it, so it takes as long as they did.
+    """
+    named = list(stages(recorder).items())
+    return tuple(
+        Found(stage, record, matches(record, before.graph), tuple(_near_misses(stage, record)))
+        for (_, before), (stage, record) in pairwise([*named[:1], *named])
+        if looks_for_patterns(record)
+    )
+
+
 def explain(recorder: Recorder) -> tuple[NearMiss, ...]:
     """Return all near misses of a compilation, in the order of its passes and of their graphs' nodes.
 
     ``recorder`` comes from ``CompiledModel.stages``.
     """
-    return tuple(_near_misses(recorder))
+    return tuple(miss for stage, record in stages(recorder).items() for miss in _near_misses(stage, record))
 
 
-def _near_misses(recorder: Recorder) -> Iterator[NearMiss]:
-    for stage, record in stages(recorder).items():
-        for node, reason in near_misses(record):
-            yield NearMiss(stage, record.graph, node, reason)
+def _near_misses(stage: str, record: Record) -> Iterator[NearMiss]:
+    for node, reason in near_misses(record):
+        yield NearMiss(stage, record.graph, node, reason)
 
 
 def to_text(recorder: Recorder) -> str:
-    """Format the near misses as text: a section per fusion, and in it the nodes of each reason.
+    """Format matches and near misses as text: a section per pass, and in it the nodes of each reason.
 
     For a pass that makes the plan less accurate, the section says what it costs.
     """
-    found = explain(recorder)
-    passes = {stage: record for stage, record in stages(recorder).items() if looks_for_patterns(record)}
     lines: list[str] = []
-    for stage, record in passes.items():
-        missed = [miss for miss in found if miss.stage == stage]
-        lines.append(f"{stage}: {len(missed)} near {'miss' if len(missed) == 1 else 'misses'}")
-        if accuracy := accuracy_of(record):
+    for each in found(recorder):
+        lines.append(str(each))
+        if accuracy := accuracy_of(each.record):
             lines.append(f"  where it matches, {accuracy}")
-        for reason in dict.fromkeys(miss.reason for miss in missed):
+        names = value_names(each.record.graph)
+        for reason in dict.fromkeys(miss.reason for miss in each.near_misses):
             lines.append(f"  {reason}:")
-            names = value_names(missed[0].graph)
-            lines += [f"    {node_text(miss.node, names)}" for miss in missed if miss.reason == reason]
+            lines += [f"    {node_text(miss.node, names)}" for miss in each.near_misses if miss.reason == reason]
     return "\n".join(lines)

@@ -9,9 +9,11 @@ from compiler.ir.constants import Computed, Expression, Literal, Parameter, para
 from compiler.ir.operation import Attribute
 
 _INFIX = {"add.Tensor": "+", "sub.Tensor": "-", "mul.Tensor": "*", "div.Tensor": "/"}
-_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2}
+_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}
 """How tightly an operator binds; what is no operator binds most tightly."""
 _UNARY, _ATOM = 3, 4
+_METHODS = {"view": "size", "permute": "dims"}
+"""Ops of one tensor that are printed behind it, with their only argument."""
 LONGEST = 60
 """Characters of an operand without the parameter in question; a longer one is left out."""
 
@@ -27,27 +29,37 @@ class Formula:
         return f"{self.text}, names under {self.under}" if self.under else self.text
 
 
-def formula(expression: Expression, focus: str | None = None) -> Formula:
-    """Print an expression over parameters.
+def formula(expression: Expression, focus: str | None = None, under: str | None = None) -> Formula:
+    """Print an expression over parameters, as one would write it with torch.
 
-    Sums and products are infix and a transposed matrix is ``x.T``; other ops are calls as the text of a graph has them.
-    Names lose the module path that they have in common. With ``focus``, the name of a parameter, operands that do
+    Sums and products are infix, views and permutes follow their operand, of several views in a row the last one; a
+    linear is ``x @ W.T + b``, and other ops are calls as the text of a graph has them. Names lose the module path
+    ``under``, by default the one that they have in common. With ``focus``, the name of a parameter, operands that do
     without it are left out (``…``) where they are long, and so are neighbours of it in a list, which are counted.
     """
-    names = list(dict.fromkeys(parameters(expression)))
-    under = common_path(names) if len(names) > 1 else ""
+    if under is None:
+        under = shared_path([expression])
     text, _ = _Printer(f"{under}." if under else "", focus).show(expression)
     return Formula(text, under)
 
 
+def shared_path(expressions: Iterable[Expression]) -> str:
+    """Return the module path that the parameters of expressions are under, if they are several; else nothing."""
+    names = {name for expression in expressions for name in parameters(expression)}
+    return common_path(names) if len(names) > 1 else ""
+
+
 def common_path(names: Iterable[str]) -> str:
-    """Return the longest module path that all names are under."""
-    paths = [name.split(".")[:-1] for name in names]
+    """Return the longest module path that all names are under, and that leaves no name with a number first."""
+    full = [name.split(".") for name in names]
+    paths = [parts[:-1] for parts in full]
     common = []
     for parts in zip(*paths, strict=False):
         if len(set(parts)) > 1:
             break
         common.append(parts[0])
+    while common and any(parts[len(common)].isdigit() for parts in full):
+        common.pop()
     return ".".join(common)
 
 
@@ -71,13 +83,29 @@ class _Printer:
             infix = _INFIX.get(spelling)
             if infix is not None and "self" in operands and {*operands, *attributes} == {"self", "other"}:
                 return self._infix(infix, operands, attributes)
+            if spelling == "linear" and not attributes:
+                return self._linear(**operands)
             if spelling == "neg" and not attributes:
                 return f"-{self._within(operands['self'], _UNARY)}", _UNARY
-            if spelling == "permute" and attributes.get("dims") == (1, 0):
-                return f"{self._within(operands['self'], _ATOM)}.T", _ATOM
+            if spelling in _METHODS and set(attributes) == {_METHODS[spelling]}:
+                return self._method(spelling, operands["self"], attributes[_METHODS[spelling]])
         said = [*self._arguments(made), *(f"{name}={show_attribute(value)}" for name, value in made.attributes)]
-        call = f"{spelling.removesuffix('.default')}({', '.join(said)})"
+        call = f"{spelling}({', '.join(said)})"
         return call if made.index is None else f"{call}[{made.index}]", _ATOM
+
+    def _linear(self, input: Expression, weight: Expression, bias: Expression | None = None) -> tuple[str, int]:
+        product = f"{self._within(input, _BINDING['@'])} @ {self._within(weight, _ATOM)}.T"
+        if bias is None:
+            return product, _BINDING["@"]
+        return f"{product} + {self._within(bias, _BINDING['+'])}", _BINDING["+"]
+
+    def _method(self, spelling: str, operand: Expression, argument: Attribute) -> tuple[str, int]:
+        while spelling == "view" and isinstance(operand, Computed) and operand.op.spelling == "view":
+            operand = dict(operand.operands)["self"]
+        before = self._within(operand, _ATOM)
+        if spelling == "permute" and argument == (1, 0):
+            return f"{before}.T", _ATOM
+        return f"{before}.{spelling}({show_attribute(argument)[1:-1]})", _ATOM
 
     def _infix(self, sign: str, operands: dict[str, Expression], attributes: dict[str, Attribute]) -> tuple[str, int]:
         binds = _BINDING[sign]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,12 +16,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from compiler.choices import advice
 from compiler.compiled import CompiledModel
 from compiler.errors import InvalidArgument
-from compiler.inspect.report import stages
-from compiler.ir.constants import Expression, Parameter, parameters
-from compiler.ir.graph import Constant, Graph, Value
-from compiler.ir.text import summary, value_names
-from compiler.ir.types import DType, TensorType
-from compiler.pipeline import HOISTED, Record, Recorder
+from compiler.inspect.lives import Life, Stages
+from compiler.ir.constants import parameters
+from compiler.ir.types import DType
 
 Progress = Callable[[str], None]
 
@@ -36,87 +32,18 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """A node that reads a constant, as its parameter ``operand``; ``node`` is the name of its first result."""
-
-    node: str
-    op: str
-    operand: str
-    origin: str
-
-    def __str__(self) -> str:
-        return f"{self.op} {self.node} as {self.operand}"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A constant of a graph that is made of a parameter. ``outputs`` are those that return it as it is."""
-
-    constant: str
-    type: TensorType
-    expression: Expression
-    readers: tuple[Reader, ...]
-    outputs: tuple[str, ...]
-
-    @property
-    def as_it_is(self) -> bool:
-        """Whether the constant is the parameter itself."""
-        return isinstance(self.expression, Parameter)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A stage after which a parameter is in other constants, or others read these. ``places`` are those after it.
-
-    Where there are none, the stage took the parameter out of the graph.
-    """
-
-    stage: str
-    record: Record
-    places: tuple[Place, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """What became of a parameter in one graph: the stages that changed it, the import first."""
-
-    graph: str
-    changes: tuple[Change, ...]
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """The constants of the final graph that are made of it."""
-        return self.changes[-1].places
-
-    @property
-    def gone(self) -> Change | None:
-        """The stage that took it out of the graph, if one did."""
-        return None if self.places else self.changes[-1]
-
-    @property
-    def folds(self) -> tuple[str, ...]:
-        """The stages after which it was in another expression than before, in order."""
-        before: set[Expression] = set()
-        found = []
-        for i, change in enumerate(self.changes):
-            now = {place.expression for place in change.places}
-            if i and now != before:
-                found.append(change.stage)
-            before = now
-        return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """One parameter or buffer of a model.
 
-    ``module`` is the path of the module that holds it, and ``module_type`` its class. ``shape`` and ``dtype`` are those
+    ``model`` is the class of the model that it is of. ``module`` is the path of the module that holds it, and
+    ``module_type`` that one's class. ``shape`` and ``dtype`` are those
     of the traced model; a saved model does not tell them (``None``, empty). ``tied`` are other names of the same
-    tensor. ``lives`` has one entry for each graph whose trace reads it. Where there is none, ``unread`` says why.
-    ``host`` says what the host reads it for, outside of graphs.
+    tensor. ``lives`` has one entry for each graph whose trace reads it. Where there is none, ``unread`` says so, and
+    why. ``host`` says what the host does with it, outside of graphs.
     """
 
     name: str
+    model: str
     kind: Kind
     shape: tuple[int, ...] | None
     dtype: str
@@ -166,15 +93,15 @@ def find(
     for each, known in by_model.items():
         inside = [name for name in known if name == wanted or (not exact and name.startswith(f"{wanted}."))]
         if inside:
-            only = None if graph is None or graph not in each.spec.names else (graph,)
-            entries = _entries(compiled, each, only, lengths, progress)
+            if graph is not None and graph not in each.spec.names:
+                raise InvalidArgument(f"{wanted} is not of the model of {graph}, but of {', '.join(each.spec.names)}")
+            entries = _entries(compiled, each, None if graph is None else (graph,), lengths, progress)
             found += [entry for entry in entries if entry.name in inside]
     if not found:
         every = [name for known in by_model.values() for name in known]
         paths = dict.fromkeys(name.rsplit(".", depth)[0] for name in every for depth in range(1, name.count(".") + 1))
-        where = "is named in a saved model's graphs" if compiled.saved else "the model has"
-        said = f"no parameter or buffer {where}"
-        raise InvalidArgument(f"{said}: {wanted!r}; {advice(wanted, [*every, *paths])}")
+        where = " in the saved model's graphs" if compiled.saved else ""
+        raise InvalidArgument(f"there is no parameter or buffer {wanted!r}{where}: {advice(wanted, [*every, *paths])}")
     return tuple(found)
 
 
@@ -199,11 +126,11 @@ def _entries(
     lengths: Mapping[str, int],
     progress: Progress | None,
 ) -> list[Entry]:
-    traced: list[_Traced] = []
+    traced: list[Stages] = []
     for name in each.spec.names if only is None else only:
         if progress is not None:
             progress(f"tracing and compiling: {name}")
-        traced.append(_Traced(name, compiled.stages(name, **lengths)))
+        traced.append(Stages(name, compiled.stages(name, **lengths)))
     tensors = _named(compiled, each, lengths)
     by_tensor: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
@@ -216,15 +143,16 @@ def _entries(
         same = by_tensor[id(tensor)]
         lives = tuple(life for graph in traced if (life := graph.life(same)) is not None)
         module, _, _ = name.rpartition(".")
-        entry = Entry(name, Kind.UNTOLD, None, "", module, "", tuple(n for n in same if n != name), lives, "", "")
+        entry = Entry(name, "", Kind.UNTOLD, None, "", module, "", tuple(n for n in same if n != name), lives, "", "")
         if known is not None:
             entry = replace(
                 entry,
+                model=type(known).__name__,
                 kind=Kind.BUFFER if name in buffers else Kind.PARAMETER,
                 shape=tuple(tensor.shape),
                 dtype=_dtype(tensor),
                 module_type=type(known.get_submodule(module)).__name__,
-                unread="" if lives else _why_unread(known, name, called),
+                unread="" if lives else _why_unread(known, name, called, only),
                 host=each.read_by_host.get(name, ""),
             )
         made.append(entry)
@@ -238,100 +166,12 @@ def _dtype(tensor: torch.Tensor) -> str:
         return str(tensor.dtype).removeprefix("torch.")
 
 
-def _why_unread(model: Any, name: str, called: set[str]) -> str:
+def _why_unread(model: Any, name: str, called: set[str], only: Sequence[str] | None) -> str:
+    if only is not None:
+        return f"{', '.join(only)} does not read it"
     path, _, own = name.rpartition(".")
     if own == "num_batches_tracked" and isinstance(model.get_submodule(path), _NormBase):
-        return "it counts batches in training; in evaluation a norm does not read it"
+        return "no graph reads it: it counts batches in training, and in evaluation a norm does not look at it"
     if any(module == path or module.startswith(f"{path}.") for module in called):
-        return "its module is traced, but no traced op reads it"
-    return "no traced code calls its module"
-
-
-@dataclass(frozen=True)
-class _Traced:
-    """The stages of one graph, searched once for all parameters."""
-
-    name: str
-    recorder: Recorder
-
-    @cached_property
-    def modules(self) -> set[str]:
-        """The modules that the imported graph calls."""
-        return {origin.module for node in self.recorder.records[0].graph.nodes for origin in node.origins}
-
-    def life(self, same: Sequence[str]) -> Life | None:
-        """What became of the tensor of these names; ``None`` where the graph does not read it."""
-        changes = []
-        before: frozenset[object] = frozenset()
-        for stage in self._stages:
-            found = list({c.value: c for name in same for c in stage.by_parameter.get(name, ())}.values())
-            now = frozenset(stage.keys[constant.value] for constant in found)
-            if now != before:
-                changes.append(Change(stage.name, stage.record, tuple(map(stage.place, found))))
-            before = now
-        # What leaves a half of a loop when it is split is in the other half.
-        if not changes or (not changes[-1].places and changes[-1].record.stage == HOISTED):
-            return None
-        return Life(self.name, tuple(changes))
-
-    @cached_property
-    def _stages(self) -> list[_Stage]:
-        made: list[_Stage] = []
-        read: dict[Expression, tuple[str, ...]] = {}
-        for name, record in stages(self.recorder).items():
-            if not made or record.graph is not made[-1].record.graph:
-                made.append(_Stage.of(name, record, read))
-        return made
-
-
-@dataclass(frozen=True)
-class _Stage:
-    name: str
-    record: Record
-    by_parameter: Mapping[str, tuple[Constant, ...]]
-
-    @classmethod
-    def of(cls, name: str, record: Record, read: dict[Expression, tuple[str, ...]]) -> _Stage:
-        """``read`` keeps the parameters of expressions, which stages share."""
-        found: dict[str, list[Constant]] = {}
-        for constant in record.graph.constants:
-            expression = constant.expression
-            if expression not in read:
-                read[expression] = tuple(dict.fromkeys(parameters(expression)))
-            for parameter in read[expression]:
-                found.setdefault(parameter, []).append(constant)
-        return cls(name, record, {parameter: tuple(constants) for parameter, constants in found.items()})
-
-    @property
-    def graph(self) -> Graph:
-        return self.record.graph
-
-    @cached_property
-    def keys(self) -> Mapping[Value, object]:
-        """What of each constant is the same as long as nothing happens to it."""
-        return {constant.value: self._key(constant) for constant in self.graph.constants}
-
-    def _key(self, constant: Constant) -> tuple[object, ...]:
-        users = self.graph.users.get(constant.value, ())
-        readers = sorted(
-            (user.op.name, name)
-            for user in users
-            for name, value in zip(user.names, user.operands, strict=True)
-            if value is constant.value
-        )
-        return (constant.expression, constant.value.type, tuple(readers))
-
-    def place(self, constant: Constant) -> Place:
-        value = constant.value
-        readers = tuple(
-            Reader(self._names[user.results[0]], user.op.name, name, summary(user.origins))
-            for user in self.graph.users.get(value, ())
-            for name, operand in zip(user.names, user.operands, strict=True)
-            if operand is value
-        )
-        outputs = tuple(port.name for port in self.graph.outputs if port.value is value)
-        return Place(self._names[value], value.type, constant.expression, readers, outputs)
-
-    @cached_property
-    def _names(self) -> Mapping[Value, str]:
-        return value_names(self.graph)
+        return "no graph reads it: its module is traced, but no traced op reads it"
+    return "no graph reads it: no traced code calls its module"

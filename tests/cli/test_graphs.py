@@ -126,11 +126,11 @@ def test_inspect_lists_stages(run, compiled):
 
 def test_inspect_explains_what_nearly_matched(run):
     lines = run("inspect", "decoder_step_attentions", "--explain").stdout.splitlines()
-    at = lines.index("fuse-attention: 2 near misses")
+    at = lines.index("fuse-attention: 2 matches, 2 near misses")
     assert lines[at + 1] == "  the probabilities are read elsewhere:"
     assert re.match(r"    %\w+: f32.* = aten.bmm.default\(.*  # .*layers.0.encoder_attn \(", lines[at + 2])
     assert "layers.1.encoder_attn" in lines[at + 3]
-    assert "fuse-attention: 0 near misses" in run("inspect", "decoder_step", "--explain").stdout.splitlines()
+    assert "fuse-attention: 4 matches, 0 near misses" in run("inspect", "decoder_step", "--explain").stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from compiler.dialects.aten import emit, is_op, ops
 from compiler.ir.builder import Builder, rebuild, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Origin
-from passes.rewrite import Match, Rejected, apply, near_misses
+from passes.rewrite import Match, Rejected, apply, matches, near_misses
 from tests.passes.interpret import changed, formula, ops_of
 from tests.sketch import Case, Sketch
 
@@ -47,6 +47,11 @@ def negations(count: int) -> Case:
 )
 def test_matches_that_overlap_are_taken_one_after_the_other(count: int, want: str) -> None:
     assert formula(changed(DoubleNegation(), negations(count))) == want
+
+
+def test_matches_are_counted_over_all_rounds() -> None:
+    counts = [len(matches(DoubleNegation(), negations(count).graph)) for count in range(1, 6)]
+    assert counts == [0, 1, 1, 2, 2]
 
 
 def test_a_match_has_the_origins_of_its_nodes_first_node_first() -> None:

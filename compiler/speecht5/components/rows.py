@@ -37,7 +37,9 @@ def _own_bias(model: SpeechT5ForTextToSpeech) -> Tensor | None:
 def read_by_host(model: SpeechT5ForTextToSpeech) -> dict[str, str]:
     """Return what the loop reads parameters for, by name: the bias in ``dropout_rows``, where it is there."""
     bias = _own_bias(model)
-    said = "the host writes it into each row of dropout_rows, which a step adds before its first relu"
+    said = (
+        "no graph reads it: the host writes it into the rows of dropout_rows, which a step adds before its first relu"
+    )
     return {name: said for name, each in model.named_parameters() if each is bias}
 
 
