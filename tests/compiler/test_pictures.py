@@ -126,15 +126,15 @@ def test_graphviz_that_is_missing_or_fails_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def explored(*stages: GraphData) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = json.loads(model_explorer.to_json({f"stage {i}": d for i, d in enumerate(stages)}))[
-        "graphs"
-    ]
-    return made
+    collection = json.loads(model_explorer.to_json({f"stage {i}": d for i, d in enumerate(stages)}))
+    assert collection["label"] == stages[0].graph
+    graphs: list[dict[str, Any]] = collection["graphs"]
+    return graphs
 
 
 def test_model_explorer_gets_a_graph_for_each_stage() -> None:
     first, last = explored(graph_data(everything(), N150), graph_data(lowered(), N150))
-    assert (first["id"], last["id"]) == ("stage 0", "stage 1")
+    assert (first["id"], last["id"]) == ("1 stage 0", "2 stage 1")
     for graph in (first, last):
         ids = [node["id"] for node in graph["nodes"]]
         assert len(ids) == len(set(ids))
@@ -156,15 +156,15 @@ def test_node_data_is_of_nodes_that_there_are() -> None:
     files = model_explorer.node_data({"first": graph_data(everything(), N150), "last": data}, errors)
     said = {kind: json.loads(content) for kind, content in files.items()}
     assert {kind: list(graphs) for kind, graphs in said.items()} == {
-        "types": ["first", "last"],
-        "placement": ["last"],
-        "cost": ["last"],
-        "fidelity": ["last"],
+        "types": ["1 first", "2 last"],
+        "placement": ["2 last"],
+        "cost": ["2 last"],
+        "fidelity": ["2 last"],
     }
     names = {node.name for node in data.nodes}
-    assert set(said["placement"]["last"]["results"]) == set(said["cost"]["last"]["results"]) == names
-    assert said["fidelity"]["last"]["results"] == {data.nodes[0].name: {"value": 0.01}}
-    total = sum(each["value"] for each in said["cost"]["last"]["results"].values())
+    assert set(said["placement"]["2 last"]["results"]) == set(said["cost"]["2 last"]["results"]) == names
+    assert said["fidelity"]["2 last"]["results"] == {data.nodes[0].name: {"value": 0.01}}
+    total = sum(each["value"] for each in said["cost"]["2 last"]["results"].values())
     assert total == pytest.approx(sum(n.cost.seconds for n in data.nodes if n.cost is not None) * 1e6)
     assert "fidelity" not in model_explorer.node_data({"last": data})
 

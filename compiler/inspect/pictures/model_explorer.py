@@ -6,6 +6,7 @@ The formats are those of ``graph_builder.py`` and ``node_data_builder.py`` in th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,16 @@ MEMORY_COLOURS = {**COLOURS, "dram": "#9fc5e8", "l1": "#93c47d", "host": "#ccccc
 
 
 def to_json(stages: Mapping[str, GraphData]) -> str:
-    """Return one Model Explorer graph for each stage, called as the stage."""
-    graphs = [_graph(stage, data) for stage, data in stages.items()]
-    return json.dumps({"graphs": graphs}, allow_nan=False)
+    """Return one Model Explorer graph for each stage, called as :func:`called` says."""
+    graphs = [_graph(name, data) for name, data in called(stages).items()]
+    label = graphs[0]["groupNodeAttributes"][""]["graph"] if graphs else ""
+    return json.dumps({"label": label, "graphs": graphs, "graphSorting": "name_asc"}, allow_nan=False)
+
+
+def called(stages: Mapping[str, GraphData]) -> dict[str, GraphData]:
+    """Return the graphs of stages with their numbers before their names, by which Model Explorer sorts them."""
+    wide = len(str(len(stages)))
+    return {f"{place:0{wide}} {stage}": data for place, (stage, data) in enumerate(stages.items(), start=1)}
 
 
 def node_data(
@@ -29,11 +37,14 @@ def node_data(
     """Return the node data files, as JSON by what they say: ``types``, ``placement``, ``cost`` and ``fidelity``.
 
     ``cost`` are modelled microseconds. ``fidelity`` are relative errors of nodes by stage and name, where they were
-    measured.
+    measured; one that is no finite number is left out.
     """
     said: dict[str, dict[str, Any]] = {"types": {}, "placement": {}, "cost": {}, "fidelity": {}}
-    for stage, data in stages.items():
-        types = {node.name: {"value": node.results[0].type.dtype} for node in data.nodes}
+    names = dict(zip(stages, called(stages), strict=True))
+    for stage, data in called(stages).items():
+        types = {f"input {port.name}": {"value": port.type.dtype} for port in data.inputs}
+        types |= {constant.name: {"value": constant.type.dtype} for constant in data.constants}
+        types |= {node.name: {"value": node.results[0].type.dtype} for node in data.nodes}
         said["types"][stage] = {"name": "type", "results": types}
         if data.dialect != "ttnn":
             continue
@@ -46,9 +57,10 @@ def node_data(
             "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#cc4125"}],
         }
     for stage, errors in (fidelity or {}).items():
-        said["fidelity"][stage] = {
+        finite = {name: found.error for name, found in errors.items() if math.isfinite(found.error)}
+        said["fidelity"][names[stage]] = {
             "name": "relative error",
-            "results": {name: {"value": found.error} for name, found in errors.items()},
+            "results": {name: {"value": error} for name, error in finite.items()},
             "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#674ea7"}],
         }
     return {kind: json.dumps(by_stage, allow_nan=False) for kind, by_stage in said.items() if by_stage}
