@@ -86,10 +86,12 @@ def _name_origins(file: Path, nodes: Sequence[Node]) -> None:
 
 
 def _frames(node: Node) -> Iterator[str]:
-    """Yield the origins of a node as frames of a stack."""
-    for origin in node.origins:
+    """Yield the origins of a node, the first as a frame of a stack: ttnn-visualizer shows one frame for an operation."""
+    for i, origin in enumerate(node.origins):
         source, _, line = origin.line.rpartition(":")
-        yield f'  File "{source or "unknown"}", line {line if line.isdigit() else 0}, in {origin.module or "model"}\n'
+        module, number = origin.module or "model", line if line.isdigit() else "0"
+        place = f'File "{source or "unknown"}", line {number}' if i == 0 else f"and {origin.line}"
+        yield f"  {place}, in {module}\n"
 
 
 def _counts(database: Path) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ In CI (``CI`` is set) a test that cannot be made ready fails: ``.ci/run`` instal
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,13 +50,13 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     contexts = []
 
     def open_page(address: str, ready: str = "body", lax: str = "", patience: int = 10_000, **options: Any) -> Any:
-        """``ready`` is what to wait for, ``patience`` milliseconds; errors that say ``lax`` are none."""
+        """``ready`` is what to wait for, ``patience`` milliseconds; errors that match ``lax`` are none."""
         context = browser.new_context(viewport={"width": 1400, "height": 1000}, **options)
         contexts.append(context)
         page = context.new_page()
 
         def note(text: str, where: str) -> None:
-            if not lax or lax not in text + where:
+            if not lax or not re.search(lax, text + where):
                 errors.append(f"{text} {where}")
 
         page.on("pageerror", lambda error: note(str(error), ""))
