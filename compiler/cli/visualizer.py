@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.errors import InvalidArgument
 from compiler.folder import check_new
@@ -26,7 +26,7 @@ def recorded(
     folder: Path,
     checked: BoardCheck,
     progress: Callable[[str], None],
-    lengths: Mapping[str, int],
+    lengths: dict[str, Any],
 ) -> list[str]:
     """Record the graphs that passed; return a line for each, with the command that opens its report."""
     from compiler.inspect import recording  # noqa: PLC0415

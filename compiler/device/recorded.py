@@ -86,7 +86,7 @@ def _name_origins(file: Path, nodes: Sequence[Node]) -> None:
 
 
 def _frames(node: Node) -> Iterator[str]:
-    """Yield the origins of a node, the first as a frame of a stack: ttnn-visualizer shows one frame for an operation."""
+    """Yield the origins of a node, the first as a frame of a stack: ttnn-visualizer shows one for an operation."""
     for i, origin in enumerate(node.origins):
         source, _, line = origin.line.rpartition(":")
         module, number = origin.module or "model", line if line.isdigit() else "0"

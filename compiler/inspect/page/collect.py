@@ -69,7 +69,7 @@ def collect(
     named = {page.name for page in made}
     lived = [
         entry
-        for entry in parameters.book(compiled, **lengths)
+        for entry in parameters.book(compiled, progress, **lengths)
         if graphs is None or any(life.graph in named for life in entry.lives)
     ]
     options = {each.name: getattr(compiled.options, each.name) for each in fields(compiled.options)}
@@ -188,8 +188,8 @@ def _nodes(graph: Graph) -> set[str]:
 
 def _diff(before: Graph, after: Graph) -> list[str]:
     """Return the lines of text that a pass took out (``-``) and put in (``+``), without origins."""
-    texts = (to_text(graph, origins=False).splitlines()[1:] for graph in (before, after))
-    lines = difflib.unified_diff(*texts, n=0, lineterm="")
+    old, new = (to_text(graph, origins=False).splitlines()[1:] for graph in (before, after))
+    lines = difflib.unified_diff(old, new, n=0, lineterm="")
     return [f"{line[0]} {line[1:].strip()}" for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 

@@ -21,8 +21,9 @@ def costs(ops: Sequence[OpCost]) -> str:
     """Return a plot of modelled microseconds and of bytes of DRAM by op, longest time first."""
     shown, rest = list(ops[:MOST_OPS]), ops[MOST_OPS:]
     if rest:
-        sums = (sum(getattr(each, kind) for each in rest) for kind in ("nodes", "programs", "flops", "read", "written"))
-        shown.append(OpCost(f"{len(rest)} other ops", *sums, sum(each.seconds for each in rest)))
+        kinds = ("nodes", "programs", "flops", "read", "written", "seconds")
+        sums = {kind: sum(getattr(each, kind) for each in rest) for kind in kinds}
+        shown.append(OpCost(op=f"{len(rest)} other ops", **sums))
     names = [each.op.removeprefix("ttnn.") for each in shown]
     figure, (left, right) = _figure(0.9 + 0.24 * len(shown), 2)
     places = range(len(shown))

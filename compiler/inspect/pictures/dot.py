@@ -113,7 +113,8 @@ def _types(data: GraphData) -> Iterator[tuple[str, TypeData]]:
 
 def _clusters(data: GraphData) -> _Cluster:
     root = _Cluster()
-    for each in (*data.constants, *data.nodes):
+    drawn: list[NodeData | ConstantData] = [*data.constants, *data.nodes]
+    for each in drawn:
         cluster = root
         for part in nesting(each.module):
             cluster = cluster.inside.setdefault(part, _Cluster())
@@ -185,9 +186,10 @@ def _colour(type: TypeData) -> str:
 
 
 def _label(*lines: str) -> str:
-    return graphviz.nohtml("\\n".join(map(graphviz.escape, lines)))
+    label: str = graphviz.nohtml("\\n".join(map(graphviz.escape, lines)))
+    return label
 
 
 def _text(text: str) -> str:
     cut = text if len(text) <= MOST_TOOLTIP else f"{text[:MOST_TOOLTIP]}…"
-    return graphviz.nohtml("\\n".join(map(graphviz.escape, cut.split("\n"))))
+    return _label(*cut.split("\n"))
