@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -12,8 +12,8 @@ from rich.text import Text
 
 _NUMBER = re.compile(r"[^\w]{0,2}\d")
 """What a word that is a number begins with."""
-_FOLDS_AT = 12
-"""Columns that a text column has at least, where a word of it is as long."""
+_FOLDS_AT, _LABEL_FOLDS_AT = 12, 24
+"""The width that a text column has at least, where a word of it is as long; and that of the first, which has names."""
 
 
 def fitted(table: Table, width: int) -> list[Table]:
@@ -23,7 +23,7 @@ def fitted(table: Table, width: int) -> list[Table]:
     widest cell; the others are as wide as their longest number, and fold. Where that is still too wide, columns go to
     further tables, which repeat the columns before the first number.
     """
-    needs = [_Need.of(column) for column in table.columns]
+    needs = [_Need.of(column, _FOLDS_AT if i else _LABEL_FOLDS_AT) for i, column in enumerate(table.columns)]
     if sum(need.natural for need in needs) + _frame(table, len(needs)) <= width:
         return [table]
     labels = next((i for i, column in enumerate(table.columns) if _is_number(column)), len(needs))
@@ -43,7 +43,7 @@ class _Need:
     natural: int
 
     @classmethod
-    def of(cls, column: Column) -> _Need:
+    def of(cls, column: Column, folds_at: int) -> _Need:
         header, cells = _lines([column.header]), _lines(list(column.cells))
         natural = max(map(cell_len, [*header, *cells]), default=0)
         heading = _longest(word for line in header for word in line.split())
@@ -53,15 +53,15 @@ class _Need:
             return cls(natural, natural)
         words = [word for line in cells for word in line.split()]
         numbers = _longest(word for word in words if _NUMBER.match(word))
-        return cls(max(heading, numbers, min(_FOLDS_AT, _longest(words))), natural)
+        return cls(max(heading, numbers, min(folds_at, _longest(words))), natural)
 
 
 def _is_number(column: Column) -> bool:
     return column.justify == "right"
 
 
-def _longest(words: object) -> int:
-    return max(map(cell_len, words), default=0)  # type: ignore[call-overload, no-any-return]
+def _longest(words: Iterable[str]) -> int:
+    return max(map(cell_len, words), default=0)
 
 
 def _lines(cells: Sequence[object]) -> list[str]:
@@ -79,13 +79,22 @@ def _frame(table: Table, columns: int) -> int:
 
 
 def _parts(table: Table, needs: Sequence[_Need], labels: int, width: int) -> list[list[int]]:
-    """The columns of each table, by their places: as many as fit, at least one beside the labels."""
+    """The columns of each table, by their places: as few tables as hold them, with about as many columns each."""
+    fewest = _filled(table, needs, labels, width, len(needs))
+    most = -(-(len(needs) - labels) // len(fewest))
+    even = _filled(table, needs, labels, width, most)
+    return even if len(even) == len(fewest) else fewest
+
+
+def _filled(table: Table, needs: Sequence[_Need], labels: int, width: int, most: int) -> list[list[int]]:
+    """Tables of the labels and at least one column, at most ``most`` of them and as many as have room."""
     first = list(range(labels))
     parts: list[list[int]] = [[*first]]
     for i in range(labels, len(needs)):
         wider = [*parts[-1], i]
         room = width - _frame(table, len(wider))
-        if len(parts[-1]) > labels and sum(needs[each].least for each in wider) > room:
+        full = len(parts[-1]) == labels + most or sum(needs[each].least for each in wider) > room
+        if full and len(parts[-1]) > labels:
             parts.append([*first, i])
         else:
             parts[-1] = wider

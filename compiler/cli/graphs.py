@@ -123,7 +123,7 @@ def inspect(
     graph: Annotated[
         AnyGraphName | None,
         typer.Argument(
-            metavar="[GRAPH]",
+            metavar="GRAPH",
             help="encoder, utterance, decoder_step, postnet; utterance_attentions, decoder_step_attentions; vocoder, "
             "short_vocoder. With --find, all of them by default.",
         ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
 
 from compiler.choices import GRAPHS, VOCODER_GRAPHS
 from compiler.cli.highlight import DiffHighlighter, show
-from compiler.cli.terminal import progress_bar, tables
+from compiler.cli.terminal import progress_bar
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
 
@@ -26,16 +26,16 @@ DIFF = "--diff"
 class InspectCommand(TyperCommand):
     """``inspect``, whose option ``--diff`` takes one value or two."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read ``--diff A B`` as ``--diff A --diff B`` where ``B`` is no graph and no option."""
-        return super().parse_args(ctx, list(_spread(args)))
+        return super().parse_args(ctx, _spread(args))
 
 
 def _spread(args: Sequence[str]) -> list[str]:
-    spread = list(args)
-    for i, arg in enumerate(args):
-        if arg == DIFF and i + 2 < len(args) and not _ends_diff(args[i + 2]):
-            return [*args[: i + 2], DIFF, *args[i + 2 :]]
+    spread = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{DIFF}=") else (arg,))]
+    for i, arg in enumerate(spread):
+        if arg == DIFF and i + 2 < len(spread) and not _ends_diff(spread[i + 2]):
+            return [*spread[: i + 2], DIFF, *spread[i + 2 :]]
     return spread
 
 
@@ -64,10 +64,8 @@ def show_found(compiled: CompiledSpeechT5, wanted: str, graph: str | None, lengt
     with quiet(), progress_bar() as stage:
         stage("looking for the parameter")
         entries = parameters.find(compiled, wanted, graph, stage, **lengths)
-    if len(entries) == 1:
-        show(parameter_text.entry_text(entries[0]))
-    else:
-        tables(parameter_text.table(entries, wanted))
+    one = len(entries) == 1
+    show(parameter_text.entry_text(entries[0]) if one else parameter_text.listing(entries))
 
 
 def show_node(recorder: Recorder, name: str, stage: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compiler.cli.app import app
+from compiler.cli.highlight import show
 from compiler.cli.options import (
     Asked,
     BoardOption,
@@ -21,7 +22,7 @@ from compiler.cli.options import (
     WeightsOption,
     compiled_model,
 )
-from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
 
@@ -39,7 +40,7 @@ def parameters(
     text: TextOption = 1,
     steps: StepsOption = 1,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the Markdown that docs/ contain.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """List what became of each parameter and buffer; `inspect --find NAME` tells of one."""
     with refusals():
@@ -70,4 +71,4 @@ def parameters(
             command = "python -m compiler parameters --markdown"
             typer.echo(parameter_text.to_markdown(entries, f"the small voice, in {plan}", command), nl=False)
         else:
-            tables(parameter_text.table(entries, f"parameters and buffers, {plan}"))
+            show(parameter_text.listing(entries))

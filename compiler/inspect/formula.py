@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compiler.ir.constants import Computed, Expression, Literal, Parameter, parameters, quoted, show_attribute
 from compiler.ir.operation import Attribute
+from compiler.ir.types import TensorType
 
 _INFIX = {"add.Tensor": "+", "sub.Tensor": "-", "mul.Tensor": "*", "div.Tensor": "/"}
 _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}
@@ -14,7 +15,7 @@ _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}
 _UNARY, _ATOM = 3, 4
 _METHODS = {"view": "size", "permute": "dims"}
 """Ops of one tensor that are printed behind it, with their only argument."""
-LONGEST = 60
+LONGEST = 100
 """Characters of an operand without the parameter in question; a longer one is left out."""
 
 
@@ -83,6 +84,9 @@ class _Printer:
             infix = _INFIX.get(spelling)
             if infix is not None and "self" in operands and {*operands, *attributes} == {"self", "other"}:
                 return self._infix(infix, operands, attributes)
+            if spelling == "mm" and not attributes:
+                product = (self._within(operands["self"], _BINDING["@"]), self._within(operands["mat2"], _ATOM))
+                return " @ ".join(product), _BINDING["@"]
             if spelling == "linear" and not attributes:
                 return self._linear(**operands)
             if spelling == "neg" and not attributes:
@@ -90,7 +94,7 @@ class _Printer:
             if spelling in _METHODS and set(attributes) == {_METHODS[spelling]}:
                 return self._method(spelling, operands["self"], attributes[_METHODS[spelling]])
         said = [*self._arguments(made), *(f"{name}={show_attribute(value)}" for name, value in made.attributes)]
-        call = f"{spelling}({', '.join(said)})"
+        call = f"{spelling.removesuffix('.Tensor').removesuffix('.Scalar')}({', '.join(said)})"
         return call if made.index is None else f"{call}[{made.index}]", _ATOM
 
     def _linear(self, input: Expression, weight: Expression, bias: Expression | None = None) -> tuple[str, int]:
@@ -144,7 +148,7 @@ class _Printer:
         """A list, neighbours of the parameter in question counted where they are many or long."""
         beside = [self._beside(operand) for operand in operands]
         said = [self.show(operand)[0] for operand in operands]
-        if not any(beside) or len(f"{', '.join(said)}") <= 2 * LONGEST:
+        if not any(beside) or len(", ".join(said)) <= LONGEST:
             return f"[{', '.join(said)}]"
         shown: list[str] = []
         skipped = 0
@@ -161,4 +165,4 @@ class _Printer:
 def _literal(literal: Literal) -> str:
     if literal.tensor.numel() == 1:
         return show_attribute(literal.tensor.item())
-    return str(literal) if not literal.is_large else f"literal {literal.tensor.dtype}{list(literal.tensor.shape)}"
+    return f"literal {TensorType.of(literal.tensor)}" if literal.is_large else str(literal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from compiler.choices import advice
@@ -57,7 +57,7 @@ def _said(node: Node) -> str:
 def _sources(before: Graph, after: Graph, nodes: Iterable[Node]) -> tuple[Node, ...]:
     """The nodes of the graph ``before`` a stage that became ``nodes`` in the graph ``after`` it, in order."""
     gone = [node for node in before.nodes if not any(result in after.producers for result in node.results)]
-    by_name: Mapping[str, Node] = {}
+    by_name: dict[str, Node] = {}
     if before.stage is after.stage:  # lowering names all values anew
         names = value_names(before)
         by_name = {names[result]: node for node in gone for result in node.results}
@@ -117,7 +117,7 @@ def describe(recorder: Recorder, name: str, stage: str = FINAL) -> str:
     return "\n".join(_described(recorder, graph, names, by_name[wanted], stage))
 
 
-def _described(recorder: Recorder, graph: Graph, names: Mapping[Value, str], value: Value, stage: str) -> Iterator[str]:
+def _described(recorder: Recorder, graph: Graph, names: dict[Value, str], value: Value, stage: str) -> Iterator[str]:
     node = graph.producers.get(value)
     if node is not None:
         yield node_text(node, names, origins=False)
@@ -141,7 +141,7 @@ def _section(title: str, rows: Sequence[str]) -> Iterator[str]:
     yield from (f"  {row}" for row in rows)
 
 
-def _short(graph: Graph, names: Mapping[Value, str], value: Value) -> str:
+def _short(graph: Graph, names: dict[Value, str], value: Value) -> str:
     said = f"{names[value]}: {value.type}"
     if value in graph.producers:
         return f"{said}, of {graph.producers[value].op.name}"
@@ -150,7 +150,7 @@ def _short(graph: Graph, names: Mapping[Value, str], value: Value) -> str:
     return f"{said}, an input"
 
 
-def _readers(graph: Graph, names: Mapping[Value, str], results: Iterable[Value]) -> list[str]:
+def _readers(graph: Graph, names: dict[Value, str], results: Iterable[Value]) -> list[str]:
     rows = []
     for result in results:
         for user in graph.users.get(result, ()):

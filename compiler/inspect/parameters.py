@@ -66,7 +66,7 @@ class Entry:
 
 
 def book(compiled: CompiledModel, progress: Progress | None = None, **lengths: int) -> tuple[Entry, ...]:
-    """Return an entry for each parameter and buffer of a model, and of the models beside it, in their order.
+    """Return an entry for each parameter and buffer of a model, and of the models beside it, module by module.
 
     All graphs are compiled for these lengths. A saved model has final graphs alone: its entries are the parameters that
     these name, and their lives have one stage. Raises what ``CompiledModel.stages`` raises.
@@ -75,7 +75,7 @@ def book(compiled: CompiledModel, progress: Progress | None = None, **lengths: i
 
 
 def names(compiled: CompiledModel, **lengths: int) -> tuple[str, ...]:
-    """Return the names of all parameters and buffers, in order. No graph is compiled for it."""
+    """Return the names of all parameters and buffers, module by module. Nothing is compiled for it."""
     return tuple(name for each in _models(compiled) for name in _named(compiled, each, lengths))
 
 
@@ -110,13 +110,18 @@ def _models(compiled: CompiledModel) -> tuple[CompiledModel, ...]:
 
 
 def _named(compiled: CompiledModel, each: CompiledModel, lengths: Mapping[str, int]) -> Mapping[str, torch.Tensor]:
-    """Parameters and buffers by name; of a saved model, the names in its graphs, with tensors that hold nothing."""
+    """Parameters and buffers by name, module by module.
+
+    Of a saved model, the names in its graphs, with tensors that hold nothing.
+    """
     if each.saved:
         graphs = [compiled.graph(name, **lengths).graph for name in each.spec.names]
         found = (name for graph in graphs for c in graph.constants for name in parameters(c.expression))
         return {name: torch.empty(0, device="meta") for name in sorted(set(found))}
     model = each.source.model
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    place = {path: i for i, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}
+    return dict(sorted(held, key=lambda named: place[named[0].rpartition(".")[0]]))
 
 
 def _entries(

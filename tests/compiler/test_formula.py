@@ -36,7 +36,7 @@ def linear(*operands: Expression) -> Computed:
 
 PLUS, MINUS, TIMES = ops.add.Tensor, ops.sub.Tensor, ops.mul.Tensor
 TURNED = made(ops.permute.default, ("self", A), dims=(1, 0))
-LONG = Parameter("layer." + "x" * 70)
+LONG = Parameter("layer." + "x" * 110)
 MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
 
 
@@ -48,7 +48,7 @@ MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
         (two(PLUS, two(TIMES, A, B), C), None, "a * b + norm.c, names under layer"),
         (two(MINUS, A, two(MINUS, B, C)), None, "a - (b - norm.c), names under layer"),
         (two(MINUS, two(MINUS, A, B), C), None, "a - b - norm.c, names under layer"),
-        (two(PLUS, A, B, alpha=2), None, "add.Tensor(a, b, alpha=2), names under layer"),
+        (two(PLUS, A, B, alpha=2), None, "add(a, b, alpha=2), names under layer"),
         (made(TIMES, ("self", A), other=-0.5), None, "layer.a * (-0.5)"),
         (made(ops.neg.default, ("self", two(PLUS, A, B))), None, "-(a + b), names under layer"),
         (two(TIMES, made(ops.neg.default, ("self", A)), B), None, "-a * b, names under layer"),
@@ -60,6 +60,12 @@ MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
             None,
             "(a.view(1, -1) + b.view(1, 4)).view(4), names under layer",
         ),
+        (
+            made(ops.mm.default, ("self", two(PLUS, A, B)), ("mat2", linear(A, C))),
+            None,
+            "(a + b) @ (a @ norm.c.T), names under layer",
+        ),
+        (two(TIMES, A, Literal(torch.ones(40))), None, "layer.a * literal f32[40]"),
         (linear(A, B), None, "a @ b.T, names under layer"),
         (two(TIMES, linear(A, two(TIMES, B, C), C), B), None, "(a @ (b * norm.c).T + norm.c) * b, names under layer"),
         (two(PLUS, linear(two(PLUS, A, C), B), C), None, "(a + norm.c) @ b.T + norm.c, names under layer"),
@@ -68,7 +74,7 @@ MANY = cat(*(Parameter(f"layer.{i}.{'w' * 20}") for i in range(8)))
         (cat(A, B), None, "cat([a, b], dim=0), names under layer"),
         (cat(A, B), "layer.a", "cat([a, b], dim=0), names under layer"),
         (two(PLUS, A, LONG), "layer.a", "a + …, names under layer"),
-        (two(PLUS, A, LONG), None, f"a + {'x' * 70}, names under layer"),
+        (two(PLUS, A, LONG), None, f"a + {'x' * 110}, names under layer"),
         (MANY, f"layer.2.{'w' * 20}", f"cat([… 2 more, layer.2.{'w' * 20}, … 5 more], dim=0)"),
         (MANY, f"layer.7.{'w' * 20}", f"cat([… 7 more, layer.7.{'w' * 20}], dim=0)"),
     ],

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from compiler import InvalidArgument
-from compiler.dialects.aten import ops
+from compiler.dialects.aten import emit, ops
 from compiler.inspect.neighbours import describe, history
 from compiler.inspect.report import stages
 from compiler.ir.graph import Graph, Node
-from compiler.ir.operation import Stage
+from compiler.ir.operation import Origin, Stage
 from compiler.pipeline import Recorder, run_passes
 from passes.canonicalize import Canonicalize
 from passes.fold_constants import FoldConstants
@@ -53,6 +53,20 @@ def test_a_description(scaled: Recorder) -> None:
         "  fold-scale: Fold a constant factor into the linear before it or after it.",
         "    %mul: f32[2,5] = aten.linear.default(%x, %mul_1)",
     ]
+
+
+def test_two_that_came_from_one_line_are_told_apart_by_name() -> None:
+    s, line = Sketch(), [Origin("attention", "line:1")]
+    heads = []
+    for name in ("query", "key"):
+        made = emit(s.builder, ops.linear.default, s.input(name, 2, 4), s.weight(f"{name}.weight", 5, 4), origins=line)
+        heads.append(emit(s.builder, ops.mul.Tensor, made, 2.0, origins=line))
+    recorder = recorded(s.case(*heads).graph)
+    for result, sources in (("mul", ["linear", "mul"]), ("mul_1", ["linear_1", "mul_1"])):
+        (node,) = (each for each in recorder.records[-1].graph.nodes if each.result.name == result)
+        first, last = history(recorder, node)
+        assert [each.result.name for each in first.nodes] == sources
+        assert (last.stage, [each.result.name for each in last.nodes]) == ("fold-scale", [result])
 
 
 def test_values_that_no_node_makes_and_outputs(scaled: Recorder) -> None:

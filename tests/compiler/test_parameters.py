@@ -28,7 +28,10 @@ def entries(tiny_compiled: Any) -> dict[str, Entry]:
 def test_each_parameter_and_buffer_has_an_entry(entries: dict[str, Entry], tiny_compiled: Any) -> None:
     model = tiny_compiled.source.model
     held = [*model.named_parameters(), *model.named_buffers()]
-    assert list(entries) == [name for name, _ in held] == list(names(tiny_compiled))
+    assert list(entries) == list(names(tiny_compiled)) and len(entries) == len(held)
+    assert list(dict.fromkeys(entry.module for entry in entries.values())) == [
+        path for path, module in model.named_modules() if [*module.parameters(False), *module.buffers(False)]
+    ]
     for name, tensor in held:
         entry = entries[name]
         assert (entry.shape, entry.kind is Kind.BUFFER) == (tuple(tensor.shape), not isinstance(tensor, nn.Parameter))
@@ -98,6 +101,21 @@ def test_the_text_of_an_entry(entries: dict[str, Entry]) -> None:
     ]
     gone = parameter_text.entry_text(entries[f"{DECODER}.1.encoder_attn.k_proj.bias"])
     assert "gone: drop-key-bias. Drop the bias of attention's keys. A key's bias adds q.b to all scores" in gone
+
+
+def test_layers_of_which_the_same_is_said_are_one_row(entries: dict[str, Entry]) -> None:
+    rows = {row[0]: row[1:] for row in parameter_text.rows(list(entries.values()))}
+    wide, _, made, read = rows[f"{DECODER}.{{0,1}}.self_attn.out_proj.weight"]
+    assert (wide, read) == ("f32[64,64]", "ttnn.linear as input_tensor_b")
+    assert made == "decoder_step, decoder_step_attentions: f32[64,64] tile dram = weight.T, by lower"
+    value = rows[f"{DECODER}.0.encoder_attn.v_proj.bias"][2].splitlines()
+    assert value[0].endswith(f"names under {DECODER}.0.encoder_attn, by fold-constants-5, lower")
+    gone = rows[f"{DECODER}.0.encoder_attn.k_proj.bias"]
+    assert gone[2].startswith("utterance, decoder_step: gone by drop-key-bias\nutterance_attentions: ")
+    assert gone[3].startswith("\nttnn.linear as bias"), "a line for each"
+    listed = parameter_text.listing(list(entries.values())).splitlines()
+    at = listed.index(f"{DECODER}.{{0,1}}.self_attn.out_proj.weight: f32[64,64] of Linear")
+    assert listed[at + 1 : at + 3] == [f"  {made}", f"    read by {read}"]
 
 
 def test_only_graphs_that_are_asked_for_are_compiled(tiny_compiled: Any) -> None:
