@@ -61,6 +61,9 @@ def test_search_finds_and_escape_clears(report: Any, written: tuple[Path, dict[s
     row = report.locator("table.parameters tr.searched:visible", has_text=name)
     assert "read by ttnn.conv1d" in row.inner_text() and "fold" in row.inner_text()
     assert not report.locator("#graph-decoder_step_attentions").is_visible(), "nothing in it fits"
+    report.keyboard.press("Enter")
+    in_view = "(row) => row.getBoundingClientRect().top < innerHeight"
+    assert report.locator("tr.searched:visible").first.evaluate(in_view), "the first is gone to"
     report.keyboard.press("Escape")
     assert report.evaluate(ROWS) == everything and report.input_value("#query") == ""
     report.fill("#query", "no such thing")

@@ -152,6 +152,8 @@ def test_the_page_shows_the_records(made: Report, cells: Cells) -> None:
         assert (about["data-graph"], about["data-op"], row[0][0]) == (name, node.op, node.name)
         assert node.cost is not None and row[8][1] == str(node.cost.seconds)
         assert all(origin.module in row[4][0] for origin in node.origins)
+    hovered = [given["title"] for tag, given in cells.tags if tag == "b" and "title" in given]
+    assert any("running_mean" in str(each) for each in hovered), "weights say what they are made of"
     parameters = [row for table, about, row in cells.rows if table == "parameters" and about]
     for each, row in zip(made.parameters, parameters, strict=True):
         assert row[0][0].startswith(each.name)

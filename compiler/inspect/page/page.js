@@ -88,7 +88,11 @@
       if (picture.open && drawing) unpack(drawing);
     });
   }
-  document.getElementById("search").addEventListener("submit", (event) => event.preventDefault());
+  document.getElementById("search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const first = rows.find(({ row }) => !row.hidden);
+    if (first) first.row.scrollIntoView({ block: "center" });
+  });
   query.addEventListener("input", apply);
   for (const id of Object.values(filters)) document.getElementById(id).addEventListener("change", apply);
   document.getElementById("theme").addEventListener("click", theme);

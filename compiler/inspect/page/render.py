@@ -18,6 +18,9 @@ from compiler.inspect.pictures import dot
 from compiler.inspect.pictures.data import NodeData
 from compiler.inspect.report import short
 
+MOST_HOVERED = 400
+"""Characters of a weight's expression that show where the mouse rests; its parameters' rows have it whole."""
+
 
 def to_json(report: Report) -> str:
     """Return the records as JSON."""
@@ -40,9 +43,16 @@ def to_html(report: Report) -> str:
         ops=sorted({node.op for page in report.graphs for node in page.data.nodes}),
         memories=sorted({memory for page in report.graphs for node in page.data.nodes if (memory := _memory(node))}),
         memory_of=_memory,
+        weights={
+            page.name: {each.name: _cut(each.expression) for each in page.data.constants} for page in report.graphs
+        },
         errors={page.name: {each.node: each for each in page.fidelity} for page in report.graphs},
         worst={page.name: sorted(page.fidelity, key=lambda each: -each.error)[:5] for page in report.graphs},
     )
+
+
+def _cut(expression: str) -> str:
+    return expression if len(expression) <= MOST_HOVERED else f"{expression[:MOST_HOVERED]}…"
 
 
 def _memory(node: NodeData) -> str:
