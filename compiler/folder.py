@@ -77,6 +77,16 @@ def written(folder: Path, overwrite: bool) -> Iterator[Path]:
     where it cannot be written.
     """
     check_target(folder, overwrite)
+    with made(folder) as beside:
+        yield beside
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[Path]:
+    """Give a new folder to write into, which takes the place of ``folder`` when all went well.
+
+    Raises ``InvalidArgument`` where it cannot be written.
+    """
     beside = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
     try:
         beside.mkdir()
@@ -90,6 +100,14 @@ def written(folder: Path, overwrite: bool) -> Iterator[Path]:
             raise InvalidArgument(f"{str(folder)!r} cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_new(folder: Path) -> None:
+    """Raise ``InvalidArgument`` where no new folder can be made."""
+    if os.path.lexists(folder):
+        raise InvalidArgument(f"{str(folder)!r} is there already: name a new folder")
+    if not folder.parent.is_dir():
+        raise InvalidArgument(f"there is no folder {str(folder.parent)!r} to make {folder.name!r} in: make it first")
 
 
 def check_target(folder: Path, overwrite: bool) -> None:

@@ -59,7 +59,8 @@ def make() -> Path:
 
 
 def _run(command: list[str], at: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # or pip counts what is there
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[-1]
         raise CompilerError(

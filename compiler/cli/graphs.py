@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from compiler.choices import AnyGraphName, check_stage
+from compiler.cli import pictures
 from compiler.cli.app import app
 from compiler.cli.highlight import show
 from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
@@ -165,13 +166,17 @@ def inspect(
     text: TextOption = 1,
     steps: StepsOption = 1,
     frames: FramesOption = None,
+    format: pictures.FormatOption = "text",
+    output: pictures.OutputOption = None,
 ) -> None:
-    """Print GRAPH as text at any stage of its compilation, or what became of a parameter."""
+    """Print GRAPH as text at any stage of its compilation, or draw it; or tell what became of a parameter."""
     with refusals():
         views = {"--list": list_stages, "--explain": explain, "--node": node is not None, "--diff": bool(diff)}
-        check_views(graph, find, views | {"--find": find is not None}, stage)
+        views |= {"--find": find is not None}
+        check_views(graph, find, views, stage)
         for each in (stage, *(diff or ())):
             check_stage(each)
+        pictures.check(format, output, stage, views | {"--literals": literals is not None})
         asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             context,
@@ -198,7 +203,9 @@ def inspect(
         with quiet(), progress_bar() as said:
             said("tracing and compiling")
             recorder = compiled.stages(graph, **asked.lengths)
-        if list_stages:
+        if format != "text" or output is not None:
+            pictures.show(compiled, graph, recorder, stage, format, output, origins, **asked.lengths)
+        elif list_stages:
             tables(report.stage_table(recorder))
         elif node is not None:
             show_node(recorder, node, stage)

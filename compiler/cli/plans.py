@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler.choices import BOARDS, AnyGraphName, check_precision, one_of
+from compiler.choices import BOARDS, GRAPHS, VOCODER_GRAPHS, AnyGraphName, check_precision, one_of
+from compiler.cli import visualizer
 from compiler.cli.app import app
 from compiler.cli.options import (
     Asked,
@@ -60,6 +61,16 @@ def check(
     budgets: Annotated[
         bool, typer.Option("--budgets", help="Compare the plan of --full-size on the n150 with its budgets instead.")
     ] = False,
+    graph: Annotated[
+        list[str] | None, typer.Option(metavar="GRAPH", help="Check this graph; may be repeated. All, if none.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also record a run of each graph for ttnn-visualizer, in a new folder; for one --board, or --device.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Run every graph through real ttnn on its mock of a board: accepted ops, types, programs and memory."""
@@ -67,12 +78,16 @@ def check(
         check_precision(precision)
         for each in board or ():
             one_of("board", each, BOARDS)
+        for each in graph or ():
+            one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
         if device and board:
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
-        plan = (model, vocoder, board, precision, weights, postnet, batch_size, enable, disable, device)
+        if report is not None:
+            visualizer.check_report(report, board, device)
+        plan = (model, vocoder, board, precision, weights, postnet, batch_size, enable, disable, device, graph, report)
         asked = Asked(None, text, steps, frames)
         if budgets and (plan, asked) != (
-            (None, None, None, "bfloat16", "bfloat16", "bucket", 1, None, None, False),
+            (None, None, None, "bfloat16", "bfloat16", "bucket", 1, None, None, False, None, None),
             Asked(None, 1, 1, None),
         ):
             raise InvalidArgument("--budgets takes no model, board, plan or lengths: they are those of the budgets")
@@ -103,15 +118,19 @@ def check(
             found = checking.check(
                 compiled,
                 board or ((compiled.options.board,) if compiled.saved else BOARDS),
+                graphs=graph,
                 on_device=device,
                 time_limit=time_limit,
                 progress=stage,
                 **lengths,
             )
+            recorded = [] if report is None else visualizer.recorded(compiled, report, found[0], stage, lengths)
         if as_json:
             typer.echo(json.dumps([made.as_dict() for made in found], indent=2))
         else:
             tables(checking.table(found))
+        for line in recorded:
+            typer.echo(line, err=as_json)
         for line in checking.complaints(found):
             typer.echo(line, err=True)
     if not all(made.passed for made in found):

@@ -48,6 +48,16 @@ class NodeError:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the report of a graph for ttnn-visualizer holds: rows of its tables."""
+
+    graph: str
+    operations: int
+    tensors: int
+    buffers: int
+
+
+@dataclass(frozen=True, slots=True)
 class GraphCheck:
     """What a device made of one graph.
 

@@ -103,6 +103,17 @@ def at_stage(recorder: Recorder, stage: str = FINAL) -> Graph:
     return named[stage].graph
 
 
+def changes(recorder: Recorder) -> dict[str, Graph]:
+    """Return the graphs by stage: the first, and those of the stages that changed something."""
+    found: dict[str, Graph] = {}
+    before: Graph | None = None
+    for stage, record in stages(recorder).items():
+        if before is None or record.graph != before:
+            found[stage] = record.graph
+        before = record.graph
+    return found
+
+
 def peak_bytes(graph: Graph) -> int:
     """Return the peak of live bytes of inputs and results, as stored, when nodes run in order.
 

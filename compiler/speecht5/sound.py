@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import struct
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from compiler.errors import CompilerError, InvalidArgument
+from compiler.output import beside, check_file, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor  # takes seconds, and a target is checked without
@@ -26,24 +26,7 @@ def check_target(path: Path) -> None:
     ending = path.suffix.removeprefix(".").upper()
     if ending != "WAV" and ending in soundfile.available_formats():
         raise InvalidArgument(f"{str(path)!r}: sound is written as WAV and not as {ending}: name a .wav file")
-    try:
-        if path.is_dir():
-            raise InvalidArgument(f"{str(path)!r} is a folder: name a file in it")
-        if not path.parent.is_dir():
-            raise InvalidArgument(f"there is no folder {str(path.parent)!r} to write {path.name!r} in: make it first")
-        if path.exists() and not path.is_file():
-            raise InvalidArgument(
-                f"{str(path)!r} is no ordinary file, and would be replaced by one: "
-                "name another, or - for standard output"
-            )
-        if path.exists() and not os.access(path, os.W_OK):
-            raise InvalidArgument(f"{str(path)!r} is there already and may not be written")
-        # Asking the system whether one may write is not always answered truly; trying is.
-        trial = _beside(path)
-        trial.open("xb").close()
-        trial.unlink()
-    except OSError as error:
-        raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror}") from error
+    check_file(path)
 
 
 def write_wav(path: Path, sound: Tensor, sample_rate: int) -> None:
@@ -52,18 +35,7 @@ def write_wav(path: Path, sound: Tensor, sample_rate: int) -> None:
     ``path`` holds the whole sound afterwards, or what it held before. Raises ``CompilerError`` where it cannot be
     written.
     """
-    encoded = encode_wav(sound, sample_rate)
-    part = _beside(path)
-    try:
-        with part.open("xb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, os.path.realpath(path))
-    except OSError as error:
-        raise CompilerError(f"{str(path)!r} could not be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, encode_wav(sound, sample_rate))
 
 
 def encode_wav(sound: Tensor, sample_rate: int) -> bytes:
@@ -134,7 +106,7 @@ class GrowingWav:
             raise CompilerError(f"{str(self._path)!r} could not be written: {error.strerror}") from error
 
     def _begin(self, data: bytes) -> None:
-        part = _beside(self._path)
+        part = beside(self._path)
         try:
             # Without a buffer, which closing the file would try to write once more.
             self._file = part.open("xb", buffering=0)
@@ -196,8 +168,3 @@ def standard_output() -> Iterator[BinaryIO]:
         if error.errno == errno.EPIPE:
             raise  # the reader has heard enough
         raise CompilerError(f"standard output could not be written: {error.strerror}") from error
-
-
-def _beside(path: Path) -> Path:
-    """A new name in the folder of the file itself: only within one file system is a file replaced in one go."""
-    return Path(os.path.realpath(path)).with_name(f".speech-{secrets.token_hex(4)}.part")

@@ -191,3 +191,31 @@ def test_speech_comes_from_the_device(
     assert seen == ["found", ("bfloat16", "p150"), "opened", "closed"]
     assert run("speak", "four", "-o", "cpu.wav").exit_code == 0
     assert Path("device.wav").read_bytes() == Path("cpu.wav").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_report_for_ttnns_visualizer(run_tiny: Callable[..., Any]) -> None:
+    made = run_tiny("check", "--board", "n150", "--graph", "postnet", "--report", "reports")
+    assert (made.exit_code, made.stderr) == (0, "")
+    (line,) = (line for line in made.stdout.splitlines() if "recorded" in line)
+    assert re.fullmatch(
+        r"postnet: \d+ operations, \d+ tensors, \d+ buffers recorded; "
+        r"open it: ttnn-visualizer --profiler-path reports/postnet",
+        line,
+    )
+    assert Path("reports/postnet/db.sqlite").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--report", "new"), "--report records one board: name it with --board, or take --device"),
+        (("--report", "new", "--board", "n150", "--board", "p150"), "--report records one board"),
+        (("--report", "nowhere/new", "--board", "n150"), "there is no folder 'nowhere' to make 'new' in"),
+        (("--report", ".", "--board", "n150"), "'.' is there already: name a new folder"),
+        (("--graph", "encodr"), "graph='encodr' is not known: did you mean 'encoder' or 'vocoder'?"),
+        (("--budgets", "--graph", "encoder"), "--budgets takes no model, board, plan or lengths"),
+    ],
+)
+def test_refuses_graphs_and_reports(refused: Callable[..., str], arguments: tuple[str, ...], message: str) -> None:
+    assert refused("check", *arguments).startswith(message)

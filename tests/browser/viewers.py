@@ -1,0 +1,77 @@
+"""Other people's viewers, in an environment of their own that is made in the cache folder: their pins are not ours."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.browser.conftest import not_ready
+
+VISUALIZER = ("ttnn-visualizer==0.108.0",)
+EXPLORER = ("dacite", "flask", "numpy", "packaging", "portpicker", "requests", "termcolor", "watchdog")
+"""What Model Explorer needs to show graphs; its converters, of 128 MB, are for other files."""
+WITHOUT_CONVERTERS = ("ai-edge-model-explorer==0.1.34",)
+_MADE = "made"
+"""A file that the environment has when all of it is installed."""
+
+
+def environment() -> Path:
+    """Return the folder of the environment's programs; make it where it is not there, or skip the test."""
+    wanted = "\n".join([*VISUALIZER, *EXPLORER, *WITHOUT_CONVERTERS, sys.executable, sys.version])
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    at = cache / "speecht5-ttnn" / f"viewers-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    if not (at / _MADE).is_file():
+        shutil.rmtree(at, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", str(at)])
+        install = [
+            str(at / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--only-binary",
+            ":all:",
+        ]
+        _run([*install, *VISUALIZER, *EXPLORER])
+        _run([*install, "--no-deps", *WITHOUT_CONVERTERS])
+        (at / _MADE).write_text(wanted)
+    return at / "bin"
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_alone())
+    if done.returncode:
+        said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        not_ready(f"the viewers' environment could not be made: {said}")
+
+
+def _alone() -> dict[str, str]:
+    """The variables for another environment: packages of this one must not count as installed there."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+@contextmanager
+def served(command: Sequence[str], log: Path, address: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Run a server until the end of the block; yield what it says, the first that matches ``address``."""
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**_alone(), **environment}) as process,
+    ):
+        try:
+            until = time.monotonic() + 90
+            while (found := re.search(address, log.read_text(errors="replace"))) is None:
+                assert process.poll() is None and time.monotonic() < until, log.read_text(errors="replace")
+                time.sleep(0.2)
+            yield found.group(0)
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -1,0 +1,38 @@
+"""``report``: the page and the JSON that it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_a_page_and_its_records(run: Callable[..., Any], compiled: Any) -> None:
+    made = run("report", "-o", "postnet.html", "--json", "--graph", "postnet")
+    assert (made.exit_code, made.stderr) == (0, "")
+    records, page = json.loads(made.stdout), Path("postnet.html").read_text()
+    (graph,) = records["graphs"]
+    assert graph["ttnn"] == len(compiled.postnet.graph.nodes)
+    assert records["about"]["model"] == "the small voice"
+    assert f'data-value="{graph["flops"]}"' in page and f'data-value="{graph["seconds"]}"' in page
+    assert all(parameter["name"].startswith("speech_decoder_postnet") for parameter in records["parameters"])
+    assert all(parameter["name"] in page for parameter in records["parameters"])
+    again = run("report", "-o", "again.html", "--graph", "postnet")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert Path("again.html").read_text() == page, "nothing in it depends on when it was written"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name the page to write, as in -o report.html, or take --json"),
+        (("-o", "nowhere/page.html"), "there is no folder 'nowhere' to write 'page.html' in: make it first"),
+        (("--json", "--graph", "postnets"), "graph='postnets' is not known: did you mean 'postnet'?"),
+        (("--json", "--text", "9999"), "text=9999: the model was compiled for 1 to 200"),
+    ],
+)
+def test_refuses(refused: Callable[..., str], arguments: tuple[str, ...], message: str) -> None:
+    assert refused("report", *arguments) == message
