@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, emit
+from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, checkpoint, compile_speecht5, emit
 from compiler.device import mock
 from compiler.pipeline import OPTIONAL
 from compiler.speecht5.emitting import SCRIPT
@@ -187,3 +188,16 @@ def test_what_cannot_be_written_is_refused(
 def test_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="name another folder"):
         emit(compiled("n150"), tmp_path, **SIZES)
+
+
+@pytest.mark.slow
+def test_the_readme_shows_the_small_voices_decoder_layer(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    emit(compile_speecht5(checkpoint.SMALL_VOICE, precision="bfloat16"), tmp_path / "script")
+    step = (tmp_path / "script" / SCRIPT).read_text().partition("def step(")[2]
+    layer = textwrap.dedent(step[step.index("        for i in range(") : step.index("        del table")])
+    page = Path(__file__).parents[2] / "README.md"
+    before, _, rest = page.read_text().partition("```py\n")
+    _, _, after = rest.partition("```")
+    if request.config.getoption("--update-golden"):
+        page.write_text(f"{before}```py\n{layer}```{after}")
+    assert f"```py\n{layer}```" in page.read_text(), "make it anew with --update-golden"

@@ -40,6 +40,7 @@ class Block:
     bound: dict[str, Ref] = field(default_factory=dict)
     prefixes: list[tuple[str, str]] = field(default_factory=list)
     wanted: dict[Local, str] = field(default_factory=dict)
+    heading: str = ""
     on_host: set[str] = field(default_factory=set)
     scope: frozenset[str] = frozenset()
     shared: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
@@ -111,7 +112,7 @@ class Block:
         dying = self._dying(statement.operands, later)
         called = self._called(statement, margin)
         targets = self._targets(statement, dying, later)
-        lines = []
+        lines = self._heading(statement)
         text = called(len(targets) + 3)
         lines += f"{targets} = {text}".split("\n")
         left = [name for name, ref in self.bound.items() if ref in dying]
@@ -120,6 +121,18 @@ class Block:
         if kept := [name for name in left if name not in self.on_host]:
             lines += [] if ends else [f"del {', '.join(kept)}"]
         return lines
+
+    def _heading(self, statement: Statement) -> list[str]:
+        """A comment where statements of another part of the model begin."""
+        parts = statement.module.split(".")
+        numbered = next((at for at, part in enumerate(parts) if part.isdigit()), None)
+        until = 3 if numbered is None else numbered + 2
+        heading = ".".join("*" if part.isdigit() else part for part in parts[:until])
+        named = base_name(statement) is not None and len(parts) <= until  # its weights say where it comes from
+        if not heading or heading == self.heading or named or statement.moves or statement.path.startswith("self."):
+            return []
+        self.heading = heading
+        return [f"# {heading}"]
 
     def _dying(self, refs: Sequence[Ref], later: frozenset[Ref]) -> set[Ref]:
         own = {ref for ref in refs if ref in self.names and ref not in later}
@@ -158,6 +171,10 @@ class Block:
         if (base := base_name(statement)) is not None:
             named = [str(part) for part in base if not isinstance(part, Form)]
             return named[-1] if named and named[-1].isidentifier() else statement.name
+        read = [ref.key for ref in statement.operands if isinstance(ref, Input | Weight)]
+        if (statement.moves or statement.name == "embedding") and read:
+            named = [part for part in read[-1] if isinstance(part, str) and part.isidentifier()]
+            return named[-1] if named and named[-1] not in RESERVED else statement.name
         leaves = [part for part in statement.module.split(".") if part and not part.isdigit()]
         hint = leaves[-1] if leaves and not statement.moves and not statement.on_host else statement.name
         return hint if hint.isidentifier() and hint not in RESERVED else f"{hint}_"

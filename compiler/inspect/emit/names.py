@@ -78,9 +78,9 @@ def _wanted(executable: Executable, constant: Constant) -> str:
     kind = _KINDS.get(parameter, parameter) if reader.op.short_name in _WEIGHTED else parameter
     if kind == parameter and len(names) == 1:
         return names[0]
-    if not modules:
-        modules = [reader.origins[-1].module if reader.origins else "constants"]
-    return f"{_together(modules)}.{kind}".lstrip(".")
+    if not modules and reader.op.short_name == "embedding":
+        kind = "table"
+    return f"{_together(modules or [reader.origins[-1].module if reader.origins else ''])}.{kind}".lstrip(".")
 
 
 def _together(modules: Sequence[str]) -> str:
@@ -92,7 +92,10 @@ def _together(modules: Sequence[str]) -> str:
         parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*(p[:-1] for p in split), strict=False))
     ]
     leaves = list(dict.fromkeys(path[-1] for path in split))
-    return ".".join([*shared, "_".join(leaves)])
+    ends = {leaf[1:] for leaf in leaves}
+    # q_proj, k_proj and v_proj together are qkv_proj
+    short = "".join(leaf[0] for leaf in leaves) + ends.pop() if len(ends) == 1 else "_".join(leaves)
+    return ".".join([*shared, short])
 
 
 def _fold(expression: Expression) -> str:

@@ -261,7 +261,7 @@ def _method(written: _Written, calls: Calls) -> list[str]:
         for name, table in written.tables.tables.items():
             items = ", ".join(f"{size}: {value}" for size, value in table.items())
             body.append(f"{name} = {{{items}}}[{method.length}]")
-    block = _block(written.rolled, calls, method.state, names)
+    block = _block(written.rolled, calls, method.state, [] if method.state else names)
     outputs = written.rolled.outputs
     collected = any(loop.outputs for item in written.rolled.items for loop in _loops(item))
     if collected:
