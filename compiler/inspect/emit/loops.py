@@ -329,7 +329,7 @@ class Unifier:
     def _operand(self, refs: Sequence[Ref]) -> Ref:
         if all(isinstance(ref, Weight) for ref in refs):
             return Weight(self._key([ref.key for ref in refs if isinstance(ref, Weight)]))
-        if all(isinstance(ref, Input) for ref in refs):
+        if all(isinstance(ref, Input) for ref in refs) and not self.apart:
             return Input(self._key([ref.key for ref in refs if isinstance(ref, Input)]))
         places = [self._place.get(ref.statement) if isinstance(ref, Local) else None for ref in refs]
         results = {ref.result for ref in refs if isinstance(ref, Local)}
