@@ -19,7 +19,8 @@ from compiler.device.opening import TRACE_REGION
 from compiler.dialects.ttnn.symbols import typed
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target, written
-from compiler.inspect.emit.source import Method, Part, Source, place
+from compiler.inspect.emit.places import place
+from compiler.inspect.emit.source import Method, Part, Source
 from compiler.inspect.emit.source import written as source_of
 from compiler.ir.graph import Graph, Role
 from compiler.runtime.executable import Executable

@@ -8,18 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compiler.dialects.ttnn.symbols import WIDTH, Made, Typed, typed, typed_call
-from compiler.inspect.emit.functions import Calls, base_name, indented
+from compiler.inspect.emit.functions import Calls, base_name
 from compiler.inspect.emit.host import typed_on_host
+from compiler.inspect.emit.lines import DEEPEST, dictionary, indented, quoted, table, unpacking
 from compiler.inspect.emit.loops import BLOCK, Item, Loop
 from compiler.inspect.emit.names import joined
 from compiler.inspect.emit.statements import Carried, Chosen, Input, Key, Local, Ref, Statement, Weight
 from compiler.inspect.emit.trees import Form, Tree, shown
+from compiler.inspect.emit.walks import is_tensor, loops_of, read_before, reads, statements_of
 
-DEEPEST = 16
-"""Columns of the deepest block in which a table or a dictionary is written."""
 LEAST_SHARED = 3
 """Arguments that calls must have in common to be given them by a dictionary."""
-RESERVED = frozenset((*keyword.kwlist, "w", "self", "name", "ttnn", "torch", "out", "state", "input", "sum", BLOCK))
+_OURS = ("w", "self", "name", "ttnn", "torch", "out", "state", "turn", "turns", "layer", BLOCK)
+RESERVED = frozenset((*keyword.kwlist, *_OURS, "input", "sum"))
+"""Names that mean something else in a script."""
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Block:
     names: dict[Ref, str] = field(default_factory=dict)
     bound: dict[str, Ref] = field(default_factory=dict)
     prefixes: list[tuple[str, str]] = field(default_factory=list)
-    wanted: dict[Local, str] = field(default_factory=dict)
+    wanted: dict[Ref, str] = field(default_factory=dict)
     heading: str = ""
     on_host: set[str] = field(default_factory=set)
     scope: frozenset[str] = frozenset()
@@ -55,7 +57,7 @@ class Block:
         before = len(self.shared)
         lines = self._share(items)
         for at, item in enumerate(items):
-            later = needed.union(*(_reads(other) for other in items[at + 1 :]))
+            later = needed.union(*(reads(other) for other in items[at + 1 :]))
             ends = last and at == len(items) - 1
             if isinstance(item, Loop):
                 lines += self._loop(item, later, margin, ends)
@@ -67,7 +69,7 @@ class Block:
     def _share(self, items: Sequence[Item]) -> list[str]:
         """Arguments that all calls of a function among items have in common, as a dictionary that each is given."""
         given: dict[str, list[dict[str, Tree]]] = {}
-        for statement in (s for item in items for s in _statements(item)):
+        for statement in (s for item in items for s in statements_of(item)):
             function, arguments = self.calls.of.get(id(statement), (None, ()))
             if function is not None:
                 known = self._shared(function.name)
@@ -217,71 +219,71 @@ class Block:
     # --- loops --------------------------------------------------------------------------------------------------------
 
     def _loop(self, loop: Loop, later: frozenset[Ref], margin: int, ends: bool) -> list[str]:
-        lines, own, rest = [], [], dict(loop.columns)
-        names: list[str] = []
-        inside = frozenset().union(*(_reads(item) for item in loop.body)) | {ref for _, ref in loop.outputs}
-        for at, initial in enumerate(loop.initial):
-            known = self._dying([initial], later | inside)
-            others = [self.names.get(Carried(loop.number, each)) for each in range(at)]
-            if known and self.names[initial] not in others:
-                name = self.names[initial]
-            else:
-                base = "x"
-                tried = (base, *(f"{base}_{i}" for i in range(2, 99)))
-                name = next(n for n in tried if n not in self.bound and n not in self.taken)
-                lines.append(f"{name} = {self.text(initial)}")
-            self.names[Carried(loop.number, at)] = name
-            self.bound[name] = Carried(loop.number, at)
-            names.append(name)
-        counted = _counts(loop.body, loop)
-        header = f"for {loop.counter} in range({loop.count}):"
-        if rest:
-            rows = tuple(zip(*rest.values(), strict=True))
-            turns = [
-                tuple(Typed(self.text(value)) if _is_tensor(value) else shown(value) for value in row) for row in rows
-            ]
-            lines += _table("turns", turns)
-            unpacked = ", ".join(rest)
-            if len(unpacked) > WIDTH - 32 - DEEPEST:
-                own += unpacking("turn", list(rest))
-                unpacked = "turn"
-            elif len(rest) > 1 and counted:
-                unpacked = f"({unpacked})"
-            header = f"for {loop.counter}, {unpacked} in enumerate(turns):" if counted else f"for {unpacked} in turns:"
+        before, names = self._begun(loop, later)
+        header, table_lines, own = self._header(loop)
         finals = {ref for ref in loop.final if isinstance(ref, Local)}
-        needed = later | inside_outside(loop) | finals | {ref for _, ref in loop.outputs}
-        before = dict(self.wanted)
-        for name, ref in zip(names, loop.final, strict=True):
-            if isinstance(ref, Local):
-                self.wanted.setdefault(ref, name)
+        needed = later | read_before(loop) | finals | {ref for _, ref in loop.outputs}
         prefix = _prefix(loop.body, loop.counter)
         if prefix is not None:
             variable = _singular(prefix)
             own.append(f"{variable} = {quoted(prefix)}")
             self.prefixes.append((prefix, variable))
-        scope = self.scope
-        self.scope = scope | set(rest) | ({loop.counter} if counted else set())
+        outer = self.wanted, self.scope
+        self.wanted = dict(zip(loop.final, names, strict=True)) | self.wanted
+        self.scope |= {*loop.columns, loop.counter}
         own += self.write(loop.body, needed, margin + 4, last=False)
-        self.scope = scope
+        self.wanted, self.scope = outer
         if prefix is not None:
             self.prefixes.pop()
-        for key, ref in loop.outputs:
-            own.append(f"out[{quoted(joined(key))}] = {self.text(ref)}")
+        own += [f"out[{quoted(joined(key))}] = {self.text(ref)}" for key, ref in loop.outputs]
+        moved = zip(names, map(self.text, loop.final), strict=True)
+        own += [f"{name} = {text}" for name, text in moved if text != name]
+        gone = self._ended(loop, names, later)
+        freed = [f"del {', '.join(gone)}"] if gone and not ends else []
+        return [*before, *table_lines, header, *indented(own, 4), *freed]
+
+    def _begun(self, loop: Loop, later: frozenset[Ref]) -> tuple[list[str], list[str]]:
+        """Name what turns hand on: as what the first is given, where nobody else needs that. Lines that set others."""
+        inside = frozenset().union(*(reads(item) for item in loop.body)) | {ref for _, ref in loop.outputs}
+        lines: list[str] = []
+        names: list[str] = []
+        for at, initial in enumerate(loop.initial):
+            name = self.names.get(initial, "")
+            if not self._dying([initial], later | inside) or name in names:
+                tried = ("x", *(f"x_{i}" for i in range(2, 99)))
+                name = next(each for each in tried if each not in self.bound and each not in self.taken)
+                lines.append(f"{name} = {self.text(initial)}")
+            self.names[Carried(loop.number, at)] = name
+            self.bound[name] = Carried(loop.number, at)
+            names.append(name)
+        return lines, names
+
+    def _header(self, loop: Loop) -> tuple[str, list[str], list[str]]:
+        """The first line of a loop, the table before it, and what its body begins with."""
+        if not loop.columns:
+            return f"for {loop.counter} in range({loop.count}):", [], []
+        counted = _counts(loop.body, loop)
+        rows = zip(*loop.columns.values(), strict=True)
+        turns = [tuple(Typed(self.text(v)) if is_tensor(v) else shown(v) for v in row) for row in rows]
+        names, own = ", ".join(loop.columns), []
+        if len(names) > WIDTH - 32 - DEEPEST:
+            own, names = unpacking("turn", list(loop.columns)), "turn"
+        elif len(loop.columns) > 1 and counted:
+            names = f"({names})"
+        header = f"for {loop.counter}, {names} in enumerate(turns):" if counted else f"for {names} in turns:"
+        return header, table("turns", turns), own
+
+    def _ended(self, loop: Loop, names: Sequence[str], later: frozenset[Ref]) -> list[str]:
+        """Bind what the last turn handed on; the names of what nobody needs any more."""
         for name, ref in zip(names, loop.final, strict=True):
-            if self.text(ref) != name:
-                own.append(f"{name} = {self.text(ref)}")
-        self.wanted = before
-        for name, ref in zip(names, loop.final, strict=True):
-            stale = [n for n, known in self.bound.items() if known == ref and n != name]
-            for each in stale:
-                del self.bound[each]
+            for stale in [other for other, known in self.bound.items() if known == ref and other != name]:
+                del self.bound[stale]
             self.names[ref], self.bound[name] = name, ref
         gone = [name for name, ref in self.bound.items() if ref not in later]
         for name in gone:
             del self.bound[name]
         returned = {self.names[ref] for _, ref in loop.outputs if ref in self.names}
-        gone = [name for name in gone if name not in returned]
-        return [*lines, header, *indented(own, 4), *([f"del {', '.join(gone)}"] if gone and not ends else [])]
+        return [name for name in gone if name not in returned]
 
 
 @dataclass(frozen=True)
@@ -313,46 +315,6 @@ def _variables(tree: Tree) -> set[str]:
             return set()
 
 
-def quoted(name: str) -> str:
-    """A name as Python types it: an f-string where it depends on a counter."""
-    return f'f"{name}"' if "{" in name else f'"{name}"'
-
-
-def _reads(item: Item) -> frozenset[Ref]:
-    """All tensors that an item reads, from inside it or outside."""
-    if isinstance(item, Statement):
-        return frozenset(item.operands)
-    chosen = [ref for values in item.columns.values() for ref in values if _is_tensor(ref)]
-    own = frozenset((*item.initial, *item.final, *chosen, *(ref for _, ref in item.outputs)))
-    return own.union(*(_reads(each) for each in item.body))
-
-
-def inside_outside(loop: Loop) -> frozenset[Ref]:
-    """What the turns of a loop read that was there before it: each turn needs it."""
-    made: set[Ref] = {Local(s.number, at) for s in _statements(loop) for at in range(s.results)}
-    made |= {Carried(each.number, at) for each in _loops(loop) for at in range(len(each.initial))}
-    return frozenset(ref for item in loop.body for ref in _reads(item) if ref not in made)
-
-
-def _statements(item: Item) -> Iterator[Statement]:
-    if isinstance(item, Statement):
-        yield item
-    else:
-        for each in item.body:
-            yield from _statements(each)
-
-
-def _loops(item: Item) -> Iterator[Loop]:
-    if isinstance(item, Loop):
-        yield item
-        for each in item.body:
-            yield from _loops(each)
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Weight | Input | Local | Carried | Chosen)
-
-
 def _counts(body: Sequence[Item], loop: Loop) -> bool:
     """Whether a body reads its loop's counter."""
     return any(re.search(rf"\b{loop.counter}\b", text) for text in _said(body, loop))
@@ -360,21 +322,21 @@ def _counts(body: Sequence[Item], loop: Loop) -> bool:
 
 def _said(body: Sequence[Item], loop: Loop) -> Iterator[str]:
     for item in body:
-        for statement in _statements(item):
+        for statement in statements_of(item):
             for _, value in statement.keywords:
                 yield repr(shown(value))
             for ref in statement.operands:
                 if isinstance(ref, Weight | Input):
                     yield joined(ref.key)
-        for each in _loops(item):
-            yield from (repr([shown(v) if not _is_tensor(v) else "" for v in c]) for c in each.columns.values())
+        for each in loops_of(item):
+            yield from (repr([shown(v) if not is_tensor(v) else "" for v in c]) for c in each.columns.values())
             yield from (joined(key) for key, _ in each.outputs)
     yield from (joined(key) for key, _ in loop.outputs)
 
 
 def _prefix(body: Sequence[Item], counter: str) -> str | None:
     """The name under which all weights of a turn are, where there is one: it is worth a variable."""
-    keys = [ref.key for item in body for s in _statements(item) for ref in s.operands if isinstance(ref, Weight)]
+    keys = [ref.key for item in body for s in statements_of(item) for ref in s.operands if isinstance(ref, Weight)]
     own = {joined(key[: at + 1]) for key in keys if (at := _place(key, counter)) is not None}
     return own.pop() if len(own) == 1 and len(keys) > 2 else None
 
@@ -386,29 +348,3 @@ def _place(key: Key, counter: str) -> int | None:
 
 def _singular(prefix: str) -> str:
     return prefix.rpartition(".")[0].rpartition(".")[2].removesuffix("s")
-
-
-def dictionary(variable: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Lines of a dictionary by names as they are typed; ``variable`` is what stands before it."""
-    items = [f"{name}: {value}" for name, value in pairs]
-    whole = f"{variable}{{{', '.join(items)}}}"
-    if len(whole) <= WIDTH - DEEPEST:
-        return [whole]
-    return [f"{variable}{{", *(f"    {item}," for item in items), "}"]
-
-
-def unpacking(row: str, names: Sequence[str]) -> list[str]:
-    """Lines that give the items of a row their names."""
-    whole = f"{', '.join(names)} = {row}"
-    if len(whole) <= WIDTH - DEEPEST:
-        return [whole]
-    half = len(names) // 2
-    return [f"{', '.join(names[:half])} = {row}[:{half}]", f"{', '.join(names[half:])} = {row}[{half}:]"]
-
-
-def _table(name: str, rows: Sequence[tuple[Tree, ...]]) -> list[str]:
-    values = [typed(row[0]) if len(row) == 1 else f"({', '.join(map(typed, row))})" for row in rows]
-    whole = f"{name} = ({', '.join(values)})"
-    if len(whole) < WIDTH - DEEPEST:
-        return [whole]
-    return [f"{name} = (", *(f"    {value}," for value in values), ")"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from compiler.dialects.ttnn.symbols import Made, Typed, typed, typed_call
+from compiler.inspect.emit.lines import indented, signature
 from compiler.inspect.emit.statements import OPTIONAL, Key, Statement, Weight
 from compiler.inspect.emit.trees import POSITIONS, Path, Tree, is_constant, shown, unify
 
@@ -220,16 +221,3 @@ def printed(function: Function) -> list[str]:
 def _in_order(tensors: Sequence[str], weights: Sequence[str]) -> list[str]:
     required = [name for name in tensors if "=" not in name]
     return [*required, *weights, *(name for name in tensors if "=" in name)]
-
-
-def signature(name: str, parameters: Sequence[str], indent: int = 0) -> list[str]:
-    """The first line of a function, or several where it is long."""
-    whole = f"def {name}({', '.join(parameters)}):"
-    if indent + len(whole) <= 120:
-        return [whole]
-    return [f"def {name}(", *(f"    {parameter}," for parameter in parameters), "):"]
-
-
-def indented(lines: Iterable[str], columns: int) -> list[str]:
-    """Lines moved to the right; empty ones stay empty."""
-    return [" " * columns + line if line else line for line in lines]

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 
 import torch
 
-from compiler.dialects.ttnn.call import host_tensor
-from compiler.dialects.ttnn.memory_configs import DTYPES, DeviceSpec, memory_config
-from compiler.dialects.ttnn.symbols import WIDTH, Made, Named, Typed, typed
-from compiler.inspect.emit.blocks import Block, dictionary, quoted, unpacking
-from compiler.inspect.emit.functions import Calls, factored, indented, printed, signature
+from compiler.dialects.ttnn.memory_configs import DeviceSpec
+from compiler.dialects.ttnn.symbols import Named, Typed, typed
+from compiler.inspect.emit.blocks import Block
+from compiler.inspect.emit.definitions import Definitions
+from compiler.inspect.emit.definitions import printed as definitions_printed
+from compiler.inspect.emit.functions import Calls, factored, printed
+from compiler.inspect.emit.lines import dictionary, docstring, indented, quoted, signature, unpacking
 from compiler.inspect.emit.loops import BLOCK, Item, Loop, Rolled, invariants_first, rolled
 from compiler.inspect.emit.names import Weights, joined
+from compiler.inspect.emit.places import table_of
 from compiler.inspect.emit.routines import Routine, extracted
 from compiler.inspect.emit.sizes import Tables, join
 from compiler.inspect.emit.statements import (
-    FIDELITY,
-    Definitions,
     Key,
     Local,
     Program,
@@ -30,8 +28,8 @@ from compiler.inspect.emit.statements import (
     Weight,
     programs,
 )
-from compiler.inspect.emit.trees import Form, Tree, rewritten, shown
-from compiler.ir.types import DType, Layout, Memory, TensorType
+from compiler.inspect.emit.trees import Tree, rewritten, shown
+from compiler.inspect.emit.walks import loops_of, statements_of
 from compiler.runtime.executable import Executable
 
 
@@ -87,7 +85,7 @@ class _Written:
 
     def statements(self) -> Iterator[Statement]:
         for item in (*self.rolled.items, *(self.inner.items if self.inner else ())):
-            yield from _all(item)
+            yield from statements_of(item)
 
 
 def written(parts: Sequence[Part], device: DeviceSpec) -> Source:
@@ -106,7 +104,7 @@ def written(parts: Sequence[Part], device: DeviceSpec) -> Source:
         classes += ["", "", *_class(part, weights, methods, calls, definitions)]
         tensors |= {f"{part.key}.{name}": _stored(tensor) for name, tensor in weights.tensors.items()}
     functions = [line for function in calls.functions for line in ("", "", *printed(function))]
-    return Source((*_constants(definitions), *functions), tuple(classes), tensors, definitions)
+    return Source((*definitions_printed(definitions), *functions), tuple(classes), tensors, definitions)
 
 
 def _apart(methods: list[_Written]) -> list[_Written]:
@@ -157,59 +155,15 @@ def _on_device(statement: Statement) -> Statement:
     return replace(statement, keywords=tuple((name, rewritten(value, change)) for name, value in statement.keywords))
 
 
-def _all(item: Item) -> Iterator[Statement]:
-    if isinstance(item, Loop):
-        for each in item.body:
-            yield from _all(each)
-    else:
-        yield item
-
-
-# --- definitions ------------------------------------------------------------------------------------------------------
-
-
-def _constants(definitions: Definitions) -> list[str]:
-    lines: list[str] = []
-    for name, tree in sorted(definitions.known.items(), key=lambda item: item[0] == FIDELITY):
-        if name.isupper():
-            lines += f"{name} = {typed(tree, len(name) + 3)}".split("\n")
-    lines.append(f"{TILES} = (ttnn.bfloat16, ttnn.TILE_LAYOUT, DRAM)")
-    for name, tree in definitions.known.items():
-        if isinstance(tree, Made) and not name.isupper():
-            lines += ["", "", *(_sharded(name, tree) if "sharded" in name else _activation(name, tree))]
-    return lines
-
-
-def _activation(name: str, made: Made) -> list[str]:
-    """A function for an activation with a parameter."""
-    given: Tree = (made.positional[0], Typed("slope"))
-    text = typed(Made(made.path, given))
-    return [*signature(name, ["slope"]), f"    return {text}"]
-
-
-def _sharded(name: str, made: Made) -> list[str]:
-    """A function for memory that is dealt out in shards: on so many cores, or banks, of so many rows and columns."""
-    layout, buffer, shards = made.positional
-    assert isinstance(shards, Made)
-    places, _, orientation = shards.positional
-    assert isinstance(places, Made)
-    cores: Tree = (Typed("cores"), *places.positional[1:])
-    spec: Tree = (Made(places.path, cores, places.keywords), (Typed("rows"), Typed("columns")), orientation)
-    whole = Made(made.path, (layout, buffer, Made(shards.path, spec)))
-    return [
-        *signature(name, ["cores", "rows", "columns"]),
-        *indented(f"return {typed(whole, 11, 4)}".split("\n"), 4),
-    ]
-
-
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
 def _class(
     part: Part, weights: Weights, methods: Sequence[_Written], calls: Calls, definitions: Definitions
 ) -> list[str]:
-    place_of, table = _places(part, weights, methods, definitions)
-    lines = [*table, "", "", f"class {part.name}:", *indented(_docstring(part.doc), 4)]
+    read = [statement for each in methods for statement in each.statements()]
+    place_of, table = table_of(_table_name(part), read, weights, definitions)
+    lines = [*table, "", "", f"class {part.name}:", *indented(docstring(part.doc), 4)]
     tables = _tables(methods)
     for rows, name in tables.items():
         lines += ["", *indented(_table(name, rows), 4)]
@@ -222,9 +176,8 @@ def _class(
     return lines
 
 
-def _docstring(text: str) -> list[str]:
-    lines = text.split("\n")
-    return [f'"""{text}"""'] if len(lines) == 1 else [f'"""{lines[0]}', *lines[1:], '"""']
+def _table_name(part: Part) -> str:
+    return f"{part.key.upper()}_WEIGHTS"
 
 
 def _constructor(part: Part, place_of: str, has_table: bool, methods: Sequence[_Written]) -> list[str]:
@@ -250,7 +203,7 @@ def _method(written: _Written, calls: Calls) -> list[str]:
     names = list(program.inputs)
     parameters = ["state"] if method.state else names
     variable = [method.length] if written.tables is not None else []
-    lines = [*signature(method.name, ["self", *parameters, *variable], 4), *indented(_docstring(method.doc), 4)]
+    lines = [*signature(method.name, ["self", *parameters, *variable], 4), *indented(docstring(method.doc), 4)]
     body: list[str] = []
     if _prepares(written):
         size = method.length if written.tables is not None else '"all"'
@@ -263,7 +216,7 @@ def _method(written: _Written, calls: Calls) -> list[str]:
             body.append(f"{name} = {{{items}}}[{method.length}]")
     block = _block(written.rolled, calls, method.state, [] if method.state else names)
     outputs = written.rolled.outputs
-    collected = any(loop.outputs for item in written.rolled.items for loop in _loops(item))
+    collected = any(loop.outputs for item in written.rolled.items for loop in loops_of(item))
     if collected:
         body.append("out = {}")
     if written.tables is not None:
@@ -323,96 +276,11 @@ def _table(name: str, rows: _Rows) -> list[str]:
 def _block(rolled: Rolled, calls: Calls, state: bool, names: Sequence[str]) -> Block:
     readers: dict[Ref, tuple[str, ...]] = {}
     for item in rolled.items:
-        for statement in _all(item):
+        for statement in statements_of(item):
             for name, at in statement.parameters:
                 if isinstance(at, int) and isinstance(statement.operands[at], Local):
                     ref = statement.operands[at]
                     readers[ref] = (*readers.get(ref, ()), name)
     functions = {function.name for function in calls.functions} | {"to_device", "rounded"}
-    columns = {name for item in rolled.items for loop in _loops(item) for name in (*loop.columns, loop.counter)}
+    columns = {name for item in rolled.items for loop in loops_of(item) for name in (*loop.columns, loop.counter)}
     return Block(calls, state, frozenset(functions | columns | set(names)), readers)
-
-
-def _loops(item: Item) -> Iterator[Loop]:
-    if isinstance(item, Loop):
-        yield item
-        for each in item.body:
-            yield from _loops(each)
-
-
-# --- where weights go -------------------------------------------------------------------------------------------------
-
-TILES = "TILES"
-"""What the script calls the place of most weights: tiles of bfloat16 in DRAM."""
-_IN_TILES = TensorType((1, 1), DType.BFLOAT16, Layout.TILE, Memory.DRAM)
-
-
-def _table_name(part: Part) -> str:
-    return f"{part.key.upper()}_WEIGHTS"
-
-
-def _places(
-    part: Part, weights: Weights, methods: Sequence[_Written], definitions: Definitions
-) -> tuple[str, list[str]]:
-    """Where most weights go; and the table of those that go elsewhere, or are no parameters as they stand."""
-    prepared = {ref.key for each in methods for s in each.statements() if s.prepared for ref in _weights(s)}
-    named, places = _patterns(methods, weights), {}
-    for pattern, name in named.items():
-        places[pattern] = place(weights.types[name], definitions, any(_matches(key, name) for key in prepared))
-    common = Counter(places.values()).most_common(1)[0][0]
-    lines = []
-    for pattern, where in places.items():
-        fold = weights.folds.get(named[pattern])
-        if fold is not None:
-            lines += [f"    # {line}" for line in textwrap.wrap(fold, 110, max_lines=2, placeholder=" ...")]
-        if where != common or fold is not None:
-            lines += _entry(pattern, where)
-    return common, [f"{_table_name(part)} = {{", *lines, "}"] if lines else []
-
-
-def _entry(pattern: str, where: str) -> list[str]:
-    line = f'    "{pattern}": {where},'
-    if len(line) <= WIDTH:
-        return [line]
-    return [f'    "{pattern}": (', *(f"        {part}," for part in where[1:-1].split(", ", 2)), "    ),"]
-
-
-def _weights(statement: Statement) -> Iterator[Weight]:
-    return (ref for ref in statement.operands if isinstance(ref, Weight))
-
-
-def _patterns(methods: Sequence[_Written], weights: Weights) -> dict[str, str]:
-    """Names of weights with ``*`` for what counts, in the order in which they are read: the first weight of each."""
-    found: dict[str, str] = {}
-    for each in methods:
-        for statement in each.statements():
-            for ref in _weights(statement):
-                pattern = ".".join("*" if isinstance(p, Form) and p.terms else str(p) for p in ref.key)
-                first = next(name for name in weights.tensors if _matches(ref.key, name))
-                if not any(fnmatch(pattern, known) for known in found):
-                    found[pattern] = first
-    return found
-
-
-def _matches(key: Key, name: str) -> bool:
-    parts = name.split(".")
-    if len(parts) != len(key):
-        return False
-    return all(
-        part.isdigit() if isinstance(own, Form) and own.terms else str(own) == part
-        for own, part in zip(key, parts, strict=True)
-    )
-
-
-def place(type: TensorType, definitions: Definitions, prepared: bool = False) -> str:
-    """Type where a tensor goes: element type, layout and memory, or ``HOST``; ``prepared``: as convolutions take it."""
-    if prepared:
-        dtype = DType.FLOAT32 if type.dtype is DType.BFLOAT8_B else type.dtype
-        return f"({DTYPES[dtype].path}, None, None)"
-    if type.memory is Memory.HOST:
-        return "HOST"
-    if (type.dtype, type.layout, type.memory) == (_IN_TILES.dtype, _IN_TILES.layout, _IN_TILES.memory):
-        return TILES
-    how = host_tensor(type)
-    where = shown(definitions.short(memory_config(type, definitions.device)))
-    return f"({how.dtype.path}, {how.layout.path if how.layout else None}, {typed(where)})"

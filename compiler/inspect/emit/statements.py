@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from compiler.dialects.ttnn.call import HostCall, HostTensor, TtnnCall, Upload, call_of
-from compiler.dialects.ttnn.memory_configs import DTYPES, DeviceSpec
+from compiler.dialects.ttnn.memory_configs import DTYPES
 from compiler.dialects.ttnn.op import TtnnOp
-from compiler.dialects.ttnn.symbols import Made, Named
+from compiler.inspect.emit.definitions import Definitions
 from compiler.inspect.emit.names import Weights, parts
-from compiler.inspect.emit.trees import Tree, rewritten
+from compiler.inspect.emit.trees import Tree
 from compiler.ir.aliasing import written
 from compiler.ir.graph import Constant, Graph, Node, Value
 from compiler.runtime.executable import Executable
 
-MEMORIES = {"ttnn.L1_MEMORY_CONFIG": "L1", "ttnn.DRAM_MEMORY_CONFIG": "DRAM"}
-"""What the script calls memories."""
 UPLOAD, HOST = "to_device", "host:"
 """Paths of statements that are no call of ttnn: a tensor sent to the device, and what the host computes."""
-FIDELITY = "HIFI4"
-"""What the script calls the one compute configuration of all calls."""
 _NONE = ("bias", "bias_tensor", "memory_config", "program_config", "dtype", "activation", "fused_activation")
 OPTIONAL: Mapping[str, Tree] = {
     **dict.fromkeys(_NONE),
@@ -113,42 +109,6 @@ class Program:
     inputs: tuple[str, ...]
     statements: tuple[Statement, ...]
     outputs: tuple[tuple[Key, Ref], ...]
-
-
-@dataclass
-class Definitions:
-    """What the script defines before its classes: short names of long objects, by name. It grows as calls are read."""
-
-    device: DeviceSpec
-    known: dict[str, Made | Named] = field(default_factory=dict)
-
-    def short(self, tree: Tree) -> Tree:
-        """A tree with its long objects replaced by what the script calls them."""
-        return rewritten(tree, self._short)
-
-    def _short(self, tree: Tree) -> Tree:
-        match tree:
-            case Made("ttnn.init_device_compute_kernel_config"):
-                return self._named(FIDELITY, tree)
-            case Named(path) if path in MEMORIES:
-                return self._named(MEMORIES[path], tree)
-            case Made("ttnn.UnaryWithParam", (Named(path),)):
-                return self._named(path.rpartition(".")[2], tree)
-            case Made("ttnn.UnaryWithParam", (Named(path), parameter)):
-                name = path.rpartition(".")[2].lower()
-                self.known.setdefault(name, tree)
-                return Made(name, (parameter,))
-            case Made("ttnn.MemoryConfig", (Named(layout), _, Made(_, (Made(_, (cores, *_)), tuple(shape), _)))):
-                name = layout.rpartition(".")[2].lower() + ("_dram" if "DRAM" in repr(tree) else "")
-                self.known.setdefault(name, tree)
-                return Made(name, (cores, *shape))
-            case _:
-                return tree
-
-    def _named(self, name: str, tree: Made | Named) -> Named:
-        known = self.known.setdefault(name, tree)
-        assert known == tree, "one plan has one compute configuration"
-        return Named(name)
 
 
 def programs(executables: Mapping[int, Executable], definitions: Definitions, weights: Weights) -> dict[int, Program]:
