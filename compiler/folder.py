@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from safetensors import SafetensorError
+
 from compiler.errors import InvalidArgument
 from compiler.records import record, value
 from compiler.versions import SUPPORTED, require
@@ -96,7 +98,7 @@ def made(folder: Path) -> Iterator[Path]:
         try:
             yield beside
             _replace(folder, beside)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise InvalidArgument(f"{str(folder)!r} cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

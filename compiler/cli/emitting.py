@@ -20,7 +20,7 @@ from compiler.cli.options import (
     compiled_model,
 )
 from compiler.cli.terminal import progress_bar, refusals
-from compiler.folder import check_target
+from compiler.folder import check_new
 from compiler.speecht5.quiet import quiet
 
 
@@ -41,9 +41,9 @@ def emit(
         int | None, typer.Option("--frames", metavar="N", help="Frames of the vocoder's window. [256]")
     ] = None,
 ) -> None:
-    """Write the bfloat16 plan as a Python script that needs ttnn, torch and safetensors alone, with its weights."""
+    """Write the bfloat16 plan as a Python script that needs only ttnn, torch and safetensors, with its weights."""
     with refusals():
-        check_target(output, False)
+        check_new(output)
         compiled = compiled_model(
             context,
             model,
@@ -60,4 +60,4 @@ def emit(
 
         with quiet(), progress_bar() as stage:
             emitting.emit(compiled, output, text=text, steps=steps, frames=frames, progress=stage)
-        typer.echo(f"written: {output / emitting.SCRIPT}, {output / emitting.WEIGHTS}")
+        typer.echo(f"written: {', '.join(str(file) for file in sorted(output.iterdir()))}")

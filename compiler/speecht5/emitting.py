@@ -18,7 +18,7 @@ from compiler import __version__
 from compiler.device.opening import TRACE_REGION
 from compiler.dialects.ttnn.symbols import typed
 from compiler.errors import InvalidArgument
-from compiler.folder import check_target, written
+from compiler.folder import check_new, made
 from compiler.inspect.emit.places import place
 from compiler.inspect.emit.source import Method, Part, Source
 from compiler.inspect.emit.source import written as source_of
@@ -26,9 +26,10 @@ from compiler.ir.graph import Graph, Role
 from compiler.runtime.executable import Executable
 from compiler.speecht5.decoding import MASKS_AHEAD
 from compiler.speecht5.dropout import DROPPED
-from compiler.speecht5.saving import own_voice
+from compiler.speecht5.saved_voice import PIECES as SAVED_PIECES
+from compiler.speecht5.saved_voice import TOKENIZER
+from compiler.speecht5.saving import own_voice, write_tokenizer
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
-from compiler.speecht5.tokenizer import PieceTokenizer
 from compiler.speecht5.voice import Voice
 from compiler.target.boards import BOARDS
 from compiler.versions import SUPPORTED
@@ -66,11 +67,11 @@ def emit(
 ) -> None:
     """Write a script of plain TTNN into a new folder, with its weights, whole or not at all.
 
-    ``speecht5.py`` needs ttnn, torch and safetensors alone, and speaks as the device executor does: it makes the same
-    calls. It is for texts of up to ``text`` tokens, by default 64 or as many as the model takes; for up to ``steps``
-    decoder steps, by default 512, in the buckets below them; and for windows of the vocoder of ``frames`` frames, by
-    default 256. Graphs that are not compiled yet are compiled. Tokenizer and speakers come from ``voice``, by default
-    from what the model was loaded from. ``progress`` is called with what is being done.
+    ``speecht5.py`` needs only ttnn, torch and safetensors, and sentencepiece for texts. It speaks as the device
+    executor does: it makes the same calls. It is for texts of up to ``text`` tokens, by default 64 or as many as the
+    model takes; for up to ``steps`` decoder steps, by default 512, in the buckets below them; and for windows of the
+    vocoder of ``frames`` frames, by default 256. Graphs that are not compiled yet are compiled. Tokenizer and speakers
+    come from ``voice``, by default from what the model was loaded from. ``progress`` is called with what is being done.
 
     Raises ``InvalidArgument`` for a plan that no device runs (float32), a batch of more than one row, a post-net that
     is not in buckets, unfit lengths, and a folder that is there; ``UnsupportedOperation`` for what the host computes in
@@ -78,18 +79,20 @@ def emit(
     """
     _check_plan(compiled)
     target = Path(folder)
-    check_target(target, False)
+    check_new(target)
     sizes = _sizes(compiled, text, steps, frames)
     voice = voice or compiled.voice or own_voice(compiled)
     say = progress or (lambda _: None)
     graphs = _graphs(compiled, sizes, say)
     say("writing the script")
     source = source_of(_parts(graphs, sizes), BOARDS[compiled.options.board].device)
-    with written(target, False) as beside:
+    with made(target) as beside:
         files = _voice_files(voice, beside)
         (beside / SCRIPT).write_text(_script(compiled, sizes, graphs, source, files), encoding="utf-8")
         bias = torch.tensor(compiled.constants.prenet_bias, dtype=torch.float32, device="cpu")
         save_file({**source.weights, "dropout_bias": bias}, beside / WEIGHTS)
+        for file in beside.iterdir():  # which safetensors made for its owner alone
+            file.chmod((beside / SCRIPT).stat().st_mode & 0o777)
 
 
 def _check_plan(compiled: Any) -> None:
@@ -98,7 +101,8 @@ def _check_plan(compiled: Any) -> None:
     options = compiled.options
     if options.precision != "bfloat16":
         raise InvalidArgument(
-            f"the model was compiled in {options.precision}, which no device runs: compile with precision='bfloat16'"
+            f"the model was compiled in {options.precision}, which no device runs: compile with precision='bfloat16' "
+            "(--precision bfloat16)"
         )
     if options.batch_size != 1:
         raise InvalidArgument(f"batch_size={options.batch_size}: a script speaks one text at a time, compile for one")
@@ -211,7 +215,7 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
         weights=WEIGHTS,
         board={"name": board.name, "article": "an" if board.name.startswith("n") else "a"},
         version=__version__,
-        ttnn=SUPPORTED["ttnn"],
+        ttnn=SUPPORTED["ttnn"].removeprefix("=="),
         constants=compiled.constants,
         text=sizes.text,
         limit=sizes.limit,
@@ -304,9 +308,12 @@ def _voice_files(voice: Voice | None, folder: Path) -> Mapping[str, Any]:
     speakers = [] if voice is None else sorted(voice.speakers)
     if voice is not None and speakers:
         save_file({name: voice.speakers[name].contiguous() for name in speakers}, folder / SPEAKERS)
-    tokenizer = None if voice is None else voice.tokenizer
     pieces = None
-    if isinstance(tokenizer, PieceTokenizer) and not tokenizer.normalize:
-        shutil.copyfile(tokenizer.file, folder / PIECES)
-        pieces = {"file": PIECES, "special": dict(tokenizer.numbers.special), "end": tokenizer.eos_token_id}
+    if voice is not None and not voice.tokenizer.normalize:  # spelling numbers out takes transformers
+        (folder / TOKENIZER).mkdir()
+        numbers = write_tokenizer(voice.tokenizer, folder)
+        if numbers is not None:
+            (folder / SAVED_PIECES).rename(folder / PIECES)
+            pieces = {"file": PIECES, "special": dict(numbers.special), "end": numbers.eos_token_id}
+        shutil.rmtree(folder / TOKENIZER)
     return {"speakers": speakers, "speakers_file": SPEAKERS, "pieces": pieces}

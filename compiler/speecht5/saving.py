@@ -147,14 +147,14 @@ def _vocoder_of(compiled: CompiledSpeechT5, voice: Voice | None) -> CompiledHifi
 
 def _write_voice(voice: Voice, folder: Path) -> SavedVoice:
     (folder / TOKENIZER).mkdir()
-    numbers = _write_tokenizer(voice.tokenizer, folder)
+    numbers = write_tokenizer(voice.tokenizer, folder)
     if voice.speakers:
         save_file({name: vector.contiguous() for name, vector in voice.speakers.items()}, folder / SPEAKERS)
     normalize = bool(voice.tokenizer.normalize)
     return SavedVoice(numbers, normalize, tuple(sorted(voice.words)), bool(voice.speakers))
 
 
-def _write_tokenizer(tokenizer: Any, folder: Path) -> TokenizerNumbers | None:
+def write_tokenizer(tokenizer: Any, folder: Path) -> TokenizerNumbers | None:
     """The sentencepiece model where that is all there is to a tokenizer, else what transformers saves of it."""
     if isinstance(tokenizer, PieceTokenizer):
         (folder / PIECES).write_bytes(tokenizer.file.read_bytes())

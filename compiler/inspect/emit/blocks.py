@@ -19,7 +19,13 @@ from compiler.inspect.emit.walks import is_tensor, loops_of, read_before, reads,
 
 LEAST_SHARED = 3
 """Arguments that calls must have in common to be given them by a dictionary."""
-_OURS = ("w", "self", "name", "ttnn", "torch", "out", "state", "turn", "turns", "layer", BLOCK)
+GIVEN = "given"
+"""The list of tensors that a method is given, and empties."""
+_OURS = (GIVEN, "w", "self", "name", "ttnn", "torch", "out", "state", "turn", "turns", "layer", BLOCK)
+HIDDEN = "hidden"
+"""What a tensor is called of which nothing better is known."""
+_ARITHMETIC = ("add", "subtract", "multiply", "divide")
+_LETTERS = ("q", "k", "v")
 RESERVED = frozenset((*keyword.kwlist, *_OURS, "input", "sum"))
 """Names that mean something else in a script."""
 
@@ -29,7 +35,8 @@ class Block:
     """Writes the lines of one method. It lives while that is written.
 
     ``calls`` has functions for calls, ``state`` says whether inputs are in a dictionary, ``taken`` are names that no
-    tensor may have, and ``readers`` has the parameters under which a tensor is read. ``wanted``: names that
+    tensor may have, and ``readers`` has the parameters under which a tensor is read,
+    and by which statements. ``wanted``: names that
     results of loops must have, as the next turn reads them under these. ``scope``: variables of numbers that are
     known. ``shared``: arguments that calls of a function are given by a dictionary, with its name.
     """
@@ -37,7 +44,7 @@ class Block:
     calls: Calls
     state: bool
     taken: frozenset[str]
-    readers: Mapping[Ref, tuple[str, ...]]
+    readers: Mapping[Ref, tuple[tuple[str, int], ...]]
     names: dict[Ref, str] = field(default_factory=dict)
     bound: dict[str, Ref] = field(default_factory=dict)
     prefixes: list[tuple[str, str]] = field(default_factory=list)
@@ -112,9 +119,16 @@ class Block:
 
     def _statement(self, statement: Statement, later: frozenset[Ref], margin: int, ends: bool) -> list[str]:
         dying = self._dying(statement.operands, later)
-        called = self._called(statement, margin)
-        targets = self._targets(statement, dying, later)
+        handed = statement.path.startswith("self.") and bool(dying)
+        called = self._called(statement, margin, handed)
         lines = self._heading(statement)
+        if handed:  # the method frees what it is given as soon as it can, so that no name here may hold on to it
+            lines.append(f"{GIVEN} = [{', '.join(map(self.text, statement.operands))}]")
+            names = [name for name, ref in self.bound.items() if ref in dying]
+            lines.append(f"del {', '.join(names)}")
+            for name in names:
+                del self.bound[name]
+        targets = self._targets(statement, dying, later)
         text = called(len(targets) + 3)
         lines += f"{targets} = {text}".split("\n")
         left = [name for name, ref in self.bound.items() if ref in dying]
@@ -130,7 +144,8 @@ class Block:
         numbered = next((at for at, part in enumerate(parts) if part.isdigit()), None)
         until = 3 if numbered is None else numbered + 2
         heading = ".".join("*" if part.isdigit() else part for part in parts[:until])
-        named = base_name(statement) is not None and len(parts) <= until  # its weights say where it comes from
+        base = base_name(statement)
+        named = base is not None and len(parts) == until and parts[-1] == base[-1]  # its weights say where it is from
         if not heading or heading == self.heading or named or statement.moves or statement.path.startswith("self."):
             return []
         self.heading = heading
@@ -159,29 +174,44 @@ class Block:
             return wanted
         first = statement.operands[0] if statement.operands else None
         base = self._hint(statement, ref)
-        if first is not None and first in dying and statement.results == 1:
+        reuses = first is not None and first in dying and statement.results == 1 and not self._letter(ref)
+        if reuses and first is not None and self.names[first] not in _LETTERS:
             base = self.names[first]
         tried = (base, *(f"{base}_{i}" for i in range(2, 999)))
         free = (name for name in tried if name not in self.taken | RESERVED)
         return next(name for name in free if self.bound.get(name) in (None, *dying))
 
-    def _hint(self, statement: Statement, ref: Local) -> str:
-        """After the module that it comes from; queries, keys and values after what they are to their reader."""
-        for reader in self.readers.get(ref, ()):
+    def _letter(self, ref: Local) -> str:
+        """What attention reads a tensor as: ``q``, ``k`` or ``v``; ``new_k`` if it is written into such a cache."""
+        for reader, number in self.readers.get(ref, ()):
             if letter := re.fullmatch(r"input_tensor_([qkv])", reader):
                 return letter[1]
+            place = re.fullmatch(r"input_tensor(\d)", reader)  # of two caches that are updated together
+            if place and (kind := self._letter(Local(number, int(place[1]) - 1))):
+                return f"new_{kind}"
+        return ""
+
+    def _hint(self, statement: Statement, ref: Local) -> str:
+        """After the module that it comes from; queries, keys and values after what they are to their reader."""
+        if letter := self._letter(ref):
+            return letter
         if (base := base_name(statement)) is not None:
             named = [str(part) for part in base if not isinstance(part, Form)]
             return named[-1] if named and named[-1].isidentifier() else statement.name
+        first = statement.operands[0] if statement.operands else None
+        looks_up = statement.name == "embedding"
+        if statement.moves and not looks_up and first in self.names:
+            return self.names[first]
         read = [ref.key for ref in statement.operands if isinstance(ref, Input | Weight)]
-        if (statement.moves or statement.name == "embedding") and read:
+        if (statement.moves or looks_up) and read:
             named = [part for part in read[-1] if isinstance(part, str) and part.isidentifier()]
             return named[-1] if named and named[-1] not in RESERVED else statement.name
         leaves = [part for part in statement.module.split(".") if part and not part.isdigit()]
-        hint = leaves[-1] if leaves and not statement.moves and not statement.on_host else statement.name
+        own = HIDDEN if statement.name in _ARITHMETIC else statement.name
+        hint = leaves[-1] if leaves and not statement.moves and not statement.on_host else own
         return hint if hint.isidentifier() and hint not in RESERVED else f"{hint}_"
 
-    def _called(self, statement: Statement, margin: int) -> _Call:
+    def _called(self, statement: Statement, margin: int, handed: bool) -> _Call:
         by_name: dict[str, str] = {}
         for name, at in statement.parameters:
             if isinstance(at, tuple):
@@ -197,8 +227,8 @@ class Block:
             return _Call("to_device", [*first, *((None, value) for _, value in keywords)], margin)
         if statement.path.startswith("self."):
             block = dict(statement.keywords)[BLOCK]
-            taken = [(None, Typed(text)) for text in by_name.values()]
-            return _Call(statement.path, [(None, Typed("w")), (None, shown(block)), *taken], margin)
+            taken = GIVEN if handed else f"[{', '.join(by_name.values())}]"
+            return _Call(statement.path, [(None, Typed("w")), (None, shown(block)), (None, Typed(taken))], margin)
         known = self.calls.of.get(id(statement))
         if known is None:
             return _Call(statement.path, [*((n, Typed(text)) for n, text in by_name.items()), *keywords], margin)

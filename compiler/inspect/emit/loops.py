@@ -31,7 +31,7 @@ PREFERRED = ("out_channels", "input_height", "input_length")
 LEAST = 3
 """Statements that a loop must save."""
 _HEAVY = ("linear", "matmul", "layer_norm", "conv1d", "conv2d", "conv_transpose2d", "batch_norm")
-"""Calls by which layers are told: what does not depend on any of them comes before the layers."""
+"""Calls by which layers are told. What does not depend on any of them comes before the layers, and updates nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def invariants_first(statements: Sequence[Statement]) -> Iterator[Statement]:
     later = []
     for statement in statements:
         reads = {ref.statement for ref in statement.operands if isinstance(ref, Local)}
-        if statement.name in _HEAVY or reads & heavy:
+        if statement.name in _HEAVY or statement.writes or reads & heavy:
             heavy.add(statement.number)
             later.append(statement)
         else:
@@ -334,9 +334,11 @@ class Unifier:
         places = [self._place.get(ref.statement) if isinstance(ref, Local) else None for ref in refs]
         results = {ref.result for ref in refs if isinstance(ref, Local)}
         if all(place is None for place in places):
-            if all(ref == refs[0] for ref in refs) and not self.apart:
+            if self.apart:
+                return Chosen(self._column("x", tuple(refs)))
+            if all(ref == refs[0] for ref in refs):
                 return refs[0]
-            return Chosen(self._column("x", tuple(refs)))
+            raise Differs("a table of tensors would keep them all until the loop ends")
         ats = {place[1] for place in places if place is not None}
         behind = [place[0] if place is not None else None for place in places]
         if self.apart and behind != list(range(len(refs))):

@@ -76,7 +76,7 @@ def _wanted(executable: Executable, constant: Constant) -> str:
     parameter = reader.names[reader.operands.index(constant.value)]
     names = list(dict.fromkeys(parameters(constant.expression)))
     kind = _KINDS.get(parameter, parameter) if reader.op.short_name in _WEIGHTED else parameter
-    if kind == parameter and len(names) == 1:
+    if kind == parameter and parameter not in _KINDS and len(names) == 1:
         return names[0]
     if not modules and reader.op.short_name == "embedding":
         kind = "table"

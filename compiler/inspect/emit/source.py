@@ -9,7 +9,7 @@ import torch
 
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.symbols import Named, Typed, typed
-from compiler.inspect.emit.blocks import Block
+from compiler.inspect.emit.blocks import GIVEN, Block
 from compiler.inspect.emit.definitions import Definitions
 from compiler.inspect.emit.definitions import printed as definitions_printed
 from compiler.inspect.emit.functions import Calls, factored, printed
@@ -186,7 +186,8 @@ def _constructor(part: Part, place_of: str, has_table: bool, methods: Sequence[_
     lines.append(f'    self.w = load(weights, device, "{part.key}.", {place_of}, {table})')
     for each in methods:
         if _prepares(each):
-            lines.append(f"    self.{_own(each)} = {{}}  # weights as convolutions prepare them, by size")
+            by_size = ", by size" if each.tables is not None else ""
+            lines.append(f"    self.{_own(each)} = {{}}  # weights as convolutions prepared them{by_size}")
     return lines
 
 
@@ -237,8 +238,10 @@ def _returned(outputs: Sequence[tuple[Key, Ref]], block: Block, collected: bool,
 
 
 def _routine(routine: Routine, inner: Rolled, calls: Calls, table: str) -> list[str]:
-    lines = signature(routine.name, ["self", "w", BLOCK, *routine.takes], 4)
-    body = []
+    lines = signature(routine.name, ["self", "w", BLOCK, GIVEN], 4)
+    body = [f"{', '.join(routine.takes)} = {GIVEN}", f"{GIVEN}.clear()"]
+    if len(routine.takes) == 1:
+        body[0] = f"({routine.takes[0]},) = {GIVEN}"
     if routine.columns:
         body += unpacking(f"self.{table}[{BLOCK}]", list(routine.columns))
     block = _block(inner, calls, False, tuple(routine.columns))
@@ -274,13 +277,13 @@ def _table(name: str, rows: _Rows) -> list[str]:
 
 
 def _block(rolled: Rolled, calls: Calls, state: bool, names: Sequence[str]) -> Block:
-    readers: dict[Ref, tuple[str, ...]] = {}
+    readers: dict[Ref, tuple[tuple[str, int], ...]] = {}
     for item in rolled.items:
         for statement in statements_of(item):
             for name, at in statement.parameters:
                 if isinstance(at, int) and isinstance(statement.operands[at], Local):
                     ref = statement.operands[at]
-                    readers[ref] = (*readers.get(ref, ()), name)
+                    readers[ref] = (*readers.get(ref, ()), (name, statement.number))
     functions = {function.name for function in calls.functions} | {"to_device", "rounded"}
     columns = {name for item in rolled.items for loop in loops_of(item) for name in (*loop.columns, loop.counter)}
     return Block(calls, state, frozenset(functions | columns | set(names)), readers)

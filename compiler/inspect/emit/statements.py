@@ -77,7 +77,7 @@ class Statement:
     ``number`` identifies it. ``parameters`` has the operand's places by parameter, several for one that takes a list.
     ``prepared`` are parameters of weights that the call prepares and returns. ``moves``: its result may be the memory
     of its first operand. ``module`` is where in the model it comes from. ``whole``: its result
-    is of whole numbers.
+    is of whole numbers. ``writes``: it updates an operand in place.
     """
 
     number: int
@@ -89,6 +89,7 @@ class Statement:
     prepared: tuple[str, ...] = ()
     moves: bool = False
     whole: bool = False
+    writes: bool = False
     module: str = ""
 
     @property
@@ -166,6 +167,7 @@ def _statement(number: int, node: Node, definitions: Definitions, known: Mapping
         *(number, call.path, call.operands, operands, keywords, len(node.results)),
         prepared=prepared,
         moves=moves,
+        writes=bool(node.op.writes),
         module=module,
     )
 

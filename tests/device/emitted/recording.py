@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
+
+from tests.device.standin.tensors import Tensor
 
 _OBJECTS = ("init_device_compute_kernel_config", "num_cores_to_corerangeset", "get_memory_view")
 """Functions that make or tell what is no tensor: how often they are asked is no matter."""
@@ -43,6 +46,8 @@ class Recorder:
         # from a call, too, and is noted anew; of other types are those that do not.
         self._known: dict[int, tuple[type, str]] = {}
         self._device_type = type(device)
+        self.live: dict[str, int] = {}
+        self._held: list[weakref.ref[Any]] = []
         self.module = _Part(self, module, "ttnn")
 
     def call(self, path: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -55,6 +60,8 @@ class Recorder:
             self.texts[digest] = text
         made = function(*args, **kwargs)
         self._remember(made, digest)
+        if digest in self.texts:
+            self._weigh(digest)
         for at, place in enumerate(_IN_PLACE.get(path, ())):
             target = args[place] if isinstance(place, int) else kwargs[place]
             several = len(_IN_PLACE[path]) > 1
@@ -67,6 +74,20 @@ class Recorder:
                 self._remember(each, f"{digest}[{at}]")
         elif made is not None and not isinstance(made, bool | int | float | str | torch.Tensor):
             self._known[id(made)] = (type(made), digest)
+            if isinstance(made, Tensor):
+                self._held.append(weakref.ref(made))
+
+    def _weigh(self, digest: str) -> None:
+        """Note the most that was in L1 after this call, in bytes of the stand-in's tensors: views count once."""
+        alive = [tensor for each in self._held if (tensor := each()) is not None]
+        self._held = [weakref.ref(tensor) for tensor in alive]
+        storages = {
+            shard.untyped_storage().data_ptr(): shard.untyped_storage().nbytes()
+            for tensor in alive
+            if tensor.held_on is not None and not tensor.in_dram
+            for shard in tensor.shards
+        }
+        self.live[digest] = max(self.live.get(digest, 0), sum(storages.values()))
 
     def say(self, value: Any) -> str:
         kind, digest = self._known.get(id(value), (None, ""))
