@@ -75,7 +75,7 @@ class Remembering:
         return SimpleNamespace(hypstr=f"heard {self.heard:.0f}") if self.heard else None
 
 
-def test_no_phrase_is_heard_by_the_light_of_an_earlier_one(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_heard_does_not_depend_on_earlier_phrases(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", SimpleNamespace(Decoder=Remembering))
     listen = scripts.referee.make_referee(("heard",), 16_000)
     loud, silent = np.array([1, 2], dtype=np.float32), np.zeros(2, dtype=np.float32)
@@ -235,6 +235,10 @@ def test_figures_follow_from_what_was_heard(scripts: Any) -> None:
         ]
         assert sum(e.count for e in errors) / figures["phrase_words"] == way["wer"]
         assert sum(name not in r["otherwise"] for r in figures["readings"]) == way["same_words"]
+    card = json.loads((SMALL_VOICE / scripts.card.FIGURES).read_text())
+    shared = [r for r in figures["readings"] if r["seed"] < card["phrases"]]
+    errors = [scripts.referee.word_errors(scripts.corpus.words_of(r["text"]), r["heard"].split()) for r in shared]
+    assert sum(e.count for e in errors) / card["phrase_words"] == card["words"]["voice"]["wer_by_reading"][0]
 
 
 def test_compiled_the_voice_is_understood_as_before(scripts: Any) -> None:
