@@ -73,7 +73,7 @@ def speak(
         typer.Option(
             metavar="NAME|FILE",
             help="A speaker of the checkpoint, or a .npy, .npz, .pt or .safetensors file with one vector. "
-            "By default the first.",
+            "By default the first by name.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the pre-net's dropout.")] = 0,

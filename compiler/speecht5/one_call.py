@@ -18,9 +18,9 @@ def speak(text: str, *, model: str | Path | None = None, speaker: str | None = N
 
     ``model`` is a checkpoint folder or a name on the hub, with a vocoder, which is compiled in float32 for this call;
     or a saved model, which is only loaded; by default the small voice that ships with the project, which is compiled
-    once a process. ``speaker`` is a name among the model's speakers or a file, by default the first; ``seed`` that of
-    the pre-net's dropout: equal arguments give equal sound. For other options, and to compile once and speak often, see
-    :func:`compiler.compile_speecht5` and :func:`compiler.speaking.speak`.
+    once a process. ``speaker`` is a name among the model's speakers or a file, by default the first by name; ``seed``
+    that of the pre-net's dropout: equal arguments give equal sound. For other options, and to compile once and speak
+    often, see :func:`compiler.compile_speecht5` and :func:`compiler.speaking.speak`.
 
     Raises ``InvalidArgument`` for what cannot be said, before anything is compiled, and what ``compile_speecht5`` and
     ``load`` raise.

@@ -8,11 +8,13 @@ Usage: ``python scripts/small_voice/corpus.py WORK_FOLDER``
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -36,8 +38,8 @@ open close start stop the door window light music
 water coffee today tomorrow monday friday north south left
 """
 WORDS = tuple(WORD_LIST.split())
-TRAIN_PHRASES, VALIDATION_PHRASES, TEST_PHRASES = 2_000, 32, 80
-"""Phrases per speaker and split. No phrase is in two splits."""
+TRAIN_PHRASES, VALIDATION_PHRASES, TEST_PHRASES, SPARE_PHRASES = 2_000, 32, 80, 40
+"""Phrases per speaker and split. No phrase is in two splits. Nobody has spoken the spare ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,23 @@ class Utterance:
     mel: np.ndarray
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """Split a phrase into words, without punctuation and case."""
+    return tuple("".join(c if c.isalpha() else " " for c in text.lower()).split())
+
+
 def phrases(split: str, speaker: str) -> list[str]:
     """Return the phrases of a split and speaker: one to six words, some with punctuation, equal on every call."""
     seen: set[str] = set()
     rng = random.Random(f"small voice, {speaker}")
     drawn: dict[str, list[str]] = {}
-    for name, count in (("test", TEST_PHRASES), ("validation", VALIDATION_PHRASES), ("train", TRAIN_PHRASES)):
+    sizes = {"test": TEST_PHRASES, "validation": VALIDATION_PHRASES, "train": TRAIN_PHRASES, "spare": SPARE_PHRASES}
+    for name, count in sizes.items():
         drawn[name] = []
         while len(drawn[name]) < count:
             words = [rng.choice(WORDS) for _ in range(rng.choice((1, 2, 3, 3, 4, 4, 5, 6)))]
             key = " ".join(words)
-            if key in seen or (name == "test" and len(words) < 2):
+            if key in seen or (name in {"test", "spare"} and len(words) < 2):
                 continue
             seen.add(key)
             if len(words) >= 4 and rng.random() < 0.5:
@@ -68,6 +76,13 @@ def phrases(split: str, speaker: str) -> list[str]:
                 words[at] += ","
             drawn[name].append(" ".join(words) + rng.choice(("", ".", "?")))
     return drawn[split]
+
+
+@cache
+def taught() -> frozenset[tuple[str, ...]]:
+    """Return the word sequences that a speaker says in training or validation."""
+    splits = itertools.product(("train", "validation"), SPEAKERS)
+    return frozenset(words_of(text) for split, speaker in splits for text in phrases(split, speaker))
 
 
 def speak_with_flite(text: str, voice: str) -> np.ndarray:

@@ -12,8 +12,7 @@ Usage: ``python scripts/small_voice/evaluate.py WORK_FOLDER VOICE_FOLDER --json 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ import corpus
 import numpy as np
 import torch
 import typer
-from pocketsphinx import Decoder
+from referee import REFEREE, Errors, make_referee, word_errors
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -35,35 +34,6 @@ READINGS = 4
 MAX_LENGTH_RATIO = 20.0
 """``generate_speech``'s default limit on speech, in mel frames per token of text."""
 
-REFEREE = {"pip": 0.03, "silprob": 0.1, "cmn": "batch"}
-"""Settings of the recogniser, the same for every way of speaking; all others are pocketsphinx's defaults.
-
-They were chosen on flite's sound of 120 training phrases (470 words), never on test phrases or on sound of the voice or
-the vocoder. Their word error rate there is 0.026, against 0.121 with the default phone insertion and silence
-probabilities. Other values of ``pip`` (0.01 to 0.3), ``wip`` and ``lw`` were no better, and neither was silence or
-faint noise around the phrase. ``cmn`` "batch" normalizes each phrase separately, so that no result depends on earlier
-phrases.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Errors:
-    """Word errors of a recogniser over ``words`` spoken words."""
-
-    words: int = 0
-    substituted: int = 0
-    inserted: int = 0
-    deleted: int = 0
-
-    def __add__(self, other: Errors) -> Errors:
-        mine, its = asdict(self), asdict(other)
-        return Errors(**{name: mine[name] + its[name] for name in mine})
-
-    @property
-    def rate(self) -> float:
-        """Word error rate; above 1 if more words are wrong than were spoken."""
-        return (self.substituted + self.inserted + self.deleted) / self.words
-
 
 @dataclass(frozen=True, slots=True)
 class Generated:
@@ -73,59 +43,10 @@ class Generated:
     stopped: bool
 
 
-def words_of(text: str) -> list[str]:
-    """Split a phrase into words, without punctuation and case."""
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
-
-
-def word_errors(spoken: Sequence[str], heard: Sequence[str]) -> Errors:
-    """Count the fewest word errors that turn ``spoken`` into ``heard``."""
-
-    def count(e: Errors) -> int:
-        return e.substituted + e.inserted + e.deleted
-
-    row = [Errors(inserted=i) for i in range(len(heard) + 1)]
-    for i, said in enumerate(spoken):
-        above, row = row, [Errors(deleted=i + 1)]
-        for j, got in enumerate(heard):
-            row.append(
-                min(
-                    above[j] + Errors(substituted=int(said != got)),
-                    above[j + 1] + Errors(deleted=1),
-                    row[j] + Errors(inserted=1),
-                    key=count,
-                )
-            )
-    return row[-1] + Errors(words=len(spoken))
-
-
-def make_referee(settings: dict[str, Any] = REFEREE) -> Callable[[np.ndarray], list[str]]:
-    """Return a recogniser: from sound, float32 [samples] at 16 kHz, to any sequence of the corpus's words."""
-    grammar = f"#JSGF V1.0; grammar words; public <phrase> = ({' | '.join(corpus.WORDS)})+;"
-    with tempfile.NamedTemporaryFile("w", suffix=".jsgf") as file:
-        file.write(grammar)
-        file.flush()
-        decoder = Decoder(lm=None, jsgf=file.name, samprate=corpus.SAMPLE_RATE, loglevel="FATAL", **settings)
-
-    def listen(wav: np.ndarray) -> list[str]:
-        decoder.start_utt()
-        decoder.process_raw((np.clip(wav, -1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True)
-        decoder.end_utt()
-        hypothesis = decoder.hyp()
-        return hypothesis.hypstr.split() if hypothesis else []
-
-    return listen
-
-
 def unseen_phrases(folder: Path) -> list[corpus.Utterance]:
     """Return the test utterances whose word sequence neither speaker says in training or validation."""
-    seen = {
-        tuple(words_of(text))
-        for speaker in corpus.SPEAKERS
-        for split in ("train", "validation")
-        for text in corpus.phrases(split, speaker)
-    }
-    return [u for u in corpus.load(folder, "test") if tuple(words_of(u.text)) not in seen]
+    taught = corpus.taught()
+    return [u for u in corpus.load(folder, "test") if corpus.words_of(u.text) not in taught]
 
 
 def generate(
@@ -227,11 +148,11 @@ def evaluate(work: Path, voice: Path, vocoder_folder: Path, every: int) -> dict[
         "resynthesis": [[sound_of(vocoder, u.mel) for u in data]],
         "voice": [[sound_of(vocoder, g.mel) for g in spoken] for spoken in readings],
     }
-    listen = make_referee()
+    listen = make_referee(corpus.WORDS, corpus.SAMPLE_RATE)
     errors = {
         way: [
             [
-                word_errors(words_of(u.text), listen(wav))
+                word_errors(corpus.words_of(u.text), listen(wav))
                 for u, wav in zip(data, track(wavs, description=f"listening, {way}"), strict=True)
             ]
             for wavs in several
@@ -241,7 +162,7 @@ def evaluate(work: Path, voice: Path, vocoder_folder: Path, every: int) -> dict[
     pairs = [pair for spoken in readings for pair in zip(data, spoken, strict=True)]
     return {
         "phrases": len(data),
-        "phrase_words": sum(len(words_of(u.text)) for u in data),
+        "phrase_words": sum(len(corpus.words_of(u.text)) for u in data),
         "referee": REFEREE,
         "words": {way: word_figures(data, several) for way, several in errors.items()},
         "stopping": {

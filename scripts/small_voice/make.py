@@ -16,6 +16,7 @@ from typing import Annotated
 import card
 import corpus
 import evaluate
+import evaluate_compiled
 import torch
 import train_vocoder
 import train_voice
@@ -34,6 +35,7 @@ class Stage(StrEnum):
     VOCODER = auto()
     ASSEMBLE = auto()
     EVALUATE = auto()
+    EVALUATE_COMPILED = auto()
     CARD = auto()
 
 
@@ -113,6 +115,8 @@ def main(
         assemble(work, folder)
     if Stage.EVALUATE in todo:
         evaluate.main(work, folder, json_file=folder / card.FIGURES, threads=threads)
+    if Stage.EVALUATE_COMPILED in todo:
+        evaluate_compiled.main(folder, json_file=folder / evaluate_compiled.FIGURES, threads=threads)
     card.main(folder)
 
 
