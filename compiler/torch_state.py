@@ -99,9 +99,9 @@ class Float32(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        given = dict(kwargs or {})
+        given: Mapping[str, Any] = kwargs or {}
         if function in _OF_DEFAULT_DTYPE and given.get("dtype") is None:
-            given["dtype"] = torch.float32
+            given = {**given, "dtype": torch.float32}
         made = function(*args, **given)
         if not _is_of_another_default(made, function, args, given):
             return made
@@ -197,8 +197,11 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def tracing() -> Iterator[Float32]:
-    """Trace a model, :func:`alone`, with float32 and the CPU for what the model leaves to torch's defaults."""
-    with alone(), torch.device("cpu"), Float32() as mode:
+    """Trace a model, :func:`alone`, with float32 and the CPU for what the model leaves to torch's defaults.
+
+    The default device is the thread's own, so :func:`pinned` sees to it: another mode would be asked at each call.
+    """
+    with alone(), Float32() as mode:
         yield mode
 
 
