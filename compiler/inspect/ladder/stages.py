@@ -1,0 +1,205 @@
+"""Find the first node of a plan that does not compute what the imported program does: its stage, then the node.
+
+Both sides run on the CPU in float32, the imported program by torch itself. So what is found is a fault of a pass or of
+a lowering, and no kernel's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+
+from compiler.compiled import CompiledModel, Half
+from compiler.dialects.aten import Aten
+from compiler.dialects.ttnn.memory_configs import DeviceSpec
+from compiler.errors import InvalidArgument
+from compiler.inspect import report
+from compiler.inspect.checking import drawn
+from compiler.inspect.ladder.nodes import Kept, described
+from compiler.inspect.ladder.records import Measured, WrongNode, measure
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.operation import Stage
+from compiler.pipeline import ACCURACY, HOISTED, READ_PREFIX, Record
+from compiler.runtime.executable import Executable
+from compiler.runtime.judging import watched
+from compiler.runtime.weights import Weights
+from compiler.target.boards import BOARDS
+from compiler.torch_state import computing
+
+BAR = 2e-5
+"""The largest error of an output in float32 for two graphs to count as the same: what other orders of sums leave."""
+COMPARED = "the plan in float32 with the imported program, run by torch"
+
+Values = Mapping[Value, torch.Tensor]
+
+
+def values_of(graph: Graph, weights: Weights, inputs: Mapping[str, torch.Tensor]) -> dict[Value, torch.Tensor]:
+    """Compute all values of a graph of either stage in float32, on inputs by name."""
+    if graph.stage is Stage.TTNN:
+        executable = Executable(graph, weights)
+        found = {constant.value: executable.weight(constant) for constant in graph.constants}
+        found |= {port.value: inputs[port.name] for port in graph.inputs}
+        made: dict[Value, torch.Tensor] = {}
+
+        def keep(node: Node, _: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> None:
+            made.update((value, t.clone()) for value, t in zip(node.results, results, strict=True))
+
+        watched(executable, keep).run({port.name: inputs[port.name] for port in graph.inputs})
+        return found | made
+    found = {constant.value: weights[constant.expression] for constant in graph.constants}
+    found |= {port.value: inputs[port.name] for port in graph.inputs}
+    with torch.no_grad(), computing():
+        for node in graph.nodes:
+            assert isinstance(node.op, Aten)
+            operands = [(name, found[value]) for name, value in zip(node.names, node.operands, strict=True)]
+            result = node.op.apply(operands, dict(node.attributes))
+            results = tuple(result) if isinstance(result, list | tuple) else (result,)
+            found.update(zip(node.results, results, strict=True))
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A graph at a stage, and all its values."""
+
+    stage: str
+    graph: Graph
+    values: Values
+
+    @property
+    def outputs(self) -> dict[str, torch.Tensor]:
+        return {port.name: self.values[port.value] for port in self.graph.outputs}
+
+
+def wrong_stage(compiled: CompiledModel, name: str, **lengths: int) -> WrongNode | None:
+    """Find the first node of a graph that is another than the imported program's; ``None`` where outputs agree.
+
+    Passes that are said to cost accuracy are left out. Inputs are drawn. Raises ``InvalidArgument`` for a saved model,
+    which has no stages.
+    """
+    if compiled.saved:
+        raise InvalidArgument("a saved model has no record of its stages: name the checkpoint that it was made from")
+    owner = next(each for each in (compiled, *compiled.beside) if name in each.spec.names)
+    known = {each: size for each, size in lengths.items() if each in owner.lengths}
+    exact = owner.with_plan(precision="float32", weights="bfloat16", enable=_exact(owner.options.enable))
+    half = next(spec.half for spec in exact.spec.graphs if spec.name == name)
+    records = report.stages(exact.stages(name, **known))
+    stages = list(records.items())
+    begin = _begin(stages, half)
+    weights: Weights = exact.source.weights  # type: ignore[attr-defined]
+    inputs = dict(drawn(Executable(stages[begin][1].graph, weights)))
+    if half is Half.STEP:
+        once = report.stages(exact.stages(exact.spec.once, **known))[HOISTED].graph
+        made = values_of(once, weights, inputs)
+        inputs |= {port.name: made[port.value] for port in once.outputs}
+    kept: dict[int, _Run] = {}
+
+    def run(at: int) -> _Run:
+        if at not in kept:
+            stage, record = stages[at]
+            kept[at] = _Run(stage, record.graph, values_of(record.graph, weights, inputs))
+        return kept[at]
+
+    wanted = run(begin).outputs
+    if _alike(run(len(stages) - 1).outputs, wanted):
+        return None
+    right, wrong = begin, len(stages) - 1
+    while wrong - right > 1:
+        middle = (right + wrong) // 2
+        if _alike(run(middle).outputs, wanted):
+            right = middle
+        else:
+            wrong = middle
+    board = BOARDS[exact.options.board].device
+    return _first(name, run(right), run(wrong), wanted, board)
+
+
+def _exact(enable: Sequence[str]) -> tuple[str, ...]:
+    return tuple(each for each in enable if each not in ACCURACY)
+
+
+def _begin(stages: Sequence[tuple[str, Record]], half: Half | None) -> int:
+    """The first stage whose graph has the inputs of the last."""
+    names = [stage for stage, _ in stages]
+    if half is Half.ONCE:
+        return names.index(HOISTED)
+    return names.index(READ_PREFIX) if READ_PREFIX in names else 0
+
+
+def _alike(made: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> bool:
+    return all(_unlike(made[name], wanted[name]) is None for name in made if name in wanted)
+
+
+def _unlike(made: torch.Tensor, wanted: torch.Tensor) -> Measured | None:
+    found = measure(made.reshape(wanted.shape).float(), wanted.float())
+    return None if found.error <= BAR else found
+
+
+def _first(
+    graph: str, before: _Run, after: _Run, wanted: Mapping[str, torch.Tensor], board: DeviceSpec
+) -> WrongNode | None:
+    """The first wrong node among those that the wrong outputs hang on, with nothing right in between."""
+    names: dict[str, list[torch.Tensor]] = {}
+    for value, tensor in before.values.items():
+        names.setdefault(value.name, []).append(tensor)
+    verdicts = {value: _verdict(value, after.values[value], names) for value in after.graph.producers}
+    wrong = {
+        port.value: found
+        for port in after.graph.outputs
+        if port.name in wanted and (found := _unlike(after.values[port.value], wanted[port.name])) is not None
+    }
+    reached, waiting = set(), list(wrong)
+    while waiting:
+        value = waiting.pop()
+        right = value in verdicts and verdicts[value] is True and value not in wrong
+        if value in reached or value not in after.graph.producers or right:
+            continue
+        reached.add(value)
+        waiting += after.graph.producers[value].operands
+    between: list[Node] = []
+    for node in after.graph.nodes:
+        if not any(value in reached for value in node.results):
+            continue
+        found = next(
+            (each for v in node.results if isinstance(each := wrong.get(v, verdicts[v]), Measured)),
+            None,
+        )
+        if found is None:
+            between.append(node)
+            continue
+        kept = Kept(node, *(tuple(after.values[v] for v in values) for values in (node.operands, node.results)))
+        was = next((n for v, n in before.graph.producers.items() if v.name == node.results[0].name), None)
+        why = f"error {found.error:.3g} and PCC {found.pcc:.5f} after the stage {after.stage}, from right operands"
+        why += "" if was is None else f"; before it the value was {was.op.name} %{was.results[0].name}"
+        spec = board if after.graph.stage is Stage.TTNN else None
+        said = [f"{each.op.name} %{each.results[0].name}" for each in between]
+        return described(graph, kept, spec, COMPARED, why, found, stage=after.stage, between=said)
+    return None
+
+
+def _verdict(value: Value, made: torch.Tensor, names: Mapping[str, list[torch.Tensor]]) -> bool | Measured | None:
+    """Whether a value is that of its name, in any order of its dimensions; ``None`` where none of the name compares."""
+    found: list[Measured] = []
+    for wanted in names.get(value.name, ()):
+        for arranged in _arranged(made, wanted):
+            found.append(measure(arranged.float(), wanted.float()))
+    if not found:
+        return None
+    best = min(found, key=lambda each: each.error)
+    return True if best.error <= BAR else best
+
+
+def _arranged(made: torch.Tensor, wanted: torch.Tensor) -> Iterator[torch.Tensor]:
+    """A tensor in the orders of its dimensions in which it has the shape that is wanted."""
+    if made.numel() != wanted.numel():
+        return
+    if made.shape == wanted.shape:
+        yield made
+        return
+    squeezed, shape = made.squeeze(), wanted.squeeze().shape
+    for order in permutations(range(squeezed.dim())):
+        if tuple(squeezed.shape[i] for i in order) == tuple(shape):
+            yield squeezed.permute(order).reshape(wanted.shape)
