@@ -141,65 +141,102 @@ def _unlike(made: torch.Tensor, wanted: torch.Tensor) -> Measured | None:
 def _first(
     graph: str, before: _Run, after: _Run, wanted: Mapping[str, torch.Tensor], board: DeviceSpec
 ) -> WrongNode | None:
-    """The first wrong node among those that the wrong outputs hang on, with nothing right in between."""
-    names: dict[str, list[torch.Tensor]] = {}
-    for value, tensor in before.values.items():
-        names.setdefault(value.name, []).append(tensor)
-    verdicts = {value: _verdict(value, after.values[value], names) for value in after.graph.producers}
+    """The first node that the wrong outputs hang on, with nothing right in between: its operands are right."""
     wrong = {
         port.value: found
         for port in after.graph.outputs
         if port.name in wanted and (found := _unlike(after.values[port.value], wanted[port.name])) is not None
     }
-    reached, waiting = set(), list(wrong)
+    verdicts = _Verdicts(before, after, wrong)
+    reached: set[Value] = set()
+    waiting = list(wrong)
     while waiting:
         value = waiting.pop()
-        right = value in verdicts and verdicts[value] is True and value not in wrong
-        if value in reached or value not in after.graph.producers or right:
+        if value in reached or value not in after.graph.producers or verdicts.of(value) is True:
             continue
         reached.add(value)
         waiting += after.graph.producers[value].operands
-    between: list[Node] = []
-    for node in after.graph.nodes:
-        if not any(value in reached for value in node.results):
-            continue
-        found = next(
-            (each for v in node.results if isinstance(each := wrong.get(v, verdicts[v]), Measured)),
-            None,
-        )
-        if found is None:
-            between.append(node)
-            continue
-        kept = Kept(node, *(tuple(after.values[v] for v in values) for values in (node.operands, node.results)))
-        was = next((n for v, n in before.graph.producers.items() if v.name == node.results[0].name), None)
-        why = f"error {found.error:.3g} and PCC {found.pcc:.5f} after the stage {after.stage}, from right operands"
-        why += "" if was is None else f"; before it the value was {was.op.name} %{was.results[0].name}"
-        spec = board if after.graph.stage is Stage.TTNN else None
-        said = [f"{each.op.name} %{each.results[0].name}" for each in between]
-        return described(graph, kept, spec, COMPARED, why, found, stage=after.stage, between=said)
-    return None
-
-
-def _verdict(value: Value, made: torch.Tensor, names: Mapping[str, list[torch.Tensor]]) -> bool | Measured | None:
-    """Whether a value is that of its name, in any order of its dimensions; ``None`` where none of the name compares."""
-    found: list[Measured] = []
-    for wanted in names.get(value.name, ()):
-        for arranged in _arranged(made, wanted):
-            found.append(measure(arranged.float(), wanted.float()))
-    if not found:
+    suspects = [node for node in after.graph.nodes if any(value in reached for value in node.results)]
+    if not suspects:
         return None
-    best = min(found, key=lambda each: each.error)
-    return True if best.error <= BAR else best
+    first, rest = suspects[0], suspects[1:]
+    # Behind it may be nodes that the other side has not: the first that it has shows the error.
+    at = next((i for i, node in enumerate(suspects) if isinstance(verdicts.of(node.results[0]), Measured)), 0)
+    shown = verdicts.of(suspects[at].results[0])
+    found = shown if isinstance(shown, Measured) else next(iter(wrong.values()))
+    kept = Kept(first, *(tuple(after.values[v] for v in values) for values in (first.operands, first.results)))
+    place = "" if at == 0 else f" at {suspects[at].op.name} %{suspects[at].results[0].name}"
+    why = f"error {found.error:.3g} and PCC {found.pcc:.5f}{place} after the stage {after.stage}; its operands are right"
+    spec = board if after.graph.stage is Stage.TTNN else None
+    said = [f"{each.op.name} %{each.results[0].name}" for each in rest[:at]]
+    return described(graph, kept, spec, COMPARED, why, found, stage=after.stage, between=said)
+
+
+class _Verdicts:
+    """Which values of a graph are right, beside those that it had a stage earlier.
+
+    A pass keeps a value's name. A lowering gives its nodes the origins of the node that it lowers, and its last one
+    makes the result. Any other value is right where the earlier graph has it, in any order of its dimensions, and
+    unknown otherwise.
+    """
+
+    def __init__(self, before: _Run, after: _Run, outputs: Mapping[Value, Measured]) -> None:
+        self._values, self._outputs = after.values, outputs
+        self._known: dict[Value, bool | Measured | None] = {}
+        self._by_size: dict[int, list[torch.Tensor]] = {}
+        for tensor in before.values.values():
+            self._by_size.setdefault(tensor.numel(), []).append(tensor)
+        same = before.graph.stage is after.graph.stage
+        counterparts = _by_name if same else _by_origins
+        self._counterparts = counterparts(before.graph, after.graph)
+        self._before = before.values
+
+    def of(self, value: Value) -> bool | Measured | None:
+        """Whether a value is right; how far off it is where it is not, and ``None`` where nobody knows."""
+        if value not in self._known:
+            self._known[value] = self._outputs.get(value) or self._found(value)
+        return self._known[value]
+
+    def _found(self, value: Value) -> bool | Measured | None:
+        made = self._values[value]
+        if (counterpart := self._counterparts.get(value)) is not None:
+            verdict = _verdict(made, [self._before[counterpart]])
+            if verdict is not None:
+                return verdict
+        return True if _verdict(made, self._by_size.get(made.numel(), ())) is True else None
+
+
+def _by_name(before: Graph, after: Graph) -> dict[Value, Value]:
+    names = {value.name: value for value in before.producers}
+    return {value: names[value.name] for value in after.producers if value.name in names}
+
+
+def _by_origins(before: Graph, after: Graph) -> dict[Value, Value]:
+    """The last result of each group of origins, on both sides."""
+    last = {node.origins: node.results[0] for node in before.nodes if node.origins}
+    mine = {node.origins: node.results[0] for node in after.nodes if node.origins}
+    return {value: last[origins] for origins, value in mine.items() if origins in last}
+
+
+def _verdict(made: torch.Tensor, wanted: Sequence[torch.Tensor]) -> bool | Measured | None:
+    """Whether a tensor is one of others, in any order of its dimensions; ``None`` where none of them compares."""
+    best: Measured | None = None
+    for each in wanted:
+        for arranged in _arranged(made, each):
+            found = measure(arranged.float(), each.float())
+            if found.error <= BAR:
+                return True
+            best = found if best is None or found.error < best.error else best
+    return best
 
 
 def _arranged(made: torch.Tensor, wanted: torch.Tensor) -> Iterator[torch.Tensor]:
     """A tensor in the orders of its dimensions in which it has the shape that is wanted."""
     if made.numel() != wanted.numel():
         return
-    if made.shape == wanted.shape:
-        yield made
-        return
-    squeezed, shape = made.squeeze(), wanted.squeeze().shape
-    for order in permutations(range(squeezed.dim())):
-        if tuple(squeezed.shape[i] for i in order) == tuple(shape):
+    yield made.reshape(wanted.shape)
+    squeezed, shape = made.squeeze(), tuple(wanted.squeeze().shape)
+    orders = permutations(range(squeezed.dim()))
+    for order in list(orders)[1:]:
+        if tuple(squeezed.shape[i] for i in order) == shape:
             yield squeezed.permute(order).reshape(wanted.shape)
