@@ -26,7 +26,11 @@ def load(executor: Executor, graph: Graph, inputs: Mapping[str, torch.Tensor]) -
         split = executor.replicas if Role.SHARED not in role else 1
         return torch.cat([inputs[name]] * split) if split > 1 else inputs[name]
 
-    return {port.name: executor.load(placed(port.name, port.role), port.value.type) for port in graph.inputs}
+    return {
+        port.name: executor.load(placed(port.name, port.role), port.value.type)
+        for port in graph.inputs
+        if port.name in inputs
+    }
 
 
 def run_watched(executor: Executor, executable: Executable, inputs: Mapping[str, Handle], watch: Watch) -> Any:
