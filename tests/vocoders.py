@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
+from compiler.speecht5.verifying.distance import log_spectral_distance
+
+__all__ = ["SMALL", "config", "lively", "log_spectral_distance", "mels", "theirs"]
+
 SMALL: dict[str, Any] = {
     "model_in_dim": 20,
     "upsample_initial_channel": 32,
@@ -64,14 +68,3 @@ def theirs(model: SpeechT5HifiGan, spectrogram: Tensor) -> Tensor:
     with torch.no_grad():
         sound: Tensor = model(spectrogram)
     return sound
-
-
-def log_spectral_distance(got: Tensor, want: Tensor, size: int = 256) -> float:
-    """The root mean square difference of two sounds' spectra in dB, a mean over frames; within 80 dB of the loudest."""
-    window = torch.hann_window(size)
-    spectra = [
-        torch.stft(sound, size, size // 4, window=window, return_complex=True).abs().square() for sound in (got, want)
-    ]
-    floor = 1e-8 * spectra[1].max()
-    decibels = [10 * spectrum.clamp(min=floor).log10() for spectrum in spectra]
-    return float((decibels[0] - decibels[1]).square().mean(-2).sqrt().mean())

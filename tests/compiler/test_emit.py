@@ -97,7 +97,9 @@ def block(number: int, reads: Ref, index: int) -> list[Statement]:
     made: list[Statement] = []
     for i in range(6):
         weight = f"blocks.{index}.convs.{i}.weight"
-        made.append(linear(number + i, reads if i == 0 else Local(number + i - 1), weight, width=WIDTHS[index], mode=str(i)))
+        made.append(
+            linear(number + i, reads if i == 0 else Local(number + i - 1), weight, width=WIDTHS[index], mode=str(i))
+        )
     return made
 
 

@@ -166,7 +166,9 @@ def _first(
     found = shown if isinstance(shown, Measured) else next(iter(wrong.values()))
     kept = Kept(first, *(tuple(after.values[v] for v in values) for values in (first.operands, first.results)))
     place = "" if at == 0 else f" at {suspects[at].op.name} %{suspects[at].results[0].name}"
-    why = f"error {found.error:.3g} and PCC {found.pcc:.5f}{place} after the stage {after.stage}; its operands are right"
+    why = (
+        f"error {found.error:.3g} and PCC {found.pcc:.5f}{place} after the stage {after.stage}; its operands are right"
+    )
     spec = board if after.graph.stage is Stage.TTNN else None
     said = [f"{each.op.name} %{each.results[0].name}" for each in rest[:at]]
     return described(graph, kept, spec, COMPARED, why, found, stage=after.stage, between=said)
