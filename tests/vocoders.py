@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from compiler.speecht5.verifying.distance import log_spectral_distance
+from compiler.speecht5.verifying.weights import lively_vocoder as lively
 
 __all__ = ["SMALL", "config", "lively", "log_spectral_distance", "mels", "theirs"]
 
@@ -30,31 +31,6 @@ SMALL: dict[str, Any] = {
 def config(**changes: Any) -> SpeechT5HifiGanConfig:
     """The small configuration with some of its fields changed."""
     return SpeechT5HifiGanConfig(**{**SMALL, **changes})
-
-
-def lively(config: SpeechT5HifiGanConfig, seed: int = 0) -> SpeechT5HifiGan:
-    """A vocoder in evaluation mode whose sound fills its range, and hangs on all of its parameters."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = SpeechT5HifiGan(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        drawn = torch.randn(tensor.shape, generator=generator)
-        if name == "mean":
-            drawn = -4.0 + drawn
-        elif name == "scale":
-            drawn = 1.5 + drawn.abs()
-        elif tensor.dim() == 1:
-            drawn = 0.1 * drawn
-        elif "upsampler" in name:  # a sample is reached by as many taps as fit a stride
-            stride = model.upsampler[int(name.split(".")[1])].stride[0]
-            drawn = drawn * (2 * stride / (tensor.shape[0] * tensor.shape[2])) ** 0.5
-        elif "resblocks" in name:
-            drawn = drawn * 0.7 * (tensor.shape[1] * tensor.shape[2]) ** -0.5
-        else:
-            drawn = drawn * (0.5 if name.startswith("conv_post") else 1.0) * (tensor[0].numel()) ** -0.5
-        tensor.copy_(drawn)
-    return model
 
 
 def mels(config: SpeechT5HifiGanConfig, *shape: int, seed: int = 0) -> Tensor:

@@ -27,10 +27,13 @@ class Judged:
     """How far a node's results are from float32 arithmetic on the operands that it had.
 
     ``error`` is the largest difference, ``largest`` the largest magnitude that is wanted, ``bias`` the mean difference
-    with its sign. ``allowed`` is one rounding and the bound on the op's error (``Allowance``). ``scale`` is by how much
-    the results as a whole are too large: the slope of their least squares fit, less that of the modelled rounding's.
-    ``scale_allowed`` is what roundings of single elements, which point either way, and the bound on the op's error
-    leave of it; ``pcc`` the correlation. So a result that is off by less than a rounding, but everywhere to one side, is told apart.
+    with its sign, ``pcc`` the correlation, no number where all elements are one.
+
+    ``allowed`` is one rounding and the bound on the op's error (``Allowance``), or the error that the op's modelled
+    roundings have on these very operands, where that is larger: bounds were measured on others. ``scale`` is by how
+    much the results as a whole are too large: the slope of their least squares fit, less that of the modelled
+    rounding's. ``scale_allowed`` is what roundings of single elements, which point either way, and the bound on the
+    op's error leave of it. So a result that is off by less than a rounding, but everywhere to one side, is told apart.
     """
 
     error: float
@@ -39,7 +42,7 @@ class Judged:
     bias: float
     scale: float
     scale_allowed: float
-    pcc: float = 1.0
+    pcc: float = math.nan
 
     @property
     def within(self) -> bool:
@@ -73,13 +76,14 @@ def judge(node: Node, operands: Sequence[Tensor], results: Sequence[Tensor]) -> 
     got, model, want = (
         torch.cat([tensor.flatten().double() for tensor in each]) for each in (results, modelled, allowed.wanted)
     )
+    most = max(allowed.error, allowed.error_of(modelled))
     kept = torch.isfinite(got) & torch.isfinite(model) & torch.isfinite(want)
     got, model, want = got[kept], model[kept], want[kept]
     squares = float((want**2).sum())
     scale = float(((got - model) * want).sum()) / squares
     return Judged(
         error,
-        allowed.error,
+        most,
         largest,
         float((got - want).mean()),
         scale,
@@ -91,7 +95,7 @@ def judge(node: Node, operands: Sequence[Tensor], results: Sequence[Tensor]) -> 
 def _correlation(got: Tensor, want: Tensor) -> float:
     a, b = got - got.mean(), want - want.mean()
     norms = float(a.norm() * b.norm())
-    return float((a * b).sum()) / norms if norms else float(torch.equal(got, want))
+    return float((a * b).sum()) / norms if norms else math.nan  # one number correlates with nothing
 
 
 def _scale_allowed(node: Node, allowed: Allowance, want: Tensor, squares: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -168,3 +168,8 @@ def typed(node: Node, spec: DeviceSpec) -> str:
 
 def _plain(value: object) -> object:
     return getattr(value, "value", value)
+
+
+def with_script(record: WrongNode, script: str) -> WrongNode:
+    """Return the record with the path of the script that repeats the call."""
+    return replace(record, script=script)

@@ -78,7 +78,8 @@ class Rung:
     ``level`` is how much is compared at once, from ``op`` up; ``of`` is the graph, the module or the text that is
     compared, ``against`` what it is compared with, ``where`` what computed it. ``ours`` and ``theirs`` are the steps
     at which a free run stopped, compared before the numbers; ``distance`` is the log-spectral distance of sound in dB,
-    ``excess`` how many times what its op explains the worst node is off; ``note`` says what a reader should know of the figure. A figure is ``None`` where there is none.
+    ``excess`` how many times what its op explains the worst node is off; ``note`` says what a reader should know of the
+    figure. A figure is ``None`` where there is none.
     """
 
     level: str

@@ -85,14 +85,15 @@ def wrong_stage(compiled: CompiledModel, name: str, **lengths: int) -> WrongNode
     owner = next(each for each in (compiled, *compiled.beside) if name in each.spec.names)
     known = {each: size for each, size in lengths.items() if each in owner.lengths}
     exact = owner.with_plan(precision="float32", weights="bfloat16", enable=_exact(owner.options.enable))
-    half = next(spec.half for spec in exact.spec.graphs if spec.name == name)
+    (mine,) = (spec for spec in exact.spec.graphs if spec.name == name)
     records = report.stages(exact.stages(name, **known))
     stages = list(records.items())
-    begin = _begin(stages, half)
+    begin = _begin(stages, mine.half)
     weights: Weights = exact.source.weights  # type: ignore[attr-defined]
     inputs = dict(drawn(Executable(stages[begin][1].graph, weights)))
-    if half is Half.STEP:
-        once = report.stages(exact.stages(exact.spec.once, **known))[HOISTED].graph
+    if mine.half is Half.STEP:
+        (first,) = (s.name for s in exact.spec.graphs if s.component == mine.component and s.half is Half.ONCE)
+        once = report.stages(exact.stages(first, **known))[HOISTED].graph
         made = values_of(once, weights, inputs)
         inputs |= {port.name: made[port.value] for port in once.outputs}
     kept: dict[int, _Run] = {}

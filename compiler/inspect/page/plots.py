@@ -25,7 +25,7 @@ def costs(ops: Sequence[OpCost]) -> str:
         sums = {kind: sum(getattr(each, kind) for each in rest) for kind in kinds}
         shown.append(OpCost(op=f"{len(rest)} other ops", **sums))
     names = [each.op.removeprefix("ttnn.") for each in shown]
-    figure, (left, right) = _figure(0.9 + 0.24 * len(shown), 2)
+    drawn, (left, right) = figure(0.9 + 0.24 * len(shown), 2)
     places = range(len(shown))
     left.barh(places, [each.seconds * 1e6 for each in shown], color=TIME)
     left.set_xlabel("modelled µs")
@@ -36,12 +36,12 @@ def costs(ops: Sequence[OpCost]) -> str:
     right.legend(frameon=False, labelcolor=_INK)
     left.set_yticks(places, names)
     left.invert_yaxis()
-    return _svg(figure, f"modelled time and bytes of DRAM by op: {', '.join(names)}")
+    return svg(drawn, f"modelled time and bytes of DRAM by op: {', '.join(names)}")
 
 
 def memory(memory: Memory) -> str:
     """Return a plot of a core's L1 and of DRAM over the nodes of a graph, with the limit of L1 where it is near."""
-    figure, (left, right) = _figure(2.2, 2, sharey=False)
+    drawn, (left, right) = figure(2.2, 2, sharey=False)
     places = range(len(memory.l1))
     kilobytes = [each / 1e3 for each in memory.l1]
     left.fill_between(places, kilobytes, step="mid", color=L1, alpha=0.8, linewidth=0)
@@ -56,14 +56,15 @@ def memory(memory: Memory) -> str:
         axes.set_xlabel("node")
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
-    return _svg(figure, f"L1 and DRAM over {len(memory.l1)} nodes; the peak of L1 is at node {memory.l1_peak_at}")
+    return svg(drawn, f"L1 and DRAM over {len(memory.l1)} nodes; the peak of L1 is at node {memory.l1_peak_at}")
 
 
-def _figure(height: float, columns: int, sharey: bool = True) -> tuple[Any, Any]:
+def figure(height: float, columns: int, sharey: bool = True) -> tuple[Any, Any]:
+    """Return a figure of ``height`` inches, and its axes side by side, in the colour of the page's text."""
     from matplotlib.figure import Figure  # noqa: PLC0415, takes a second
 
-    figure = Figure(figsize=(9, height), layout="constrained")
-    axes = figure.subplots(1, columns, sharey=sharey)
+    drawn = Figure(figsize=(9, height), layout="constrained")
+    axes = drawn.subplots(1, columns, sharey=sharey, squeeze=False)[0]
     for each in axes:
         each.set_facecolor("none")
         each.tick_params(colors=_INK, labelsize=8)
@@ -72,10 +73,10 @@ def _figure(height: float, columns: int, sharey: bool = True) -> tuple[Any, Any]
             line.set_visible(name in ("left", "bottom"))
         each.xaxis.label.set_color(_INK)
         each.yaxis.label.set_color(_INK)
-    return figure, axes
+    return drawn, axes
 
 
-def _svg(figure: Any, said: str) -> str:
+def svg(figure: Any, said: str) -> str:
     """Write a figure as SVG to stand in a page: no header, no date, text as text; ``said`` is for who does not see."""
     import matplotlib  # noqa: PLC0415
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compiler.inspect.ladder import walking
+from compiler.inspect.ladder.nodes import Kept
 from compiler.ir.graph import Graph, Node, Role
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor, Handle
@@ -33,7 +34,13 @@ class Graphs:
     executor: Executor
     theirs: Theirs
     given: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    blocks: dict[str, Tensor] = field(default_factory=dict)
+    ends: dict[str, Kept] = field(default_factory=dict)
+    """The nodes with which blocks end, as they ran, by module."""
+
+    def block(self, name: str) -> Tensor | None:
+        """What a block of our graphs gave, in the shape of Hugging Face's; ``None`` where it is fused away."""
+        kept = self.ends.get(name)
+        return None if kept is None else shaped(kept.results[0], self.theirs.blocks[name])
 
     @property
     def tokens(self) -> int:
@@ -146,9 +153,9 @@ class Graphs:
         """Run a graph, and keep what the blocks give that end in it."""
         ends = block_ends(executable.graph, block_names(self.compiled.config))
 
-        def keep(node: Node, _: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        def keep(node: Node, operands: Sequence[Tensor], results: Sequence[Tensor]) -> None:
             for name in ends.get(node, ()):
-                self.blocks[name] = results[0].clone()
+                self.ends[name] = Kept(node, tuple(operands), tuple(t.clone() for t in results))
 
         made: Mapping[str, Handle] = walking.run_watched(self.executor, executable, inputs, keep)
         return made
@@ -175,6 +182,3 @@ def shaped(made: Tensor, want: Tensor) -> Tensor | None:
         return None
     rows, wanted = made.reshape(-1, width), want.reshape(-1, width)
     return rows[: len(wanted)].reshape(want.shape) if len(rows) >= len(wanted) else None
-
-
-Progress = Callable[[str], None]
