@@ -129,7 +129,7 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str, str, str
     ),
     "a fusion forgets the residual": (forgets_residual, "encoder", "fuse-residual", "ttnn.layer_norm", "layer_norm"),
 }
-"""Faults by what is wrong: how they are planted, a graph, the stage, and what op and origin of the node have in them."""
+"""Faults by what is wrong: how they are planted, a graph, the stage, and what is in op and origin of the node."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)

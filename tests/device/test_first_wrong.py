@@ -22,7 +22,6 @@ from compiler.inspect.ladder.nodes import JudgedNodes, judge_nodes
 from compiler.runtime.reference import ReferenceExecutor
 from tests.device.standin import arithmetic, computing, models, products
 from tests.device.standin.module import executor_on
-from tests.device.standin.tensors import Device
 from tests.device.test_planted_faults import FAULTS
 from tests.faults import planted
 

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from compiler.dialects.ttnn.accuracy import allowance
 from compiler.dialects.ttnn.call import HostCall, TtnnCall, Upload, call_of, upload
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
+from compiler.dialects.ttnn.symbols import Namer
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target
 from compiler.inspect.ladder.nodes import Kept
@@ -34,7 +35,7 @@ def reproduction(kept: Kept, spec: DeviceSpec, about: str) -> tuple[str, bytes]:
     loads = []
     for place, (name, value) in enumerate(zip(names, node.operands, strict=True)):
         given = f'tensors["operand.{place}"]'
-        sent = given if place in on_host else upload(value.type, spec).typed(lambda _, given=given: given)
+        sent = given if place in on_host else upload(value.type, spec).typed(_named(given))
         loads.append(f"{name} = {sent}  # {node.names[place]}: {value.type}".replace("\n", "\n    "))
     allowed = allowance(node, kept.operands)
     tensors = {f"operand.{place}": _stored(tensor) for place, tensor in enumerate(kept.operands)}
@@ -68,6 +69,10 @@ def _on_host(call: TtnnCall | Upload) -> set[int]:
         return {0}
     waiting = dict(call.prepared)
     return {place for name, place in call.operands if name in waiting and isinstance(place, int)}
+
+
+def _named(tensor: str) -> Namer:
+    return lambda _: tensor
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:

@@ -89,7 +89,7 @@ def wrong_stage(compiled: CompiledModel, name: str, **lengths: int) -> WrongNode
     records = report.stages(exact.stages(name, **known))
     stages = list(records.items())
     begin = _begin(stages, mine.half)
-    weights: Weights = exact.source.weights  # type: ignore[attr-defined]
+    weights: Weights = exact.source.weights
     inputs = dict(drawn(Executable(stages[begin][1].graph, weights)))
     if mine.half is Half.STEP:
         (first,) = (s.name for s in exact.spec.graphs if s.component == mine.component and s.half is Half.ONCE)

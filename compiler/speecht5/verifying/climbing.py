@@ -128,7 +128,7 @@ class _Run:
     forced: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def blocks(self) -> Iterator[Rung]:
-        """Attention blocks, layers and stacks: our encoder's states, then teacher-forced steps, the last one watched."""
+        """Attention blocks, layers and stacks: the encoder's, then those of the last of the teacher-forced steps."""
         theirs, graphs = self.graphs.theirs, self.graphs
         self.progress("the encoder")
         self.hidden = graphs.encoded()
@@ -190,37 +190,39 @@ class _Run:
         self.by_step["teacher-forced"] = _points(self.forced, theirs.frames)
         self.progress(f"{theirs.steps} free-running steps")
         made = self._speech(theirs.steps)
-        yield Rung("free-running", f"{theirs.steps} steps", LOOP, self.where, measure(made, theirs.refined), bars.free)
-        reduction = self.graphs.compiled.constants.reduction_factor
-        self.by_step["free-running"] = _points(_by_step(made, reduction), _by_step(theirs.refined, reduction))
+        yield self._free(f"{theirs.steps} steps", made, theirs)
+        self.by_step["free-running"] = _points(*(_by_step(each, self._reduction) for each in (made, theirs.refined)))
         self.progress("free-running speech until it stops")
-        spoken_freely = self._speech(None)
-        ours, length = len(spoken_freely) // reduction, min(len(spoken_freely), len(free.refined))
-        found = measure(spoken_freely[:length], free.refined[:length])
-        note = "" if ours == free.steps else f"compared up to the earlier stop, {length // reduction} steps"
-        yield Rung(
-            "free-running",
-            f"until it stops: {self.subject.said}",
-            LOOP,
-            self.where,
-            found,
-            bars.free,
-            ours,
-            free.steps,
-            note=note,
-        )
+        yield self._free(f"until it stops: {self.subject.said}", self._speech(None), free)
         if theirs.sound is not None:
-            self.progress("sound")
-            vocoder = self.graphs.compiled.vocoder
-            for level, source, bar, against in (
-                ("vocoder", theirs.refined, bars.vocoder, VOCODER),
-                ("sound", made, bars.sound, f"{LOOP} and vocoder"),
-            ):
-                sound = vocoder(source, executor=self.graphs.executor)
-                distance = log_spectral_distance(sound, theirs.sound)
-                of = f"{theirs.steps} steps" if level == "sound" else f"{len(source)} frames"
-                figures = measure(sound, theirs.sound)
-                yield Rung(level, of, against, self.where, figures, bar, distance=distance)
+            yield from self._sounds(theirs.sound, made)
+
+    def _free(self, of: str, made: Tensor, theirs: Theirs) -> Rung:
+        """A free run: the steps at which both stop, then the frames up to the earlier stop."""
+        ours, length = len(made) // self._reduction, min(len(made), len(theirs.refined))
+        found = measure(made[:length], theirs.refined[:length])
+        note = "" if ours == theirs.steps else f"compared up to the earlier stop, {length // self._reduction} steps"
+        return Rung("free-running", of, LOOP, self.where, found, self.bars.free, ours, theirs.steps, note=note)
+
+    def _sounds(self, want: Tensor, made: Tensor) -> Iterator[Rung]:
+        """The vocoder on Hugging Face's spectrogram, and sound of our own."""
+        self.progress("sound")
+        theirs, vocoder = self.graphs.theirs, self.graphs.compiled.vocoder
+        of = {"vocoder": f"{len(theirs.refined)} frames", "sound": f"{theirs.steps} steps"}
+        for level, source, bar, against in (
+            ("vocoder", theirs.refined, self.bars.vocoder, VOCODER),
+            ("sound", made, self.bars.sound, f"{LOOP} and vocoder"),
+        ):
+            sound = vocoder(source, executor=self.graphs.executor)
+            length = min(len(sound), len(want))
+            sound, wanted = sound[:length], want[:length]
+            distance = log_spectral_distance(sound, wanted)
+            yield Rung(level, of[level], against, self.where, measure(sound, wanted), bar, distance=distance)
+
+    @property
+    def _reduction(self) -> int:
+        made: int = self.graphs.compiled.constants.reduction_factor
+        return made
 
     def ops(self) -> Iterator[Rung]:
         """The nodes of each graph, on the numbers of this speech."""
@@ -274,7 +276,7 @@ def _points(made: Tensor, want: Tensor) -> tuple[Point, ...]:
     """The error of each step, over the largest magnitude of all."""
     largest = float(want.abs().max())
     found = []
-    for step, (ours, theirs) in enumerate(zip(made, want, strict=True)):
+    for step, (ours, theirs) in enumerate(zip(made, want, strict=False)):
         apart = float((ours.double() - theirs.double()).abs().max())
         found.append(Point(str(step + 1), apart / largest, measure(ours, theirs).pcc))
     return tuple(found)
