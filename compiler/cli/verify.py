@@ -92,6 +92,10 @@ def verify(
             raise InvalidArgument("--weights is for bfloat16 plans: leave out --precision float32")
         if graph and not bisect:
             raise InvalidArgument("--graph is for --bisect: the ladder has rungs for all graphs")
+        if full_size and not (say is None and speaker is None):
+            raise InvalidArgument("--full-size has no tokenizer and no speakers: leave out --say and --speaker")
+        if say is not None and not say.strip():
+            raise InvalidArgument("--say: the text is empty")
         if output is not None:
             check_target(output, False) if bisect else check_file(output)
         plans = _plans(precision, weights, device, bisect)
@@ -110,7 +114,7 @@ def verify(
         )
         asked = _Asked(model, full_size, say, speaker, seed, steps)
         if bisect:
-            passed = _bisect(compiled, asked, graph or (), device, output, as_json)
+            passed = _bisect(compiled, asked, plans[0], graph or (), device, output, as_json)
         else:
             passed = _climb(compiled, asked, plans, device, output, as_json)
     if not passed:
@@ -163,6 +167,10 @@ def _climb(
     from compiler.speecht5.verifying import subjects  # noqa: PLC0415
     from compiler.speecht5.verifying.climbing import climb  # noqa: PLC0415
 
+    if compiled.saved:
+        raise InvalidArgument(
+            "a saved model has no modules to compare with: name the checkpoint it was made from, or take --bisect"
+        )
     with quiet(), progress_bar() as stage:
         compiled, subject = subjects.of(compiled, asked.source, asked.say, asked.speaker, asked.seed, asked.steps)
         ladders = []
@@ -188,6 +196,7 @@ def _climb(
 def _bisect(
     compiled: CompiledSpeechT5,
     asked: _Asked,
+    plan: tuple[Precision, Weights],
     graphs: Sequence[str],
     device: bool,
     output: Path | None,
@@ -201,6 +210,8 @@ def _bisect(
     searching.check_graphs(compiled, graphs)
     with quiet(), progress_bar() as stage:
         compiled, subject = subjects.of(compiled, asked.source, asked.say, asked.speaker, asked.seed, asked.steps)
+        if not compiled.saved:
+            compiled = compiled.with_plan(precision=plan[0], weights=plan[1])
         with _executor(device) as (executor, name):
             found = searching.search(
                 compiled, subject, executor, graphs=graphs, device=name, folder=output, progress=stage

@@ -14,7 +14,7 @@ from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.op import runs_on_host
 from compiler.errors import CompilerError
 from compiler.inspect.ladder import walking
-from compiler.inspect.ladder.records import Bar, Measured, Rung, Statistics, WrongNode, measure
+from compiler.inspect.ladder.records import Bar, Measured, NodeFigure, Rung, Statistics, WrongNode, measure
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
@@ -46,6 +46,14 @@ class JudgedNodes:
     def wrong(self) -> tuple[tuple[Node, Judged], ...]:
         """The nodes whose results their op and a rounding do not explain."""
         return tuple((node, judged) for node, judged in self.nodes if not judged.within)
+
+    @property
+    def figures(self) -> tuple[NodeFigure, ...]:
+        """The figures of all nodes, by name."""
+        return tuple(
+            NodeFigure(node.results[0].name, node.op.name, each.error / (each.largest or 1.0), each.pcc, each.excess)
+            for node, each in self.nodes
+        )
 
 
 def judge_nodes(

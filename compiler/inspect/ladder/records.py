@@ -110,8 +110,26 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFigure:
+    """How far one node is from float32 arithmetic on its own operands: by name, as pictures and the report have it.
+
+    ``error`` is over the largest magnitude that is wanted, ``excess`` over what its op explains.
+    """
+
+    node: str
+    op: str
+    error: float
+    pcc: float
+    excess: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ladder:
-    """All comparisons of one plan. ``depth`` and ``steps`` are the error's way through the layers and the steps."""
+    """All comparisons of one plan.
+
+    ``depth`` and ``steps`` are the error's way through the layers and the steps, ``nodes`` the figures of each graph's
+    nodes.
+    """
 
     format: int
     title: str
@@ -122,9 +140,11 @@ class Ladder:
     rungs: tuple[Rung, ...]
     depth: Mapping[str, tuple[Point, ...]]
     steps: Mapping[str, tuple[Point, ...]]
+    nodes: Mapping[str, tuple[NodeFigure, ...]]
 
     @property
     def passed(self) -> bool:
+        """Whether all rungs pass."""
         return all(rung.passed for rung in self.rungs)
 
     def as_dict(self) -> dict[str, Any]:

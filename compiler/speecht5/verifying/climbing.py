@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compiler.errors import InvalidArgument
 from compiler.inspect.ladder import nodes, walking
-from compiler.inspect.ladder.records import FORMAT, Bar, Ladder, Measured, Point, Rung, measure
+from compiler.inspect.ladder.records import FORMAT, Bar, Ladder, Measured, NodeFigure, Point, Rung, measure
 from compiler.runtime.executor import Executor
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.verifying.distance import log_spectral_distance
@@ -94,7 +94,7 @@ def climb(
     with quiet():
         progress("Hugging Face's modules")
         long = spoken(model, sounding, subject.ids, subject.speaker, subject.seed, steps)
-        free = spoken(model, None, subject.ids, subject.speaker, subject.seed)
+        free = spoken(model, None, subject.ids, subject.speaker, subject.seed, most=limits.steps)
         graphs = Graphs(compiled, executor, long)
         run = _Run(graphs, bars, where, subject, sounding is not None, progress)
         rungs = [*run.blocks(), *run.components(), *run.sequences(free)]
@@ -109,6 +109,7 @@ def climb(
         tuple(rungs),
         run.depth,
         run.by_step,
+        run.nodes,
     )
 
 
@@ -124,6 +125,7 @@ class _Run:
     progress: Callable[[str], None]
     depth: dict[str, tuple[Point, ...]] = field(default_factory=dict)
     by_step: dict[str, tuple[Point, ...]] = field(default_factory=dict)
+    nodes: dict[str, tuple[NodeFigure, ...]] = field(default_factory=dict)
     hidden: Tensor = field(default_factory=lambda: torch.empty(0))
     forced: Tensor = field(default_factory=lambda: torch.empty(0))
 
@@ -241,13 +243,15 @@ class _Run:
 
     def _op(self, name: str, executable: Any, given: Mapping[str, Tensor]) -> Iterator[Rung]:
         inputs = {port.name: given[port.name] for port in executable.graph.inputs}
-        rung = nodes.op_rung(nodes.judge_nodes(self.graphs.executor, executable, inputs), self.where)
+        judged = nodes.judge_nodes(self.graphs.executor, executable, inputs)
+        self.nodes[name] = judged.figures
+        rung = nodes.op_rung(judged, self.where)
         if rung is not None:
             yield rung
 
     def _speech(self, steps: int | None) -> Tensor:
         subject, compiled = self.subject, self.graphs.compiled
-        ratio = ratios(steps, compiled.constants.reduction_factor, subject.ids.shape[1])
+        ratio = ratios(steps, self._reduction, subject.ids.shape[1], compiled.limits.steps)
         generator = torch.Generator().manual_seed(subject.seed)
         made: Tensor = compiled.generate_speech(
             subject.ids, subject.speaker, generator=generator, executor=self.graphs.executor, **ratio

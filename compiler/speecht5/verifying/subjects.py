@@ -24,12 +24,10 @@ def of(
     """Return the model to compare and what it is to say.
 
     ``source`` is its checkpoint. Without one the weights are drawn anew, on which a fault shows, and text and speaker
-    are drawn, too; as they are for a checkpoint without a tokenizer or speakers. Raises ``InvalidArgument`` for a text
-    or a speaker that it has no way to take.
+    are drawn, too; as they are for a checkpoint without a tokenizer or speakers. Raises ``InvalidArgument`` for a
+    speaker that it does not have, and for a text where it has no tokenizer.
     """
     if source is None:
-        if say is not None or speaker is not None:
-            raise InvalidArgument("--full-size has no tokenizer and no speakers: leave out --say and --speaker")
         compiled = drawn(compiled)
         ids, said = _drawn_ids(compiled, FULL_SIZE_TOKENS), f"{FULL_SIZE_TOKENS} drawn tokens"
         return compiled, Subject(ids, _drawn_speaker(compiled), seed, said, steps)
@@ -37,8 +35,6 @@ def of(
     if text is None:
         ids = _drawn_ids(compiled, min(DRAWN_TOKENS, compiled.limits.text))
         said = f"{ids.shape[1]} drawn tokens"
-    elif not text.strip():
-        raise InvalidArgument("--say: the text is empty")
     else:
         tokenizer = compiled.voice.tokenizer if compiled.voice is not None else checkpoint.load_tokenizer(source)
         ids, said = tokenizer(text, return_tensors="pt").input_ids, text

@@ -17,6 +17,10 @@ STACKS: Mapping[str, str] = {ENCODER: f"{ENCODER}.wrapped_encoder.layers", DECOD
 ATTENTIONS: Mapping[str, tuple[str, ...]] = {ENCODER: ("attention",), DECODER: ("self_attn", "encoder_attn")}
 
 
+DEFAULT_RATIO = 20.0
+"""Frames a token after which transformers' loop ends of itself."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Theirs:
     """One run of transformers' loop.
@@ -40,8 +44,10 @@ class Theirs:
         return self.frames.shape[0]
 
 
-def spoken(model: Any, vocoder: Any, ids: Tensor, speaker: Tensor, seed: int, steps: int | None = None) -> Theirs:
-    """Speak a text with transformers' modules: until they stop, or for so many ``steps``.
+def spoken(
+    model: Any, vocoder: Any, ids: Tensor, speaker: Tensor, seed: int, steps: int | None = None, most: int = 0
+) -> Theirs:
+    """Speak a text with transformers' modules: for so many ``steps``, or until they stop, ``most`` steps at most.
 
     Modules are looked at through hooks on a copy that shares the parameters. Torch's generator is left alone.
     """
@@ -57,7 +63,7 @@ def spoken(model: Any, vocoder: Any, ids: Tensor, speaker: Tensor, seed: int, st
 
         modules[name].register_forward_hook(keep)
     copied.speech_decoder_postnet.feat_out.register_forward_hook(lambda _, __, made: frames.append(made.detach()))
-    ratio = ratios(steps, model.config.reduction_factor, ids.shape[1])
+    ratio = ratios(steps, model.config.reduction_factor, ids.shape[1], most)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         refined = copied.generate_speech(ids, speaker, **ratio)
@@ -77,9 +83,9 @@ def block_names(config: Any) -> list[str]:
     return names
 
 
-def ratios(steps: int | None, reduction: int, tokens: int) -> dict[str, float]:
-    """Arguments of ``generate_speech`` for so many steps; none where speech is to stop by itself."""
-    if steps is None:
-        return {}
-    ratio = (steps + 0.5) * reduction / tokens
-    return {"minlenratio": ratio, "maxlenratio": ratio}
+def ratios(steps: int | None, reduction: int, tokens: int, most: int = 0) -> dict[str, float]:
+    """Arguments of ``generate_speech`` for so many steps, or for as many as come but ``most`` (0: no other limit)."""
+    if steps is not None:
+        ratio = (steps + 0.5) * reduction / tokens
+        return {"minlenratio": ratio, "maxlenratio": ratio}
+    return {"maxlenratio": min(DEFAULT_RATIO, (most + 0.5) * reduction / tokens)} if most else {}
