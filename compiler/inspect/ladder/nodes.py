@@ -120,8 +120,8 @@ def first_wrong(judged: JudgedNodes, spec: DeviceSpec, compared: str) -> WrongNo
     kept = judged.first
     verdict = next(each for node, each in judged.nodes if node is kept.node)
     why = (
-        f"error {verdict.error:.3g}, where a rounding and the op's bound allow {verdict.allowed:.3g}; as a whole "
-        f"{100 * verdict.scale:+.3f} % too large, where {100 * verdict.scale_allowed:.3f} % are allowed"
+        f"error {verdict.error:.3g}, where a rounding and what is known of the op allow {verdict.allowed:.3g}; as a "
+        f"whole off by {100 * verdict.scale:+.3f} %, where {100 * verdict.scale_allowed:.3f} % are allowed"
     )
     wanted = allowance(kept.node, kept.operands).wanted
     return described(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compiler.inspect.ladder.records import Point
-from compiler.inspect.page.plots import figure, svg
+from compiler.inspect.page.plots import INK, figure, svg
 
 _COLOURS = ("#3b7a57", "#3f6fb5", "#c4622d", "#8a5fb0")
 Plans = Mapping[str, Mapping[str, Sequence[Point]]]
@@ -49,5 +49,5 @@ def _shown(error: float) -> float:
 
 def _finished(drawn: object, axes: Sequence[object], said: str) -> str:
     axes[0].set_ylabel("largest error")  # type: ignore[attr-defined]
-    axes[0].legend(frameon=False)  # type: ignore[attr-defined]
+    axes[0].legend(frameon=False, labelcolor=INK, fontsize=8)  # type: ignore[attr-defined]
     return svg(drawn, said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import jinja2
@@ -15,8 +16,10 @@ from compiler.dialects.ttnn.symbols import Namer
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target
 from compiler.inspect.ladder.nodes import Kept
-from compiler.ir.types import Memory
+from compiler.ir.types import DType, Memory
 from compiler.output import write_whole
+from compiler.runtime.executable import computed
+from compiler.runtime.judging import judge
 
 SCRIPT, TENSORS = "call.py", "tensors.safetensors"
 
@@ -37,17 +40,18 @@ def reproduction(kept: Kept, spec: DeviceSpec, about: str) -> tuple[str, bytes]:
         given = f'tensors["operand.{place}"]'
         sent = given if place in on_host else upload(value.type, spec).typed(_named(given))
         loads.append(f"{name} = {sent}  # {node.names[place]}: {value.type}".replace("\n", "\n    "))
-    allowed = allowance(node, kept.operands)
+    judged, wanted = judge(node, kept.operands, kept.results), allowance(node, kept.operands).wanted
+    modelled = computed(node, DType.BFLOAT16)([tensor.clone() for tensor in kept.operands])
     tensors = {f"operand.{place}": _stored(tensor) for place, tensor in enumerate(kept.operands)}
-    for at, (want, came) in enumerate(zip(allowed.wanted, kept.results, strict=True)):
-        tensors |= {f"wanted.{at}": _stored(want), f"came.{at}": _stored(came)}
+    for name, results in (("wanted", wanted), ("modelled", modelled), ("came", kept.results)):
+        tensors |= {f"{name}.{at}": _stored(tensor) for at, tensor in enumerate(results)}
     script = _template().render(
         about=about.replace("\\", "/").replace('"""', "'''").splitlines(),
         loads=loads,
         call=call.typed(names.__getitem__).replace("\n", "\n    "),
         prepared=isinstance(call, TtnnCall) and bool(call.prepared),
-        count=len(node.results),
-        allowed=repr(allowed.error),
+        allowed=_typed(judged.allowed),
+        scale_allowed=_typed(judged.scale_allowed),
         tensors=TENSORS,
     )
     return script, save(tensors)
@@ -69,6 +73,10 @@ def _on_host(call: TtnnCall | Upload) -> set[int]:
         return {0}
     waiting = dict(call.prepared)
     return {place for name, place in call.operands if name in waiting and isinstance(place, int)}
+
+
+def _typed(number: float) -> str:
+    return repr(number) if math.isfinite(number) else f'float("{number}")'
 
 
 def _named(tensor: str) -> Namer:

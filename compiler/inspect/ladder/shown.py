@@ -92,7 +92,9 @@ def wrong_text(wrong: WrongNode) -> str:
     rows += [("or", each) for each in wrong.between]
     rows += [("call", wrong.call.replace("\n", "\n            "))]
     if wrong.others:
-        rows.append(("besides", f"{wrong.others} other nodes of the graph are off by more than their ops explain"))
+        rows.append(
+            ("besides", f"other nodes of the graph that are off by more than their ops explain: {wrong.others}")
+        )
     rows.append(("script", wrong.script))
     return "\n".join([*lines, *(f"  {name:<9} {said}" for name, said in rows if said)])
 

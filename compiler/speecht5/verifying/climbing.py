@@ -103,7 +103,12 @@ def climb(
         FORMAT,
         f"{options.precision}, weights {options.weights}" if options.precision != "float32" else "float32",
         {**about, "text": subject.said, "computed by": where},
-        {name: str(getattr(options, name)) for name in ("board", "postnet", "enable", "disable")},
+        {
+            "board": options.board,
+            "postnet": options.postnet,
+            "optional passes": ", ".join(options.enable) or "none",
+            "passes left out": ", ".join(options.disable) or "none",
+        },
         dict(line.split(" ", 1) for line in installed() if " " in line),
         bool(device),
         tuple(rungs),
