@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.choices import Precision, Weights
+from compiler.choices import DEFAULT_PASSES, OPTIONAL_PASSES, Precision, Weights, one_of
 from compiler.cli.app import app
 from compiler.cli.options import (
     Asked,
@@ -73,6 +73,10 @@ def verify(
     graph: Annotated[
         list[str] | None, typer.Option(metavar="GRAPH", help="With --bisect: look at this graph; may be repeated.")
     ] = None,
+    without: Annotated[
+        str | None,
+        typer.Option(metavar="PASS", help="With --bisect: compare with the plan without this pass, too."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -92,6 +96,10 @@ def verify(
             raise InvalidArgument("--weights is for bfloat16 plans: leave out --precision float32")
         if graph and not bisect:
             raise InvalidArgument("--graph is for --bisect: the ladder has rungs for all graphs")
+        if without is not None and not bisect:
+            raise InvalidArgument("--without is for --bisect: leave a pass out of the ladder's plans with --disable")
+        if without is not None:
+            one_of("--without", without, (*DEFAULT_PASSES, *OPTIONAL_PASSES))
         if full_size and not (say is None and speaker is None):
             raise InvalidArgument("--full-size has no tokenizer and no speakers: leave out --say and --speaker")
         if say is not None and not say.strip():
@@ -114,7 +122,7 @@ def verify(
         )
         asked = _Asked(model, full_size, say, speaker, seed, steps)
         if bisect:
-            passed = _bisect(compiled, asked, plans[0], graph or (), device, output, as_json)
+            passed = _bisect(compiled, asked, plans[0], graph or (), without, device, output, as_json)
         else:
             passed = _climb(compiled, asked, plans, device, output, as_json)
     if not passed:
@@ -198,6 +206,7 @@ def _bisect(
     asked: _Asked,
     plan: tuple[Precision, Weights],
     graphs: Sequence[str],
+    without: str | None,
     device: bool,
     output: Path | None,
     as_json: bool,
@@ -212,12 +221,26 @@ def _bisect(
         compiled, subject = subjects.of(compiled, asked.source, asked.say, asked.speaker, asked.seed, asked.steps)
         if not compiled.saved:
             compiled = compiled.with_plan(precision=plan[0], weights=plan[1])
+        beside = None if without is None else _without(compiled, without)
         with _executor(device) as (executor, name):
             found = searching.search(
-                compiled, subject, executor, graphs=graphs, device=name, folder=output, progress=stage
+                compiled,
+                subject,
+                executor,
+                graphs=graphs,
+                device=name,
+                folder=output,
+                beside=beside,
+                progress=stage,
             )
     typer.echo(json.dumps(found.as_dict(), indent=1, allow_nan=False) if as_json else shown.search_text(found))
     return not found.wrong
+
+
+def _without(compiled: CompiledSpeechT5, name: str) -> CompiledSpeechT5:
+    options = compiled.options
+    enable = [each for each in options.enable if each != name]
+    return compiled.with_plan(enable=enable, disable=[*options.disable, *([name] if name in DEFAULT_PASSES else [])])
 
 
 @contextmanager

@@ -92,12 +92,21 @@ def test_a_wrong_lowering_is_shown(run: Callable[..., Any], monkeypatch: pytest.
     assert any("activation" in origin for origin in found["origins"])
 
 
+def test_two_plans_side_by_side(run: Callable[..., Any]) -> None:
+    made = run("verify", "--bisect", "--graph", "decoder_step", "--without", "fuse-residual", "--say", "no", "--json")
+    found = json.loads(made.stdout)
+    assert found["compared"]["graphs with the other plan's"] == 1
+    assert (found["wrong"], made.exit_code) == ([], 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--device", "--precision", "float32"], "--device takes no --precision float32"),
         (["--precision", "float32", "--weights", "mixed"], "--weights is for bfloat16 plans"),
         (["--graph", "encoder"], "--graph is for --bisect"),
+        (["--without", "fuse-bias"], "--without is for --bisect"),
+        (["--bisect", "--without", "fuse-bia"], "did you mean 'fuse-bias'"),
         (["--bisect", "--graph", "encodr"], "there is no graph 'encodr'"),
         (["--say", " "], "the text is empty"),
         (["--speaker", "ana"], "did you mean 'anna'|choose one of"),

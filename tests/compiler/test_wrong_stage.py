@@ -12,7 +12,7 @@ from compiler import pipeline
 from compiler.dialects.aten import is_op, ops
 from compiler.dialects.ttnn.elementwise import multiply
 from compiler.inspect.ladder.records import WrongNode
-from compiler.inspect.ladder.stages import wrong_stage
+from compiler.inspect.ladder.stages import wrong_beside, wrong_stage
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Node, Value
 from lowering import rules
@@ -141,3 +141,19 @@ def test_a_fault_is_named(tiny_compiled: Any, monkeypatch: pytest.MonkeyPatch, f
     assert wrong.stage == stage
     assert wrong.op.startswith(op)
     assert any(origin in each for each in wrong.origins)
+
+
+def test_two_plans_side_by_side(tiny_compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tiny_compiled.with_plan(precision="bfloat16", enable=tuple(sorted(pipeline.OPTIONAL)))
+    other = tiny_compiled.with_plan(precision="bfloat16", disable=("fuse-residual",))
+    assert wrong_beside(plan, other, "decoder_step", text=20, steps=30) is None
+    forgets_residual(monkeypatch)
+    wrong = wrong_beside(plan, other, "decoder_step", text=20, steps=30)
+    assert wrong is not None
+    assert (wrong.op, wrong.compared) == ("ttnn.layer_norm", "two plans of one model, both in float32")
+    assert any("layers.0" in each for each in wrong.origins)
+
+
+def test_optional_passes_are_no_fault(tiny_compiled: Any) -> None:
+    plan = tiny_compiled.with_plan(precision="bfloat16", enable=tuple(sorted(pipeline.OPTIONAL)))
+    assert wrong_stage(plan, "decoder_step", text=20, steps=30) is None

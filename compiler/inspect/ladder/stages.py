@@ -22,7 +22,7 @@ from compiler.inspect.ladder.nodes import Kept, described
 from compiler.inspect.ladder.records import Measured, WrongNode, measure
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Stage
-from compiler.pipeline import ACCURACY, HOISTED, READ_PREFIX, Record
+from compiler.pipeline import HOISTED, READ_PREFIX, Record
 from compiler.runtime.executable import Executable
 from compiler.runtime.judging import watched
 from compiler.runtime.weights import Weights
@@ -77,25 +77,14 @@ class _Run:
 def wrong_stage(compiled: CompiledModel, name: str, **lengths: int) -> WrongNode | None:
     """Find the first node of a graph that is another than the imported program's; ``None`` where outputs agree.
 
-    Passes that are said to cost accuracy are left out. Inputs are drawn. Raises ``InvalidArgument`` for a saved model,
+    Inputs are drawn. Raises ``InvalidArgument`` for a saved model,
     which has no stages.
     """
     if compiled.saved:
         raise InvalidArgument("a saved model has no record of its stages: name the checkpoint that it was made from")
-    owner = next(each for each in (compiled, *compiled.beside) if name in each.spec.names)
-    known = {each: size for each, size in lengths.items() if each in owner.lengths}
-    exact = owner.with_plan(precision="float32", weights="bfloat16", enable=_exact(owner.options.enable))
-    (mine,) = (spec for spec in exact.spec.graphs if spec.name == name)
-    records = report.stages(exact.stages(name, **known))
-    stages = list(records.items())
-    begin = _begin(stages, mine.half)
-    weights: Weights = exact.source.weights
-    inputs = dict(drawn(Executable(stages[begin][1].graph, weights)))
-    if mine.half is Half.STEP:
-        (first,) = (s.name for s in exact.spec.graphs if s.component == mine.component and s.half is Half.ONCE)
-        once = report.stages(exact.stages(first, **known))[HOISTED].graph
-        made = values_of(once, weights, inputs)
-        inputs |= {port.name: made[port.value] for port in once.outputs}
+    owner, known = _owner(compiled, name, lengths)
+    exact = owner.with_plan(precision="float32", weights="bfloat16")
+    stages, begin, weights, inputs = _prepared(exact, name, known)
     kept: dict[int, _Run] = {}
 
     def run(at: int) -> _Run:
@@ -118,8 +107,49 @@ def wrong_stage(compiled: CompiledModel, name: str, **lengths: int) -> WrongNode
     return _first(name, run(right), run(wrong), wanted, board)
 
 
-def _exact(enable: Sequence[str]) -> tuple[str, ...]:
-    return tuple(each for each in enable if each not in ACCURACY)
+def wrong_beside(compiled: CompiledModel, other: CompiledModel, name: str, **lengths: int) -> WrongNode | None:
+    """Find the first node of a graph that is another than in ``other``, a plan of the same model under other passes.
+
+    Both are run in float32 on the same drawn inputs. ``None`` where outputs agree. Raises as :func:`wrong_stage` does.
+    """
+    if compiled.saved or other.saved:
+        raise InvalidArgument("a saved model has one plan: name the checkpoint that it was made from")
+    runs = []
+    for each in (other, compiled):
+        owner, known = _owner(each, name, lengths)
+        exact = owner.with_plan(precision="float32", weights="bfloat16")
+        stages, _, weights, inputs = _prepared(exact, name, known)
+        stage, record = stages[-1]
+        runs.append(_Run(stage, record.graph, values_of(record.graph, weights, inputs)))
+    theirs, ours = runs
+    if _alike(ours.outputs, theirs.outputs):
+        return None
+    board = BOARDS[compiled.options.board].device
+    return _first(name, theirs, ours, theirs.outputs, board, "two plans of one model, both in float32")
+
+
+_Prepared = tuple[list[tuple[str, Record]], int, Weights, dict[str, torch.Tensor]]
+
+
+def _owner(compiled: CompiledModel, name: str, lengths: Mapping[str, int]) -> tuple[CompiledModel, dict[str, int]]:
+    """The model whose graph it is, this one or one beside it, and what of the lengths it knows."""
+    owner = next(each for each in (compiled, *compiled.beside) if name in each.spec.names)
+    return owner, {each: size for each, size in lengths.items() if each in owner.lengths}
+
+
+def _prepared(exact: CompiledModel, name: str, lengths: Mapping[str, int]) -> _Prepared:
+    """The stages of a graph, the first that has the inputs of the last, weights, and drawn inputs for all of these."""
+    (mine,) = (spec for spec in exact.spec.graphs if spec.name == name)
+    stages = list(report.stages(exact.stages(name, **lengths)).items())
+    begin = _begin(stages, mine.half)
+    weights: Weights = exact.source.weights
+    inputs = dict(drawn(Executable(stages[begin][1].graph, weights)))
+    if mine.half is Half.STEP:
+        (first,) = (s.name for s in exact.spec.graphs if s.component == mine.component and s.half is Half.ONCE)
+        once = report.stages(exact.stages(first, **lengths))[HOISTED].graph
+        made = values_of(once, weights, inputs)
+        inputs |= {port.name: made[port.value] for port in once.outputs}
+    return stages, begin, weights, inputs
 
 
 def _begin(stages: Sequence[tuple[str, Record]], half: Half | None) -> int:
@@ -140,7 +170,12 @@ def _unlike(made: torch.Tensor, wanted: torch.Tensor) -> Measured | None:
 
 
 def _first(
-    graph: str, before: _Run, after: _Run, wanted: Mapping[str, torch.Tensor], board: DeviceSpec
+    graph: str,
+    before: _Run,
+    after: _Run,
+    wanted: Mapping[str, torch.Tensor],
+    board: DeviceSpec,
+    compared: str = COMPARED,
 ) -> WrongNode | None:
     """The first node that the wrong outputs hang on, with nothing right in between: its operands are right."""
     wrong = {
@@ -172,7 +207,7 @@ def _first(
     )
     spec = board if after.graph.stage is Stage.TTNN else None
     said = [f"{each.op.name} %{each.results[0].name}" for each in rest[:at]]
-    return described(graph, kept, spec, COMPARED, why, found, stage=after.stage, between=said)
+    return described(graph, kept, spec, compared, why, found, stage=after.stage, between=said)
 
 
 class _Verdicts:

@@ -166,8 +166,11 @@ class _Run:
             return
         bar = self.bars.blocks
         missed = [name for name, each in known.items() if not bar.met(each)]
-        name = missed[0] if missed else max(known, key=lambda each: known[each].error)
-        note = f"the worst of {len(known)}" if not missed else f"{len(missed)} of {len(known)} miss, the first of them"
+        worst = max(known, key=lambda each: known[each].error)
+        name = missed[0] if missed else worst
+        note = f"the worst of {len(known)}"
+        if missed:
+            note = f"{len(missed)} of {len(known)} miss, the first of them; the largest error: {known[worst].error:.1e}"
         note = "" if len(found) == 1 else note + (f"; {lost} are fused away" if lost else "")
         yield Rung(level, f"{kind}: {name}", MODULE, self.where, known[name], bar, note=note)
 

@@ -19,7 +19,7 @@ from compiler.speecht5.verifying.climbing import Subject, vocoder_window
 from compiler.speecht5.verifying.ours import STEP, Graphs
 from compiler.speecht5.verifying.theirs import spoken
 
-MODULES, STAGES, NODES = "modules", "graphs through their stages", "nodes"
+MODULES, STAGES, PLANS, NODES = "modules", "graphs through their stages", "graphs with the other plan's", "nodes"
 STEPS = 8
 """Steps that are made before a step's nodes are looked at: its caches hold something then."""
 _OWN = ("encoder", "utterance", STEP, "postnet")
@@ -33,13 +33,15 @@ def search(
     graphs: Sequence[str] = (),
     device: str = "",
     folder: Path | None = None,
+    beside: Any = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Search:
     """Find the first wrong node of each graph, by three comparisons, each of which explains away what came before.
 
     The plan in float32 beside Hugging Face's modules, block by block; the plan in float32 beside the imported program,
     stage by stage; and what ``executor`` computed beside float32 arithmetic on the same operands, node by node. For the
-    first node that is wrong on an executor a script goes to a new ``folder``.
+    first node that is wrong on an executor a script goes to a new ``folder``. ``beside`` is another plan of the model:
+    graphs are compared with its graphs, too.
 
     Raises ``InvalidArgument`` for an unknown graph, ``Refused`` where ttnn refuses an op.
     """
@@ -55,6 +57,10 @@ def search(
                 found = stages.wrong_stage(compiled, name, text=subject.ids.shape[1], steps=STEPS)
                 counted[STAGES] = counted.get(STAGES, 0) + 1
                 wrong += [] if found is None else [found]
+                if beside is not None:
+                    found = stages.wrong_beside(compiled, beside, name, text=subject.ids.shape[1], steps=STEPS)
+                    counted[PLANS] = counted.get(PLANS, 0) + 1
+                    wrong += [] if found is None else [found]
         if compiled.options.precision != "float32":
             wrong += _by_node(compiled, subject, executor, asked, counted, device, folder, progress)
     where = walking.where(executor, compiled.options.precision, device)
@@ -65,7 +71,7 @@ def _by_module(compiled: Any, subject: Subject, asked: Sequence[str], counted: d
     """The first block of the float32 plan that is not Hugging Face's."""
     if not {"encoder", STEP} & set(asked):
         return
-    exact = compiled.with_plan(precision="float32", weights="bfloat16", enable=())
+    exact = compiled.with_plan(precision="float32", weights="bfloat16")
     theirs = spoken(exact.source.model, None, subject.ids, subject.speaker, subject.seed, STEPS)
     ours = Graphs(exact, ReferenceExecutor(), theirs)
     ours.steps(ours.encoded(), STEPS, watch=True)
