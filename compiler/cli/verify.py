@@ -254,9 +254,9 @@ def _executor(device: bool) -> Iterator[tuple[Executor, str]]:
     from compiler.device import session  # noqa: PLC0415
     from compiler.device.opening import is_mock, open_device  # noqa: PLC0415
 
-    session.probe()  # in a process of its own, which can be ended where another holds the device
     if is_mock():
         raise InvalidArgument("ttnn opens a mock here, which computes no numbers: leave out --device")
+    session.probe()  # in a process of its own, which can be ended where another holds the device
     with open_device() as executor:
         yield executor, _name(executor)
 

@@ -21,6 +21,7 @@ from lowering.rules import Context
 SHORT = ("--say", "no", "--steps", "8")
 
 
+@pytest.mark.slow
 def test_a_table_of_rungs_that_pass(run: Callable[..., Any]) -> None:
     made = run("verify", "--precision", "bfloat16", *SHORT)
     assert (made.exit_code, made.stderr) == (0, "")

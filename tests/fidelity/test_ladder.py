@@ -18,12 +18,16 @@ from compiler.inspect.ladder.records import Bar, Ladder, Measured, Rung, measure
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5.verifying.climbing import Subject, climb
 from compiler.speecht5.verifying.searching import search
+from passes.fold_scale import FoldScale
 from tests import vocoders
+from tests.compiler.test_wrong_stage import ForgetsScale, instead
 from tests.device.standin import computing
 from tests.device.standin.module import executor_on
 from tests.device.test_first_wrong import scaled
 from tests.faults import planted
 from tests.models import lively, speaker, tiny_config, tokens
+
+pytestmark = pytest.mark.slow
 
 STEPS = 12
 
@@ -117,6 +121,19 @@ def test_no_node_is_wrong(compiled: CompiledSpeechT5) -> None:
     assert not found.wrong
     assert set(found.compared) == {"modules", "graphs through their stages", "nodes"}
     assert shown.search_text(found).startswith("no wrong node: compared 12 modules, 3 graphs")
+
+
+def test_a_wrong_module_is_named(compiled: CompiledSpeechT5, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Hugging Face's modules, and then by the stage at fault."""
+    plan = compiled.with_plan(precision="bfloat16")
+    instead(FoldScale, ForgetsScale)(monkeypatch)
+    plan.evict()
+    try:
+        by_module, by_stage = search(plan, asked(plan), ReferenceExecutor(), graphs=["encoder"]).wrong
+    finally:
+        plan.evict()
+    assert "Hugging Face's modules" in by_module.compared and "layers.0.attention" in by_module.why
+    assert (by_module.graph, by_stage.stage) == ("encoder", "fold-scale")
 
 
 def test_a_stop_is_compared_before_the_numbers() -> None:

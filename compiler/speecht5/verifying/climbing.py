@@ -16,7 +16,16 @@ from compiler.runtime.executor import Executor
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.verifying.distance import log_spectral_distance
 from compiler.speecht5.verifying.ours import Graphs
-from compiler.speecht5.verifying.theirs import ATTENTIONS, DECODER, ENCODER, STACKS, Theirs, ratios, spoken
+from compiler.speecht5.verifying.theirs import (
+    ATTENTIONS,
+    DECODER,
+    DEFAULT_RATIO,
+    ENCODER,
+    STACKS,
+    Theirs,
+    ratios,
+    spoken,
+)
 from compiler.versions import installed
 
 MODULE, LOOP, VOCODER = "Hugging Face's module", "Hugging Face's loop", "Hugging Face's vocoder"
@@ -212,6 +221,8 @@ class _Run:
         ours, length = len(made) // self._reduction, min(len(made), len(theirs.refined))
         found = measure(made[:length], theirs.refined[:length])
         note = "" if ours == theirs.steps else f"compared up to the earlier stop, {length // self._reduction} steps"
+        if theirs is not self.graphs.theirs and theirs.steps >= self._limit:
+            note = "where the loop ends of itself"
         return Rung("free-running", of, LOOP, self.where, found, self.bars.free, ours, theirs.steps, note=note)
 
     def _sounds(self, want: Tensor, made: Tensor) -> Iterator[Rung]:
@@ -228,6 +239,12 @@ class _Run:
             sound, wanted = sound[:length], want[:length]
             distance = log_spectral_distance(sound, wanted)
             yield Rung(level, of[level], against, self.where, measure(sound, wanted), bar, distance=distance)
+
+    @property
+    def _limit(self) -> int:
+        """Steps after which a loop ends though nothing stopped it."""
+        limit = int(DEFAULT_RATIO * self.subject.ids.shape[1] / self._reduction)
+        return min(limit, int(self.graphs.compiled.limits.steps))
 
     @property
     def _reduction(self) -> int:

@@ -43,8 +43,12 @@ def search(
     first node that is wrong on an executor a script goes to a new ``folder``. ``beside`` is another plan of the model:
     graphs are compared with its graphs, too.
 
-    Raises ``InvalidArgument`` for an unknown graph, ``Refused`` where ttnn refuses an op.
+    Raises ``InvalidArgument`` for a saved float32 model, ``Refused`` where ttnn refuses an op.
     """
+    if compiled.saved and compiled.options.precision == "float32":
+        raise InvalidArgument(
+            "a saved float32 model has nothing to compare, no modules, no stages and no roundings: name its checkpoint"
+        )
     asked = tuple(graphs) or compiled.names
     counted: dict[str, int] = {}
     wrong: list[WrongNode] = []
