@@ -12,6 +12,11 @@ import torch
 from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
+from compiler.speecht5.verifying.distance import log_spectral_distance
+from compiler.speecht5.verifying.weights import lively_vocoder as lively
+
+__all__ = ["SMALL", "config", "lively", "log_spectral_distance", "mels", "theirs"]
+
 SMALL: dict[str, Any] = {
     "model_in_dim": 20,
     "upsample_initial_channel": 32,
@@ -28,31 +33,6 @@ def config(**changes: Any) -> SpeechT5HifiGanConfig:
     return SpeechT5HifiGanConfig(**{**SMALL, **changes})
 
 
-def lively(config: SpeechT5HifiGanConfig, seed: int = 0) -> SpeechT5HifiGan:
-    """A vocoder in evaluation mode whose sound fills its range, and hangs on all of its parameters."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = SpeechT5HifiGan(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        drawn = torch.randn(tensor.shape, generator=generator)
-        if name == "mean":
-            drawn = -4.0 + drawn
-        elif name == "scale":
-            drawn = 1.5 + drawn.abs()
-        elif tensor.dim() == 1:
-            drawn = 0.1 * drawn
-        elif "upsampler" in name:  # a sample is reached by as many taps as fit a stride
-            stride = model.upsampler[int(name.split(".")[1])].stride[0]
-            drawn = drawn * (2 * stride / (tensor.shape[0] * tensor.shape[2])) ** 0.5
-        elif "resblocks" in name:
-            drawn = drawn * 0.7 * (tensor.shape[1] * tensor.shape[2]) ** -0.5
-        else:
-            drawn = drawn * (0.5 if name.startswith("conv_post") else 1.0) * (tensor[0].numel()) ** -0.5
-        tensor.copy_(drawn)
-    return model
-
-
 def mels(config: SpeechT5HifiGanConfig, *shape: int, seed: int = 0) -> Tensor:
     """Log-mel spectrograms [*shape, mels] of the size that a vocoder's mean and scale are made for."""
     generator = torch.Generator().manual_seed(seed)
@@ -64,14 +44,3 @@ def theirs(model: SpeechT5HifiGan, spectrogram: Tensor) -> Tensor:
     with torch.no_grad():
         sound: Tensor = model(spectrogram)
     return sound
-
-
-def log_spectral_distance(got: Tensor, want: Tensor, size: int = 256) -> float:
-    """The root mean square difference of two sounds' spectra in dB, a mean over frames; within 80 dB of the loudest."""
-    window = torch.hann_window(size)
-    spectra = [
-        torch.stft(sound, size, size // 4, window=window, return_complex=True).abs().square() for sound in (got, want)
-    ]
-    floor = 1e-8 * spectra[1].max()
-    decibels = [10 * spectrum.clamp(min=floor).log10() for spectrum in spectra]
-    return float((decibels[0] - decibels[1]).square().mean(-2).sqrt().mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from compiler.device.findings import NodeError, Plan
 from compiler.dialects.ttnn.accuracy import allowance
 from compiler.dialects.ttnn.op import runs_on_host
 from compiler.ir.graph import Node
-from compiler.runtime.weights import to_device
+from compiler.runtime.executable import Executable
+from compiler.runtime.judging import Watch
 
 
 def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> tuple[NodeError, ...]:
@@ -21,32 +22,50 @@ def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) ->
 
     That is float32 arithmetic on the operands that the device had: errors of the nodes before are no part of its own.
     """
-    executable = plan.executable()
+    found: list[NodeError] = []
+
+    def compare(node: Node, operands: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> None:
+        if not runs_on_host(node):
+            found.append(_compared(node, operands, results))
+
+    def say(node: Node) -> None:
+        report(f"{plan.name}, {node.op.name}")
+
+    run_watched(executor, plan.executable(), loaded(executor, plan), compare, say)
+    return tuple(found)
+
+
+def run_watched(
+    executor: TtnnExecutor,
+    executable: Executable,
+    inputs: Mapping[str, Any],
+    watch: Watch,
+    about: Callable[[Node], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Run a graph call by call and show ``watch`` what each node read and made, read back; all outputs, as handles.
+
+    With several devices, the first one's rows are shown. ``about`` is told each node before it is called.
+    """
     graph = executable.graph
     handles = [executor.load(executable.weight(c), c.value.type) for c in graph.constants]
-    inputs = loaded(executor, plan)
     handles += [inputs[port.name] for port in graph.inputs]
     held: list[Any] = [executable.weight(constant) for constant in graph.constants]
-    held += [to_device((plan.inputs or {})[port.name], port.value.type) for port in graph.inputs]
+    held += [_read(executor, inputs[port.name], port.value.type.shape[0]) for port in graph.inputs]
     missing = [None] * (len(executable.places) - len(held))
     handles, held = [*handles, *missing], [*held, *missing]
-    found = []
     for call in executable.calls:
-        report(f"{plan.name}, {call.node.op.name}")
+        about(call.node)
         results = executor.binder.prepare(call.node)([handles[place] for place in call.reads])
-        made = [
-            _read(executor, result)[: v.type.shape[0]] for result, v in zip(results, call.node.results, strict=True)
-        ]
-        if not runs_on_host(call.node):
-            found.append(_compared(call.node, [held[place] for place in call.reads], made))
+        made = [_read(executor, result, v.type.shape[0]) for result, v in zip(results, call.node.results, strict=True)]
+        watch(call.node, [held[place] for place in call.reads], made)
         for place, handle, tensor in zip(call.writes, results, made, strict=True):
             handles[place], held[place] = handle, tensor
         for place in call.frees:
             handles[place] = held[place] = None
-    return tuple(found)
+    return {port.name: handles[executable.places[port.value]] for port in graph.outputs}
 
 
-def _compared(node: Node, operands: list[torch.Tensor], made: list[torch.Tensor]) -> NodeError:
+def _compared(node: Node, operands: Sequence[torch.Tensor], made: Sequence[torch.Tensor]) -> NodeError:
     allowed = allowance(node, operands)
     return NodeError(
         op=node.op.name,
@@ -57,5 +76,5 @@ def _compared(node: Node, operands: list[torch.Tensor], made: list[torch.Tensor]
     )
 
 
-def _read(executor: TtnnExecutor, result: Any) -> torch.Tensor:
-    return result.clone() if isinstance(result, torch.Tensor) else executor.read(result)
+def _read(executor: TtnnExecutor, result: Any, rows: int) -> torch.Tensor:
+    return (result.clone() if isinstance(result, torch.Tensor) else executor.read(result))[:rows]

@@ -133,7 +133,7 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, m
             f"the vocoder {chosen!r} takes {loaded.config.model_in_dim} mels a frame and the model {source!r} makes "
             f"{model.config.num_mel_bins}: name the vocoder that belongs to the model"
         )
-    return Voice(model, tokenizer, _speakers(Path(source) / SPEAKERS), loaded, known_words(source))
+    return Voice(model, tokenizer, speakers_of(Path(source)), loaded, known_words(source))
 
 
 def own_vocoder(source: str) -> str | None:
@@ -191,10 +191,12 @@ def tables(source: str) -> Tables | None:
     return Tables(text, steps * reduction, taught if isinstance(taught, int) else None)
 
 
-def _speakers(file: Path) -> dict[str, torch.Tensor]:
+def speakers_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The speakers of a checkpoint in a folder, float32 [dim] by name; empty where it has none of its own."""
     import torch  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
+    file = folder / SPEAKERS
     if not file.is_file():
         return {}
     with _reading("speakers", str(file)):

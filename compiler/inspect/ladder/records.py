@@ -1,0 +1,240 @@
+"""The records of the ladder and of the search for the first wrong node: what tables, JSON and the page are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from compiler.inspect.agreement import agreement
+
+FORMAT = 1
+"""Version of the records' shape. It grows with each change that a reader of the JSON would have to follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How two tensors agree.
+
+    ``pcc`` is Pearson's correlation, ``error`` the largest difference and ``bias`` the mean difference with its sign,
+    both over the largest magnitude that is wanted.
+    """
+
+    pcc: float
+    error: float
+    bias: float
+
+
+def measure(got: torch.Tensor, want: torch.Tensor) -> Measured:
+    """Compare a tensor with what is wanted, in float64.
+
+    Numbers that are not finite give a PCC of 0 and an infinite error. Raises ``ValueError`` for other shapes.
+    """
+    pcc = agreement(got, want).pcc
+    if not got.numel() or torch.equal(got, want):
+        return Measured(pcc, 0.0, 0.0)
+    difference, largest = got.double() - want.double(), float(want.double().abs().max())
+    if not torch.isfinite(difference).all() or not largest:
+        return Measured(0.0, math.inf, math.nan)
+    return Measured(pcc, float(difference.abs().max()) / largest, float(difference.mean()) / largest)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a rung must reach; ``None`` where nothing is asked of a figure.
+
+    ``distance`` is in dB. ``excess`` is how many times what its op explains a node may be off.
+    """
+
+    pcc: float | None = None
+    error: float | None = None
+    distance: float | None = None
+    excess: float | None = None
+
+    def met(self, found: Measured, distance: float | None = None, excess: float | None = None) -> bool:
+        """Return whether figures reach the bar. What is no number does not."""
+        return (
+            (self.pcc is None or found.pcc >= self.pcc)
+            and (self.error is None or found.error <= self.error)
+            and (self.distance is None or (distance is not None and distance <= self.distance))
+            and (self.excess is None or (excess is not None and excess <= self.excess))
+        )
+
+    def __str__(self) -> str:
+        said = [] if self.pcc is None else [f"PCC {self.pcc:g}"]
+        said += [] if self.error is None else [f"error {self.error:.1e}"]
+        said += [] if self.distance is None else [f"{self.distance:g} dB"]
+        said += [] if self.excess is None else ["what the op explains"]
+        return ", ".join(said) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One comparison.
+
+    ``level`` is how much is compared at once, from ``op`` up; ``of`` is the graph, the module or the text that is
+    compared, ``against`` what it is compared with, ``where`` what computed it. ``ours`` and ``theirs`` are the steps
+    at which a free run stopped, compared before the numbers; ``distance`` is the log-spectral distance of sound in dB,
+    ``excess`` how many times what its op explains the worst node is off; ``note`` says what a reader should know of the
+    figure. A figure is ``None`` where there is none.
+    """
+
+    level: str
+    of: str
+    against: str
+    where: str
+    measured: Measured
+    bar: Bar
+    ours: int | None = None
+    theirs: int | None = None
+    distance: float | None = None
+    excess: float | None = None
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it stopped where it should, and its figures reach the bar."""
+        return self.ours == self.theirs and self.bar.met(self.measured, self.distance, self.excess)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A figure of one place on the way through a model: a module, or a step. ``at`` names it."""
+
+    at: str
+    error: float
+    pcc: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFigure:
+    """How far one node is from float32 arithmetic on its own operands: by name, as pictures and the report have it.
+
+    ``error`` is over the largest magnitude that is wanted, ``excess`` over what its op explains.
+    """
+
+    node: str
+    op: str
+    error: float
+    pcc: float
+    excess: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """All comparisons of one plan.
+
+    ``depth`` and ``steps`` are the error's way through the layers and the steps, ``nodes`` the figures of each graph's
+    nodes.
+    """
+
+    format: int
+    title: str
+    about: Mapping[str, str]
+    options: Mapping[str, str]
+    versions: Mapping[str, str]
+    on_device: bool
+    rungs: tuple[Rung, ...]
+    depth: Mapping[str, tuple[Point, ...]]
+    steps: Mapping[str, tuple[Point, ...]]
+    nodes: Mapping[str, tuple[NodeFigure, ...]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all rungs pass."""
+        return all(rung.passed for rung in self.rungs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary for JSON, with ``passed``; what is not finite is ``None``."""
+        rungs = [{**asdict(rung), "passed": rung.passed} for rung in self.rungs]
+        made: dict[str, Any] = finite({**asdict(self), "rungs": rungs, "passed": self.passed})
+        return made
+
+
+def finite(value: Any) -> Any:
+    """Return a tree of records as JSON can hold it: ``None`` in place of what is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite(each) for name, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A tensor in figures; ``infinite`` counts elements that are not finite, which the others leave out."""
+
+    name: str
+    type: str
+    least: float
+    largest: float
+    mean: float
+    deviation: float
+    infinite: int
+
+    @classmethod
+    def of(cls, name: str, type: str, tensor: torch.Tensor) -> Statistics:
+        """Return the figures of a tensor."""
+        values = tensor.double().flatten()
+        kept = values[torch.isfinite(values)]
+        if not kept.numel():
+            return cls(name, type, 0.0, 0.0, 0.0, 0.0, values.numel())
+        return cls(
+            name,
+            type,
+            float(kept.min()),
+            float(kept.max()),
+            float(kept.mean()),
+            float(kept.std(unbiased=False)),
+            values.numel() - kept.numel(),
+        )
+
+    def __str__(self) -> str:
+        said = f"{self.name}: {self.type}, {self.least:.4g} to {self.largest:.4g}, mean {self.mean:.3g}, "
+        return said + f"deviation {self.deviation:.3g}" + (f", {self.infinite} not finite" if self.infinite else "")
+
+
+@dataclass(frozen=True, slots=True)
+class WrongNode:
+    """The first node of a graph that its op and its inputs' errors do not explain.
+
+    ``compared`` says what was compared with what, ``stage`` the stage of the compilation at fault where one was sought,
+    ``why`` the figures beside what is allowed. ``between`` are nodes before it that have no counterpart on the other
+    side, and so may be at fault in its place; ``others`` counts nodes that are wrong besides. ``call`` is what went to
+    ttnn; ``script`` the file that repeats it.
+    """
+
+    graph: str
+    compared: str
+    stage: str
+    node: str
+    op: str
+    origins: tuple[str, ...]
+    placement: str
+    program: str
+    call: str
+    inputs: tuple[Statistics, ...]
+    results: tuple[Statistics, ...]
+    why: str
+    measured: Measured
+    between: tuple[str, ...] = ()
+    others: int = 0
+    script: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search for wrong nodes compared, and what it found."""
+
+    format: int
+    where: str
+    compared: Mapping[str, int]
+    wrong: tuple[WrongNode, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary for JSON, with ``passed``."""
+        made: dict[str, Any] = finite({**asdict(self), "passed": not self.wrong})
+        return made

@@ -1,0 +1,1 @@
+"""Compare a compiled SpeechT5 with Hugging Face's modules in the same run, from attention blocks to sound."""
