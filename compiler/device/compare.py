@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from compiler.dialects.ttnn.op import runs_on_host
 from compiler.ir.graph import Node
 from compiler.runtime.executable import Executable
 from compiler.runtime.judging import Watch
+from compiler.runtime.weights import to_device
 
 
 def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> tuple[NodeError, ...]:
@@ -31,7 +33,7 @@ def errors(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) ->
     def say(node: Node) -> None:
         report(f"{plan.name}, {node.op.name}")
 
-    run_watched(executor, plan.executable(), loaded(executor, plan), compare, say)
+    run_watched(executor, plan.executable(), loaded(executor, plan), compare, say, plan.inputs or {})
     return tuple(found)
 
 
@@ -41,16 +43,23 @@ def run_watched(
     inputs: Mapping[str, Any],
     watch: Watch,
     about: Callable[[Node], None] = lambda _: None,
+    given: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Run a graph call by call and show ``watch`` what each node read and made, read back; all outputs, as handles.
 
-    With several devices, the first one's rows are shown. ``about`` is told each node before it is called.
+    With several devices, the first one's rows are shown. ``about`` is told each node before it is called. Inputs are
+    those of the host where it has ``given`` them, so that a fault on the way to the device shows; others are read back.
     """
     graph = executable.graph
     handles = [executor.load(executable.weight(c), c.value.type) for c in graph.constants]
     handles += [inputs[port.name] for port in graph.inputs]
     held: list[Any] = [executable.weight(constant) for constant in graph.constants]
-    held += [_read(executor, inputs[port.name], port.value.type.shape[0]) for port in graph.inputs]
+    held += [
+        to_device(given[port.name], port.value.type)
+        if port.name in given
+        else _read(executor, inputs[port.name], port.value.type.shape[0])
+        for port in graph.inputs
+    ]
     missing = [None] * (len(executable.places) - len(held))
     handles, held = [*handles, *missing], [*held, *missing]
     for call in executable.calls:
