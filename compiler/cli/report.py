@@ -92,5 +92,7 @@ def report(
             page = None if output is None else render.to_html(made)
         if output is not None and page is not None:
             write_whole(output, page.encode())
+            if not as_json:
+                typer.echo(f"written: {output}")
         if as_json:
             typer.echo(render.to_json(made))

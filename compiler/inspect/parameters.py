@@ -23,6 +23,10 @@ from compiler.ir.types import DType
 Progress = Callable[[str], None]
 
 
+MENTIONED = 5
+"""Names that a message mentions of those that contain what was asked for."""
+
+
 class Kind(Enum):
     """What a name in a ``state_dict`` is. A saved model does not tell."""
 
@@ -101,7 +105,10 @@ def find(
         every = [name for known in by_model.values() for name in known]
         paths = dict.fromkeys(name.rsplit(".", depth)[0] for name in every for depth in range(1, name.count(".") + 1))
         where = " in the saved model's graphs" if compiled.saved else ""
-        raise InvalidArgument(f"there is no parameter or buffer {wanted!r}{where}: {advice(wanted, [*every, *paths])}")
+        inside = [name for name in every if wanted and wanted in name]
+        more = f", and {len(inside) - MENTIONED} more" if len(inside) > MENTIONED else ""
+        told = f"it is in {', '.join(inside[:MENTIONED])}{more}" if inside else advice(wanted, [*every, *paths])
+        raise InvalidArgument(f"there is no parameter or buffer {wanted!r}{where}: {told}")
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compiler import pipeline
-from compiler.dialects.aten import is_op, ops
+from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.elementwise import multiply
 from compiler.inspect.ladder.records import WrongNode
 from compiler.inspect.ladder.stages import wrong_beside, wrong_stage
@@ -21,6 +21,7 @@ from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale
 from passes.fuse_residual import FuseResidual
 from passes.rewrite import Match
+from tests.forgetful import ForgetsBatchNorm, ForgetsScale
 
 GRAPHS = ("encoder", "utterance", "decoder_step", "postnet")
 
@@ -87,20 +88,6 @@ def instead(right: type, wrong: type) -> Callable[[pytest.MonkeyPatch], None]:
         monkeypatch.setattr(pipeline, "ATEN_PASSES", passes)
 
     return plant
-
-
-class ForgetsScale(FoldScale):
-    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, before = match.nodes
-        linear = node if is_op(node, ops.linear.default) else before
-        return builder.emit(linear.op, match.values, dict(linear.attributes), [node.result.type], match.origins)
-
-
-class ForgetsBatchNorm(FoldBatchNorm):
-    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, convolution = match.nodes
-        kept = [(name, value) for name, value in match.values if not name.startswith("norm.")]
-        return builder.emit(convolution.op, kept, dict(convolution.attributes), [node.result.type], match.origins)
 
 
 def forgets_residual(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,11 @@ from transformers import DynamicCache, EncoderDecoderCache, SpeechT5Config, Spee
 import compiler
 from compiler import pipeline
 from compiler.choices import WEIGHTS
-from compiler.dialects.aten import is_op, ops
-from compiler.ir.builder import Builder
-from compiler.ir.graph import Value
 from compiler.speecht5.components import first_bias, frame_width
 from compiler.speecht5.dropout import DropoutMasks, dropout_row
 from passes.fold_batch_norm import FoldBatchNorm
 from passes.fold_scale import FoldScale
-from passes.rewrite import Match
+from tests.forgetful import ForgetsBatchNorm, ForgetsScale
 from tests.models import assert_close, lively, pcc, relative_error, speaker, tokens
 
 pytestmark = pytest.mark.slow
@@ -140,24 +137,6 @@ def test_relative_positions_are_heard(reference: Reference) -> None:
         table.zero_()
         misses_both_bars(reference.model, reference)
         table.copy_(kept)
-
-
-class ForgetsScale(FoldScale):
-    """Drops the factor that it should fold."""
-
-    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, before = match.nodes
-        linear = node if is_op(node, ops.linear.default) else before
-        return builder.emit(linear.op, match.values, dict(linear.attributes), [node.result.type], match.origins)
-
-
-class ForgetsBatchNorm(FoldBatchNorm):
-    """Drops the norm that it should fold."""
-
-    def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:
-        node, convolution = match.nodes
-        kept = [(name, value) for name, value in match.values if not name.startswith("norm.")]
-        return builder.emit(convolution.op, kept, dict(convolution.attributes), [node.result.type], match.origins)
 
 
 @pytest.mark.parametrize(("fold", "forgets"), [(FoldScale, ForgetsScale), (FoldBatchNorm, ForgetsBatchNorm)])

@@ -75,8 +75,9 @@ def _wanted(executable: Executable, constant: Constant) -> str:
     modules = [each for each in modules if each] or modules
     parameter = reader.names[reader.operands.index(constant.value)]
     names = list(dict.fromkeys(parameters(constant.expression)))
-    kind = _KINDS.get(parameter, parameter) if reader.op.short_name in _WEIGHTED else parameter
-    if kind == parameter and parameter not in _KINDS and len(names) == 1:
+    weighted = reader.op.short_name in _WEIGHTED and parameter in _KINDS
+    kind = _KINDS[parameter] if weighted else parameter
+    if not weighted and len(names) == 1:
         return names[0]
     if not modules and reader.op.short_name == "embedding":
         kind = "table"

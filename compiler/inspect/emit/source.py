@@ -273,7 +273,7 @@ def _tables(methods: Sequence[_Written]) -> dict[_Rows, str]:
 
 def _table(name: str, rows: _Rows) -> list[str]:
     names, values = rows
-    return [f"{name} = (  # {', '.join(names)}", *(f"    ({', '.join(row)})," for row in values), ")"]
+    return [f"# {', '.join(names)}", f"{name} = (", *(f"    ({', '.join(row)})," for row in values), ")"]
 
 
 def _block(rolled: Rolled, calls: Calls, state: bool, names: Sequence[str]) -> Block:

@@ -90,7 +90,9 @@
   }
   document.getElementById("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    const first = rows.find(({ row }) => !row.hidden);
+    const wanted = query.value.trim();
+    const exact = rows.find(({ row }) => !row.hidden && row.cells && row.cells[0].textContent.trim() === wanted);
+    const first = exact || rows.find(({ row }) => !row.hidden);
     if (first) first.row.scrollIntoView({ block: "center" });
   });
   query.addEventListener("input", apply);
