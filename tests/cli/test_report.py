@@ -21,7 +21,7 @@ def test_a_page_and_its_records(run: Callable[..., Any], compiled: Any) -> None:
     assert all(parameter["name"].startswith("speech_decoder_postnet") for parameter in records["parameters"])
     assert all(parameter["name"] in page for parameter in records["parameters"])
     again = run("report", "-o", "again.html", "--graph", "postnet")
-    assert (again.exit_code, again.stdout) == (0, "")
+    assert (again.exit_code, again.stdout) == (0, "written: again.html\n")
     assert Path("again.html").read_text() == page, "nothing in it depends on when it was written"
 
 
