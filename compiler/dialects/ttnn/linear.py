@@ -38,15 +38,16 @@ BLOCK = 8
 """The most tile columns of its input that a linear sends to its cores at a time, as in tt-metal's own models."""
 
 
-_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_ONEDNN_SUITS: bool = torch.backends.mkldnn.is_available() and (  # type: ignore[no-untyped-call]
+    not torch.backends.mkl.is_available() or not torch.cpu.get_capabilities().get("cpu_name", "").startswith("Intel")
+)
+"""Whether to take oneDNN for a float32 product, for which torch takes MKL. On AMD's cores MKL multiplies a single row on
+one thread only; on Intel's it reads the matrix 1.1 to 1.5 times as fast as oneDNN does."""
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``rows`` [..., k] times ``matrix`` [k, n], plus ``bias`` [n].
-
-    By oneDNN where torch has it: torch gives float32 to MKL, which multiplies a single row on one thread only.
-    """
-    if not _HAS_ONEDNN or rows.is_meta or rows.dtype is not torch.float32:
+    """``rows`` [..., k] times ``matrix`` [k, n], plus ``bias`` [n]."""
+    if not _ONEDNN_SUITS or rows.is_meta or rows.dtype is not torch.float32:
         return functional.linear(rows, matrix.mT, bias)
     made: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, matrix.mT, bias, "none", [], "")
     return made
