@@ -42,7 +42,11 @@ FullSizeOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option(help="Float type of the plan; float32 runs on the reference executor only.")
+    Precision,
+    typer.Option(
+        help="Float type of the plan. float32 runs on the reference executor only: `speak` and `compile` take it by "
+        "default, and commands that show or check a plan take bfloat16, a device's."
+    ),
 ]
 WeightsOption = Annotated[Weights, typer.Option(help="How a bfloat16 plan stores weights.")]
 PostnetOption = Annotated[
