@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import cleandoc
 
 import lowering.rules
@@ -14,6 +13,7 @@ from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Stage
+from compiler.ir.stages import HOISTED, IMPORT, LOWER, READ_PREFIX, Record, Recorder
 from compiler.ir.types import DType
 from compiler.target.boards import BOARDS, MATRIX, PASSES, Board
 from compiler.target.options import PlanOptions
@@ -146,18 +146,6 @@ ACCURACY: dict[str, str] = {FlashDecode.name: FlashDecode.accuracy}
 """Loss of accuracy of optional passes, by name. Other passes change no number, or only last digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The result of one stage, for tables and inspection. ``step`` is the pass, if the stage is one."""
-
-    stage: str
-    graph: Graph
-    seconds: float
-    step: Pass | None = None
-
-
-IMPORT, READ_PREFIX, HOISTED, LOWER = "import", "read-prefix", "hoist-invariants", "lower"
-"""Names of stages that are no passes."""
 _ABOUT: Mapping[str, tuple[str, ...]] = {
     IMPORT: ("Import the traced program at its lengths.",),
     READ_PREFIX: ("Read a prefix of an input that is longer.",),
@@ -215,19 +203,6 @@ def looked_up(graph: Graph) -> frozenset[str]:
 def lowered_ops() -> list[str]:
     """Return the names of the ATen overloads that have a lowering."""
     return [str(overload) for overload in lowering.rules.RULES]
-
-
-@dataclass
-class Recorder:
-    """Collect one record per stage, without the passes knowing."""
-
-    records: list[Record] = field(default_factory=list)
-
-    def timed(self, stage: str, work: Callable[[], Graph], step: Pass | None = None) -> Graph:
-        begin = time.perf_counter()
-        graph = work()
-        self.records.append(Record(stage, graph, time.perf_counter() - begin, step))
-        return graph
 
 
 def run_passes(

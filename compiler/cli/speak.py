@@ -161,7 +161,6 @@ def speak(
             else:
                 compiled = saved_model(saved, vocoder)
             from compiler import compile_speecht5  # noqa: PLC0415
-            from compiler.device import session  # noqa: PLC0415
             from compiler.speecht5 import speaking  # noqa: PLC0415
 
             with hushed(), progress_bar() as stage:
@@ -172,6 +171,8 @@ def speak(
                     voice = _saved_voice(compiled, chosen)
                 speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
+                    from compiler.device import session  # noqa: PLC0415
+
                     stage("looking for a device")
                     found = session.probe()
                     options = replace(options, board=board or found or options.board)

@@ -31,7 +31,7 @@ from compiler.runtime.executable import Executable
 from compiler.target.options import PlanChanges, PlanOptions
 
 if TYPE_CHECKING:
-    from compiler.pipeline import Recorder
+    from compiler.ir.stages import Recorder
 
 KEPT_GRAPHS = 64
 """Number of compiled graphs to keep, the most recently used ones. The longest speech of the published checkpoint needs

@@ -24,8 +24,8 @@ from compiler.ir.graph import Graph
 from compiler.ir.literals import read_literals
 from compiler.ir.operation import Stage
 from compiler.ir.parse import parse
+from compiler.ir.stages import Record, Recorder
 from compiler.ir.types import DType, TensorType
-from compiler.pipeline import Record, Recorder
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 
