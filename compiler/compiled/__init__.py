@@ -210,6 +210,10 @@ class CompiledModel:
         recorder = self._find(name, lengths)[1]
         return self._find(name, lengths, recorded=True)[1] if recorder is None else recorder  # type: ignore[return-value]
 
+    def kept_graphs(self) -> list[tuple[str, Sizes, Executable]]:
+        """The graphs of buckets that were made so far and are kept, each with its sizes."""
+        return [(name, sizes, executable) for (name, sizes, _), (executable, _) in self._compiled.items()]
+
     def sizes(self, **lengths: int) -> dict[str, int]:
         """Return the buckets that hold these lengths, by label."""
         given = self._checked(lengths)
