@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from compiler.speecht5.options import CompileOptions
     from compiler.speecht5.saving import load, save
     from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
-    from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions, compile_vocoder
+    from compiler.speecht5.vocoder import CompiledHifiGan, compile_vocoder
+    from compiler.speecht5.vocoder_options import VocoderOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,7 +58,7 @@ _LAZY = {
     "CompileOptions": "compiler.speecht5.options",
     "CompiledHifiGan": "compiler.speecht5.vocoder",
     "CompiledSpeechT5": "compiler.speecht5.text_to_speech",
-    "VocoderOptions": "compiler.speecht5.vocoder",
+    "VocoderOptions": "compiler.speecht5.vocoder_options",
     "check": "compiler.inspect.checking",
     "checkpoint": "compiler.speecht5",
     "compile_speecht5": "compiler.speecht5.text_to_speech",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -47,6 +48,19 @@ def write_whole(path: Path, content: bytes) -> None:
         raise CompilerError(f"{str(path)!r} could not be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_checked(path: Path, text: str) -> None:
+    """Write a text below a line with its digest, whole or not at all. Raises ``CompilerError``."""
+    write_whole(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode())
+
+
+def read_checked(path: Path) -> str:
+    """The text that :func:`write_checked` wrote. Raises ``ValueError`` for any other file, and ``OSError``."""
+    digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+    if digest != hashlib.sha256(text.encode()).hexdigest():
+        raise ValueError(f"{str(path)!r} is not as it was written")
+    return text
 
 
 def beside(path: Path) -> Path:

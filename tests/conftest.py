@@ -13,6 +13,7 @@ import torch
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ["SPEECHT5_TTNN_TRACES"] = ""  # no test goes by what another one traced
 
 # Models here are small: more threads only wait for each other, more so when tests run side by side.
 torch.set_num_threads(1)

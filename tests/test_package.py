@@ -22,7 +22,7 @@ from compiler import CompileOptions, VocoderOptions, versions
 from compiler.cli import app
 from compiler.compiled import CompiledModel
 from compiler.speecht5.options import CompileArguments
-from compiler.speecht5.vocoder import VocoderArguments
+from compiler.speecht5.vocoder_options import VocoderArguments
 from compiler.target.options import PlanArguments, PlanChanges, PlanOptions
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,8 @@ from compiler.runtime.executable import Executable
 from compiler.speecht5 import checkpoint
 from compiler.speecht5.options import CompileArguments, CompileOptions
 from compiler.speecht5.text_to_speech import GRAPHS, CompiledSpeechT5
-from compiler.speecht5.vocoder import CompiledHifiGan, VocoderArguments, compile_vocoder
+from compiler.speecht5.vocoder import CompiledHifiGan, compile_vocoder
+from compiler.speecht5.vocoder_options import VocoderArguments
 
 TOKENS = 50
 STEPS = 200

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from compiler import __version__, versions
+from compiler.cli.refused import Commands
 
 _SETTINGS: dict[str, Any] = {
     "help": "Compile SpeechT5 text to speech to TTNN graphs, and speak with them.",
     "no_args_is_help": True,
+    "cls": Commands,
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }

@@ -156,7 +156,7 @@ def inspect(
     model: ModelOption = None,
     vocoder: VocoderOption = None,
     full_size: FullSizeOption = False,
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "bfloat16",
     weights: WeightsOption = "bfloat16",
     postnet: PostnetOption = "bucket",
     board: BoardOption = "n150",

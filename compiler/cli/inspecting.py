@@ -17,7 +17,7 @@ from compiler.speecht5.quiet import quiet
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from compiler.pipeline import Recorder
+    from compiler.ir.stages import Recorder
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
 
 DIFF = "--diff"

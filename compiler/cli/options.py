@@ -18,6 +18,7 @@ from compiler.speecht5.saved_voice import Described, described
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
+    from compiler.speecht5.traces import Entry
 
 
 def _among(names: Sequence[str]) -> Callable[[str], list[str]]:
@@ -42,7 +43,11 @@ FullSizeOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option(help="Float type of the plan; float32 runs on the reference executor only.")
+    Precision,
+    typer.Option(
+        help="Float type of the plan. float32 runs on the reference executor only: `speak` and `compile` take it by "
+        "default, and commands that show or check a plan take bfloat16, a device's."
+    ),
 ]
 WeightsOption = Annotated[Weights, typer.Option(help="How a bfloat16 plan stores weights.")]
 PostnetOption = Annotated[
@@ -182,6 +187,14 @@ def saved_model(found: Described, vocoder: str | None = None) -> CompiledSpeechT
         with quiet():
             loaded.vocoder = vocoder_of(vocoder, loaded.options, loaded.constants.mel_bins)
     return loaded
+
+
+def remembered_model(entry: Entry) -> CompiledSpeechT5:
+    """Compile a checkpoint of which an earlier run kept what it traced."""
+    with announced("importing torch, reading what was traced before"):
+        from compiler.speecht5 import remembering  # noqa: PLC0415
+
+        return remembering.compiled(entry)
 
 
 def check_plan(context: typer.Context, found: Described) -> None:

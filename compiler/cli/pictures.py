@@ -13,7 +13,7 @@ from compiler.output import check_file, write_whole
 
 if TYPE_CHECKING:
     from compiler.compiled import CompiledModel
-    from compiler.pipeline import Recorder
+    from compiler.ir.stages import Recorder
 
 Format = Literal["text", "dot", "svg", "json", "model-explorer"]
 FormatOption = Annotated[

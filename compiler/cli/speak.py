@@ -27,13 +27,14 @@ from compiler.cli.options import (
     check_plan,
     checkpoint_of,
     import_libraries,
+    remembered_model,
     saved_model,
 )
 from compiler.cli.terminal import announced, progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
 from compiler.process import interruption
-from compiler.speecht5 import pieces
+from compiler.speecht5 import pieces, traces
 from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
@@ -140,14 +141,18 @@ def speak(
         saved = described(source) if is_saved(source) else None
         if saved is not None:
             check_plan(context, saved)
+        # What was traced before does for a checkpoint's own voice, a piece at a time on the CPU.
+        own = saved is None and tokenizer is None and vocoder is None and batch == 1 and not device
+        entry = traces.find(source, options) if own else None
+        known = entry if entry is not None and entry.facts is not None else None
         # Libraries that talk are kept quiet; a saved model asks for them only where its tokenizer does.
-        hushed = nullcontext if saved is not None and tokenizer is None and vocoder is None else quiet
+        hushed = nullcontext if known or (saved and tokenizer is None and vocoder is None) else quiet
         # The text can be checked long before torch is imported.
         with hushed():
             with announced("reading the text"):
                 most = _most(saved.tables() if saved else checkpoint.tables(source), max_len_ratio, longest)
-                if saved is not None and tokenizer is None:
-                    chosen = saved.tokenizer(normalize)
+                if (found := known or saved) is not None and tokenizer is None:
+                    chosen = found.tokenizer(normalize)
                 else:
                     chosen = checkpoint.load_tokenizer(source if tokenizer is None else tokenizer, normalize)
                 parts = len(pieces.pieces(chosen, said, most))
@@ -155,27 +160,27 @@ def speak(
             for line in warnings:
                 typer.echo(f"warning: {line}", err=True)
         with sound.standard_output() if to_stdout else nullcontext() as pipe:
-            if saved is None:
+            if saved is not None:
+                compiled = saved_model(saved, vocoder)
+            elif known is not None:
+                compiled = remembered_model(known)
+            else:
                 with announced(IMPORTING):
                     import_libraries()
-            else:
-                compiled = saved_model(saved, vocoder)
             from compiler import compile_speecht5  # noqa: PLC0415
-            from compiler.device import session  # noqa: PLC0415
             from compiler.speecht5 import speaking  # noqa: PLC0415
 
             with hushed(), progress_bar() as stage:
                 stage("loading the voice")
-                if saved is None:
-                    voice = checkpoint.load_voice(source, vocoder, chosen)
-                else:
-                    voice = _saved_voice(compiled, chosen)
+                traced = saved is None and known is None
+                voice = checkpoint.load_voice(source, vocoder, chosen) if traced else _saved_voice(compiled, chosen)
                 speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
+                    from compiler.device import session  # noqa: PLC0415
+
                     stage("looking for a device")
-                    found = session.probe()
-                    options = replace(options, board=board or found or options.board)
-                if saved is None:
+                    options = replace(options, board=board or session.probe() or options.board)
+                if traced:
                     stage("tracing and compiling")
                     options = replace(options, batch_size=min(batch, parts))
                     compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
@@ -195,6 +200,10 @@ def speak(
                         "piece": show.piece,
                     }
                     tell = (_streamed if stream else _spoken)(voice, compiled, said, pipe or Path(output), given)
+            if entry is not None:
+                from compiler.speecht5 import remembering  # noqa: PLC0415
+
+                remembering.keep(entry, compiled, voice)
         compiling = f"compiled in {compiled.compile_seconds:.1f} s"
         typer.echo(f"{tell(compiling)}: {'standard output' if to_stdout else output}", err=to_stdout)
 

@@ -31,7 +31,7 @@ from compiler.runtime.executable import Executable
 from compiler.target.options import PlanChanges, PlanOptions
 
 if TYPE_CHECKING:
-    from compiler.pipeline import Recorder
+    from compiler.ir.stages import Recorder
 
 KEPT_GRAPHS = 64
 """Number of compiled graphs to keep, the most recently used ones. The longest speech of the published checkpoint needs
@@ -209,6 +209,10 @@ class CompiledModel:
         """Return the records of all stages of a graph, the imported graph first. Raises as :meth:`graph` does."""
         recorder = self._find(name, lengths)[1]
         return self._find(name, lengths, recorded=True)[1] if recorder is None else recorder  # type: ignore[return-value]
+
+    def kept_graphs(self) -> list[tuple[str, Sizes, Executable]]:
+        """The graphs of buckets that were made so far and are kept, each with its sizes."""
+        return [(name, sizes, executable) for (name, sizes, _), (executable, _) in self._compiled.items()]
 
     def sizes(self, **lengths: int) -> dict[str, int]:
         """Return the buckets that hold these lengths, by label."""

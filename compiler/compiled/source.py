@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from compiler.compiled.spec import GraphSpec, Sizes
-    from compiler.pipeline import Recorder
+    from compiler.ir.stages import Recorder
     from compiler.runtime.executable import Executable
     from compiler.runtime.weights import Weights
     from compiler.target.options import PlanOptions

@@ -24,8 +24,8 @@ from compiler.ir.graph import Graph
 from compiler.ir.literals import read_literals
 from compiler.ir.operation import Stage
 from compiler.ir.parse import parse
+from compiler.ir.stages import Record, Recorder
 from compiler.ir.types import DType, TensorType
-from compiler.pipeline import Record, Recorder
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 
@@ -173,13 +173,18 @@ class Stored:
 def read_graph(file: Path, literals: Mapping[str, Literal], refused: Callable[[str], InvalidArgument]) -> Graph:
     """Parse and check the text of a graph. What is wrong is raised as ``refused`` makes it."""
     try:
-        graph = parse(file.read_text(encoding="utf-8"), DIALECTS, literals)
-        values: list[Any] = [*graph.inputs, *graph.constants]
-        types = [each.value.type for each in values] + [r.type for node in graph.nodes for r in node.results]
-        if any(type.elements > _MOST_ELEMENTS for type in types):
-            raise ValueError("it has a value larger than any model's")
-        check_graph(graph, Stage.TTNN, infer=False)  # inference imports a second of torch
+        return parsed(file.read_text(encoding="utf-8"), literals)
     except Exception as error:  # what a text by someone else makes of inference can be anything
         told = str(error).splitlines()
         raise refused(f"{file.parent.name}/{file.name} is no graph of this version: {' '.join(told[:2])}") from None
+
+
+def parsed(text: str, literals: Mapping[str, Literal]) -> Graph:
+    """The TTNN graph of a text, checked. Raises whatever reading makes of a text that is none."""
+    graph = parse(text, DIALECTS, literals)
+    values: list[Any] = [*graph.inputs, *graph.constants]
+    types = [each.value.type for each in values] + [r.type for node in graph.nodes for r in node.results]
+    if any(type.elements > _MOST_ELEMENTS for type in types):
+        raise ValueError("it has a value larger than any model's")
+    check_graph(graph, Stage.TTNN, infer=False)  # inference imports a second of torch
     return graph

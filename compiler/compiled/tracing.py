@@ -13,8 +13,9 @@ from compiler.frontend.trace import Traced, trace
 from compiler.ir.check import check_graph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
+from compiler.ir.stages import HOISTED, IMPORT, READ_PREFIX, Recorder
 from compiler.kept import Kept
-from compiler.pipeline import HOISTED, IMPORT, READ_PREFIX, Pipeline, Recorder, looked_up, read_prefix, split_loop
+from compiler.pipeline import Pipeline, looked_up, read_prefix, split_loop
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 from compiler.target.options import PlanOptions

@@ -9,8 +9,8 @@ from compiler.choices import no_stage
 from compiler.errors import InvalidArgument
 from compiler.inspect.report import FINAL, stages
 from compiler.ir.graph import Graph
+from compiler.ir.stages import Recorder
 from compiler.ir.text import to_text
-from compiler.pipeline import Recorder
 
 CONTEXT = 2
 """Lines shown around those that differ."""

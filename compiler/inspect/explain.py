@@ -8,8 +8,9 @@ from itertools import pairwise
 
 from compiler.inspect.report import stages
 from compiler.ir.graph import Graph, Node
+from compiler.ir.stages import Record, Recorder
 from compiler.ir.text import node_text, value_names
-from compiler.pipeline import Record, Recorder, accuracy_of, looks_for_patterns, matches, near_misses
+from compiler.pipeline import accuracy_of, looks_for_patterns, matches, near_misses
 
 
 @dataclass(frozen=True, slots=True)

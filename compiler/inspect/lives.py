@@ -9,9 +9,9 @@ from functools import cached_property
 from compiler.inspect.report import stages
 from compiler.ir.constants import Expression, Parameter, parameters
 from compiler.ir.graph import Constant, Graph, Value
+from compiler.ir.stages import HOISTED, Record, Recorder
 from compiler.ir.text import summary, value_names
 from compiler.ir.types import TensorType
-from compiler.pipeline import HOISTED, Record, Recorder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from compiler.errors import InvalidArgument
 from compiler.inspect.formula import formula
 from compiler.inspect.report import FINAL, at_stage, stages
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.stages import Record, Recorder
 from compiler.ir.text import node_text, summary, value_names
-from compiler.pipeline import Record, Recorder, about
+from compiler.pipeline import about
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from compiler.compiled import CompiledModel
 from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.inspect.analysis import critical_path
 from compiler.ir.graph import Graph
+from compiler.ir.stages import Record, Recorder
 from compiler.ir.types import Memory
-from compiler.pipeline import Record, Recorder
 from compiler.target.cost import work
 
 FINAL = "final"

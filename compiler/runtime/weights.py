@@ -36,6 +36,11 @@ class Weights:
         """The value of an expression, computed anew; ``KeyError`` for a parameter that the model does not have."""
         return evaluate(expression, self._parameters)
 
+    @property
+    def parameters(self) -> Mapping[str, torch.Tensor]:
+        """The parameters by name, as they were given."""
+        return self._parameters
+
     def __contains__(self, name: str) -> bool:
         return name in self._parameters
 

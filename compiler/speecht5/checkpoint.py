@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.choices import advice
-from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.errors import InvalidArgument, UnsupportedModel
 from compiler.speecht5 import stored_norm
+from compiler.speecht5.checkpoint_config import check_activation, check_kind, check_name, description
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.quiet import quiet
-from compiler.speecht5.reading import UNSAFE, reason
+from compiler.speecht5.reading import reading
 from compiler.speecht5.voice import Voice
 from compiler.versions import require
 
@@ -87,7 +84,7 @@ def load_model(source: str) -> Any:
     """
     from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415
 
-    _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
     return _complete(SpeechT5ForTextToSpeech, source)
 
 
@@ -95,7 +92,7 @@ def load_vocoder(source: str) -> Any:
     """A ``SpeechT5HifiGan`` from a folder or a hub name, in float32; raises what ``load_model`` raises."""
     from transformers import SpeechT5HifiGan  # noqa: PLC0415
 
-    _check_kind(source, "hifigan", "SpeechT5HifiGan")
+    check_kind(source, "hifigan", "SpeechT5HifiGan")
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
 
@@ -141,7 +138,7 @@ def own_vocoder(source: str) -> str | None:
 
     Raises ``InvalidArgument`` for a name that is neither a folder's nor can be one on the hub.
     """
-    _check_name(source)
+    check_name(source)
     own = Path(source) / "vocoder"
     return str(own) if own.is_dir() else None
 
@@ -154,7 +151,7 @@ def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
     """
     from transformers import SpeechT5Tokenizer  # noqa: PLC0415
 
-    _check_name(source)
+    check_name(source)
     # transformers would only say that some argument is missing.
     if Path(source).is_dir() and not (Path(source) / SENTENCEPIECE).is_file():
         raise InvalidArgument(
@@ -162,7 +159,7 @@ def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
             "folder, or name another with --tokenizer"
         )
     chosen = {} if normalize is None else {"normalize": normalize}
-    with _reading("SpeechT5Tokenizer", source):
+    with reading("SpeechT5Tokenizer", source):
         return SpeechT5Tokenizer.from_pretrained(source, **chosen)
 
 
@@ -171,7 +168,7 @@ def known_words(source: str) -> frozenset[str]:
     file = Path(source) / WORDS
     if not file.is_file():
         return frozenset()
-    with _reading("the list of words", str(file)):
+    with reading("the list of words", str(file)):
         return frozenset(file.read_text(encoding="utf-8").casefold().split())
 
 
@@ -180,8 +177,8 @@ def tables(source: str) -> Tables | None:
 
     ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
     """
-    _check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
-    described = {"max_speech_positions": 4000, "reduction_factor": 2} | _description(source)  # transformers' defaults
+    check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    described = {"max_speech_positions": 4000, "reduction_factor": 2} | description(source)  # transformers' defaults
     text, steps, reduction, taught = (
         described.get(key)
         for key in ("max_text_positions", "max_speech_positions", "reduction_factor", "max_piece_tokens")
@@ -199,58 +196,8 @@ def speakers_of(folder: Path) -> dict[str, torch.Tensor]:
     file = folder / SPEAKERS
     if not file.is_file():
         return {}
-    with _reading("speakers", str(file)):
+    with reading("speakers", str(file)):
         return {name: tensor.to(torch.float32) for name, tensor in load_file(file).items()}
-
-
-def _check_kind(source: str, model_type: str, architecture: str) -> None:
-    """Raise ``UnsupportedModel`` unless ``config.json`` says ``architecture``, or nothing that speaks against it."""
-    description = _description(source)
-    architectures = description.get("architectures") or [architecture]
-    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
-        raise InvalidArgument(f"config.json of {source!r}: architectures={architectures!r} is no list of names")
-    named = description.get("model_type")
-    # The published vocoder says "hifigan", and what transformers saves today "speecht5_hifigan".
-    if named not in (None, model_type, f"speecht5_{model_type}") or architecture not in architectures:
-        raise UnsupportedModel(
-            f"{source!r} holds {', '.join(architectures)} of model type {named!r}, and not a {architecture}"
-        )
-
-
-def _description(source: str) -> dict[str, Any]:
-    """``config.json`` of a folder or of a name on the hub."""
-    _check_name(source)
-    folder = Path(source)
-    if not folder.exists():
-        return _description_on_hub(source)
-    file = folder / "config.json"
-    if not file.is_file():
-        raise InvalidArgument(f"{source!r} is no checkpoint folder: it has no config.json")
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InvalidArgument(f"{str(file)!r} cannot be read as JSON: {error}") from error
-    if not isinstance(description, dict):
-        raise InvalidArgument(f"{str(file)!r} holds no JSON object, but a {type(description).__name__}")
-    return description
-
-
-def _check_name(source: str) -> None:
-    """Raise ``InvalidArgument`` for what is neither there nor can be a name on the hub."""
-    if not source:
-        raise InvalidArgument("the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub")
-    # Asking the hub takes half a minute where there is no network: only for what can be a name there.
-    on_hub = source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith("/")
-    if not on_hub and not Path(source).exists():
-        raise InvalidArgument(f"there is no checkpoint folder {source!r} (a name on the hub would be OWNER/NAME)")
-
-
-def _description_on_hub(source: str) -> dict[str, Any]:
-    from transformers import SpeechT5Config  # noqa: PLC0415
-
-    with _reading("config.json", source):
-        description: dict[str, Any] = SpeechT5Config.get_config_dict(source)[0]
-    return description
 
 
 def _complete(kind: Any, source: str) -> Any:
@@ -259,9 +206,9 @@ def _complete(kind: Any, source: str) -> Any:
     transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
     What was saved under weight norm lacks weights in this sense, and is loaded again under weight norm.
     """
-    with _reading(kind.__name__, source):
+    with reading(kind.__name__, source):
         config = kind.config_class.from_pretrained(source)
-        _check_activation(config, source)
+        check_activation(config, source)
         # Other shapes are let through, because the exception for them does not say which.
         from compiler import torch_state  # noqa: PLC0415, torch takes seconds
 
@@ -279,41 +226,3 @@ def _complete(kind: Any, source: str) -> Any:
         hint = "; is it a checkpoint for text to speech?" if other else ""
         raise UnsupportedModel(f"the checkpoint {source!r} lacks parameters or has them in other shapes: {shown}{hint}")
     return model
-
-
-def _check_activation(config: Any, source: str) -> None:
-    from transformers.activations import ACT2FN  # noqa: PLC0415
-
-    chosen = getattr(config, "hidden_act", None)
-    if isinstance(chosen, str) and chosen not in ACT2FN:
-        raise InvalidArgument(
-            f"config.json of {source!r} has hidden_act={chosen!r}, and transformers has no such activation: "
-            f"{advice(chosen, sorted(ACT2FN))}"
-        )
-
-
-@contextmanager
-def _reading(what: str, source: str) -> Iterator[None]:
-    """Whatever the libraries raise while they read ``what`` becomes one ``InvalidArgument``."""
-    try:
-        yield
-    except CompilerError:
-        raise
-    except Exception as error:
-        if _unreachable(error):
-            raise InvalidArgument(
-                f"{what} of {source!r}: there is no such folder, and the Hugging Face hub could not be reached. Where "
-                f"there is a network, save the checkpoint to a folder with save_pretrained; then name the folder"
-            ) from error
-        said = reason(error)
-        cause = None if said == UNSAFE else error  # a traceback would show the cause, and its advice
-        raise InvalidArgument(f"{what} could not be loaded from {source!r}: {said}") from cause
-
-
-def _unreachable(error: BaseException | None) -> bool:
-    """Whether the network, or its being switched off, is among the causes."""
-    while error is not None:
-        if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError"):
-            return True
-        error = error.__cause__
-    return False

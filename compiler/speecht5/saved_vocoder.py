@@ -11,7 +11,8 @@ from compiler.choices import VOCODER_GRAPHS
 from compiler.compiled import saving
 from compiler.folder import Folder, damaged, part
 from compiler.inspect.receptive_field import ReceptiveField
-from compiler.speecht5.vocoder import CompiledHifiGan, VocoderConfig, VocoderOptions
+from compiler.speecht5.vocoder import CompiledHifiGan
+from compiler.speecht5.vocoder_options import VocoderConfig, VocoderOptions
 
 KIND = "vocoder"
 _LONGEST_HOP = 1 << 16

@@ -106,22 +106,30 @@ def load(folder: str | Path | Described) -> CompiledModel:
         return saved_vocoder.of_folder(found)
     told = folder if isinstance(folder, Described) else described(found)
     compiled = saving.of_folder(found, CompiledSpeechT5, CompileOptions)
-    lengths, speech = compiled.spec.lengths, told.speech
-    longest = {name: length.longest for name, length in lengths.items() if name != "window"}
-    if longest != {"text": speech.text, "steps": speech.steps}:
-        raise damaged(found.path, "its graphs have other lengths than its speech")
-    compiled.constants, compiled.config = speech.constants, Config.of(speech)
-    compiled.limits = Limits(speech.text, speech.steps, lengths["text"].buckets, lengths["steps"].buckets)
-    if compiled.options.postnet == "chunks":
-        windows, halo = lengths["window"].buckets if "window" in lengths else (), speech.postnet_halo
-        if windows[: len(compiled.limits.windows)] != compiled.limits.windows or halo is None:
-            raise damaged(found.path, "its post-net is not that of chunks")
-        compiled.postnet_halo = halo
+    if fault := describe(compiled, told.speech):
+        raise damaged(found.path, fault)
+    speech = told.speech
     compiled.vocoder = saved_vocoder.of_folder(inside(found, VOCODER)) if speech.has_vocoder else None
     if compiled.vocoder is not None and compiled.vocoder.config.model_in_dim != speech.constants.mel_bins:
         raise damaged(found.path, "its vocoder takes other spectrograms than its model makes")
     compiled.voice = None if speech.voice is None else _read_voice(told, compiled)
     return compiled
+
+
+def describe(compiled: CompiledSpeechT5, speech: SavedSpeech) -> str:
+    """Give a model that was not traced the numbers that speaking asks for; what does not fit its graphs, or nothing."""
+    lengths = compiled.spec.lengths
+    longest = {name: length.longest for name, length in lengths.items() if name != "window"}
+    if longest != {"text": speech.text, "steps": speech.steps}:
+        return "its graphs have other lengths than its speech"
+    compiled.constants, compiled.config = speech.constants, Config.of(speech)
+    compiled.limits = Limits(speech.text, speech.steps, lengths["text"].buckets, lengths["steps"].buckets)
+    if compiled.options.postnet == "chunks":
+        windows, halo = lengths["window"].buckets if "window" in lengths else (), speech.postnet_halo
+        if windows[: len(compiled.limits.windows)] != compiled.limits.windows or halo is None:
+            return "its post-net is not that of chunks"
+        compiled.postnet_halo = halo
+    return ""
 
 
 def reopened(folder: str, sha256: str) -> CompiledModel:

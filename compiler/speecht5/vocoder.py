@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -12,7 +11,6 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from compiler.arguments import whole
 from compiler.choices import VOCODER_GRAPHS as GRAPHS
 from compiler.choices import advice
 from compiler.compiled import CompiledModel, GraphSpec, Length, ModelSpec
@@ -24,56 +22,10 @@ from compiler.inspect.receptive_field import ReceptiveField, receptive_field
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import checked_executor
 from compiler.speecht5.growing import GrowingSound, check_floats
+from compiler.speecht5.vocoder_options import VocoderArguments, VocoderConfig, VocoderOptions, options_beside, plan_of
 from compiler.speecht5.windows import Window, cover
-from compiler.target.options import PlanArguments, PlanOptions
+from compiler.target.options import PlanOptions
 from compiler.torch_state import alone, unaffected
-
-WINDOWS = (64, 96, 128, 192, 256, 384, 512)
-"""Frames for which graphs are compiled by default: with more, an n150 has no room for what passes between layers."""
-
-
-class VocoderArguments(PlanArguments, total=False):
-    """The fields of :class:`VocoderOptions` as keyword arguments."""
-
-    windows: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VocoderOptions(PlanOptions):
-    """Options of :func:`compiler.compile_vocoder`: those of any plan, and the lengths of windows.
-
-    ``windows`` are numbers of frames. A spectrogram of another length is cut into such pieces, which overlap. Raises
-    ``InvalidArgument`` for anything else.
-    """
-
-    windows: Sequence[int] = WINDOWS
-
-    def __post_init__(self) -> None:
-        PlanOptions.__post_init__(self)
-        if isinstance(self.windows, str) or not isinstance(self.windows, Sequence) or not self.windows:
-            raise InvalidArgument(f"windows={self.windows!r}: numbers of frames are expected, as in windows={WINDOWS}")
-        sizes = sorted({whole("windows", size) for size in self.windows})
-        if sizes[0] < 2:
-            raise InvalidArgument(f"windows={tuple(self.windows)}: a window has two frames at least")
-        object.__setattr__(self, "windows", tuple(sizes))
-
-
-@dataclass(frozen=True, slots=True)
-class VocoderConfig:
-    """What making sound asks of a vocoder: its mels a frame and its sampling rate, under transformers' names.
-
-    ``upsampling`` has for each upsampling layer how many samples it makes of one, and how many more of all.
-    """
-
-    model_in_dim: int
-    sampling_rate: int
-    upsampling: tuple[tuple[int, int], ...]
-
-    def samples(self, frames: int) -> int:
-        """How many samples ``frames`` frames become."""
-        for rate, more in self.upsampling:
-            frames = frames * rate + more
-        return frames
 
 
 class CompiledHifiGan(CompiledModel):
@@ -252,11 +204,7 @@ def planned(vocoder: Any, options: PlanOptions) -> CompiledHifiGan:
 
     It makes sound of a window at a time, however many rows the model decodes together.
     """
-    return CompiledHifiGan(vocoder, VocoderOptions(**_plan(options)))
-
-
-def _plan(options: PlanOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__ if name != "batch_size"}
+    return CompiledHifiGan(vocoder, options_beside(options))
 
 
 def vocoder_of(vocoder: Any, options: PlanOptions, mels: int) -> CompiledHifiGan:
@@ -267,8 +215,8 @@ def vocoder_of(vocoder: Any, options: PlanOptions, mels: int) -> CompiledHifiGan
     of other spectrograms.
     """
     if isinstance(vocoder, CompiledHifiGan):
-        return fitting(vocoder, mels).with_plan(**_plan(options))
-    return fitting(compile_vocoder(vocoder, **_plan(options)), mels)
+        return fitting(vocoder, mels).with_plan(**plan_of(options))
+    return fitting(compile_vocoder(vocoder, **plan_of(options)), mels)
 
 
 def fitting(made: CompiledHifiGan, mels: int) -> CompiledHifiGan:

@@ -10,7 +10,8 @@ from typing import Any
 from compiler.device.findings import GraphCheck
 from compiler.inspect.checking import BoardCheck, check
 from compiler.speecht5.budgets import Budget
-from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
+from compiler.speecht5.vocoder import CompiledHifiGan
+from compiler.speecht5.vocoder_options import VocoderOptions
 from compiler.speecht5.windows import Window
 
 BOARDS_CHECKED = ("n150", "p150")

@@ -38,7 +38,7 @@ class PlanOptions:
     of DRAM banks. ``precision``: ``float32`` or ``bfloat16``. ``weights``: ``bfloat16``; ``bfloat8_b`` for the weights
     of all products and convolutions; or ``mixed``, which keeps matrices at a graph's boundary in bfloat16. The last two
     need ``precision="bfloat16"``. ``batch_size``: rows that are computed together. ``disable`` names passes to leave
-    out, ``enable`` optional passes to run (``compiler/pipeline.py``). Raises ``InvalidArgument`` for other values.
+    out, ``enable`` optional passes to run (``compiler/pipeline``). Raises ``InvalidArgument`` for other values.
     """
 
     board: str = "n150"

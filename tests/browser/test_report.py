@@ -120,6 +120,25 @@ def test_keys_move_and_change_the_theme(report: Any) -> None:
     assert report.locator("#help").evaluate("(help) => help.getBoundingClientRect().top < innerHeight")
 
 
+@pytest.mark.parametrize("width", [700, 390])
+def test_a_narrow_window_scrolls_tables_and_not_the_page(report: Any, width: int) -> None:
+    """With all that unfolds unfolded, as that is where the longest lines are."""
+    report.set_viewport_size({"width": width, "height": 800})
+    report.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    report.locator(".drawing svg").first.wait_for(timeout=10_000)
+    past = """() => [...document.querySelectorAll('body *')]
+        .filter((each) => !each.closest('.wide, pre'))
+        .filter((each) => each.getBoundingClientRect().right > document.scrollingElement.clientWidth)
+        .map((each) => each.outerHTML.slice(0, 90))"""
+    over = report.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
+    assert over <= 0, report.evaluate(past)
+    cut = """() => [...document.querySelectorAll('table')].filter((table) => {
+        const box = table.closest('.wide') ?? document.body;
+        return table.getBoundingClientRect().width > box.clientWidth && getComputedStyle(box).overflowX !== 'auto';
+    }).length"""
+    assert report.evaluate(cut) == 0, "what is wider than the window can be scrolled to"
+
+
 def test_dark_where_the_system_is(visit: Callable[..., Any], written: tuple[Path, dict[str, Any]]) -> None:
     page = visit(written[0].as_uri(), color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"

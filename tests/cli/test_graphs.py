@@ -5,9 +5,11 @@ import re
 from dataclasses import asdict
 
 import pytest
+from typer.main import get_command
 
 import compiler
 from compiler import CompileOptions, choices
+from compiler.cli.app import app
 from compiler.inspect import report
 from compiler.ir.graph import Graph, Node, Port, Value
 from compiler.ir.types import DType, TensorType
@@ -166,7 +168,7 @@ def test_a_full_disk_is_told_without_a_traceback(run, monkeypatch):
 
 def test_the_post_net_of_exact_length(run, voice, monkeypatch):
     """Its front of the cache is cut out by a stage that the other graphs do not have."""
-    exact = speecht5.CompiledSpeechT5(voice.model, CompileOptions(postnet="exact"))
+    exact = speecht5.CompiledSpeechT5(voice.model, CompileOptions(postnet="exact", precision="bfloat16"))
 
     def chosen(model, options, **_):
         assert options == exact.options
@@ -175,7 +177,7 @@ def test_the_post_net_of_exact_length(run, voice, monkeypatch):
     monkeypatch.setattr(compiler, "CompiledSpeechT5", chosen)
     listed = rows(run("inspect", "postnet", "--postnet", "exact", "--steps", 37, "--list").stdout)
     assert [row[0] for row in listed][:3] == ["import", "read-prefix", "eliminate-dead-code"]
-    result = run("compile", "--postnet", "exact", "--steps", 37)
+    result = run("compile", "--postnet", "exact", "--steps", 37, "--precision", "bfloat16")
     times = {row[0]: row[1:] for row in rows(result.stdout.split("milliseconds")[1])}
     assert list(times)[:4] == ["trace", "import", "read-prefix", "eliminate-dead-code"]
     assert [bool(cell) for cell in times["read-prefix"]] == [False] * 5 + [True]
@@ -219,7 +221,7 @@ def test_names_are_refused_before_a_model_is_loaded(refused, monkeypatch, argume
     ],
 )
 def test_choices_are_refused_by_the_command_line_itself(misused, arguments):
-    """All of them are named, the one that came, and what it came for."""
+    """In our words, and not in those of the library that checks values: what came, and what is near or known."""
     message, given = misused(*arguments), arguments[-1]
     argument = f"'{arguments[-2]}'" if arguments[-2].startswith("--") else "'GRAPH'"
     known = {
@@ -229,7 +231,32 @@ def test_choices_are_refused_by_the_command_line_itself(misused, arguments):
         "postnet": choices.POSTNETS,
         "weights": choices.WEIGHTS,
     }[argument.strip("'-")]
-    assert message == f"{argument}: Value error, '{given}' is not one of {', '.join(map(repr, known))}."
+    assert message == f"{argument}: {given!r} is not known: {choices.advice(given, known)}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compile", "--batch-size", "x"), "'--batch-size': a whole number is expected, got 'x'"),
+        (("inspect", "encoder", "--text", "1.5"), "'--text': a whole number is expected, got '1.5'"),
+        (("speak", "one", "--threshold", "half"), "'--threshold': a number is expected, got 'half'"),
+        (("verify", "--steps", "0"), "'--steps': at least 1 is expected, got '0'"),
+    ],
+)
+def test_numbers_are_refused_in_our_words(misused, arguments, message):
+    assert misused(*arguments) == message
+
+
+def test_every_command_that_shows_or_checks_a_plan_takes_a_devices_by_default():
+    """And those that speak, on the CPU unless told otherwise, float32."""
+    taken = {
+        name: option.default
+        for name, command in get_command(app).commands.items()
+        for option in command.params
+        if option.name == "precision" and option.default is not None
+    }
+    assert taken == {name: "float32" if name == "compile" else "bfloat16" for name in taken}
+    assert {"inspect", "report", "parameters", "check", "cost"} <= set(taken)
 
 
 def test_the_names_of_passes_and_stages_are_those_of_the_pipeline(sounding):

@@ -8,8 +8,9 @@ from compiler.dialects.aten import ops
 from compiler.inspect.explain import explain, found, to_text
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
+from compiler.ir.stages import Recorder
 from compiler.ir.types import DType
-from compiler.pipeline import Recorder, run_passes
+from compiler.pipeline import run_passes
 from lowering import rules
 from passes.canonicalize import Canonicalize
 from passes.flash_decode import FlashDecode

@@ -12,7 +12,8 @@ from compiler.inspect.neighbours import describe, history
 from compiler.inspect.report import stages
 from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Origin, Stage
-from compiler.pipeline import Recorder, run_passes
+from compiler.ir.stages import Recorder
+from compiler.pipeline import run_passes
 from passes.canonicalize import Canonicalize
 from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale

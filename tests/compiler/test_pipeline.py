@@ -11,8 +11,9 @@ from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph
 from compiler.ir.graph import Graph
 from compiler.ir.operation import Stage
+from compiler.ir.stages import Recorder
 from compiler.ir.types import DType
-from compiler.pipeline import ATEN_PASSES, Pipeline, Recorder, check_order, run_passes
+from compiler.pipeline import ATEN_PASSES, Pipeline, check_order, run_passes
 from passes.base import CANONICAL, FOLDED, Property
 from passes.canonicalize import Canonicalize
 from passes.fold_scale import FoldScale

@@ -17,7 +17,8 @@ from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, checkpoi
 from compiler.device import mock
 from compiler.pipeline import OPTIONAL
 from compiler.speecht5.emitting import SCRIPT
-from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
+from compiler.speecht5.vocoder import CompiledHifiGan
+from compiler.speecht5.vocoder_options import VocoderOptions
 from compiler.target.boards import BOARDS
 from tests import vocoders
 from tests.device.conftest import Mocks

@@ -9,7 +9,8 @@ import torch
 
 import compiler
 from compiler.errors import InvalidArgument, UnsupportedModel
-from compiler.speecht5.vocoder import CompiledHifiGan, VocoderOptions
+from compiler.speecht5.vocoder import CompiledHifiGan
+from compiler.speecht5.vocoder_options import VocoderOptions
 from compiler.speecht5.windows import Window
 from tests.fidelity.test_passes_left_out import OF_A_VOCODER
 from tests.models import lively as lively_model

@@ -22,7 +22,7 @@ from compiler.inspect.ladder.nodes import Kept, described
 from compiler.inspect.ladder.records import Measured, WrongNode, measure
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Stage
-from compiler.pipeline import HOISTED, READ_PREFIX, Record
+from compiler.ir.stages import HOISTED, READ_PREFIX, Record
 from compiler.runtime.executable import Executable
 from compiler.runtime.judging import watched
 from compiler.runtime.weights import Weights

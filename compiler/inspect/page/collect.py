@@ -29,6 +29,7 @@ from compiler.inspect.page.records import (
 from compiler.inspect.pictures.data import GraphData, graph_data
 from compiler.ir.graph import Graph
 from compiler.ir.names import names_of
+from compiler.ir.stages import Recorder
 from compiler.ir.text import node_text, to_text, value_names
 from compiler.runtime.executable import Executable
 from compiler.target.boards import BOARDS, Board
@@ -158,7 +159,7 @@ def _fidelity(executable: Executable) -> tuple[NodeFidelity, ...]:
     return tuple(NodeFidelity(names[node.results[0]], each.pcc, each.error) for node, each in measured.items())
 
 
-def _steps(recorder: pipeline.Recorder) -> Iterator[Step]:
+def _steps(recorder: Recorder) -> Iterator[Step]:
     patterns: dict[str, Found] = {each.stage: each for each in found(recorder)}
     before: Graph | None = None
     for stage, record in report.stages(recorder).items():
