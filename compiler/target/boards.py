@@ -74,8 +74,8 @@ class Board:
     architecture. ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is the bandwidth that was reached
     (not the data sheet's) when pages are read from all banks in turn. ``dram_sharded`` is that of shards which cores
     beside each bank read, by the number of readers per bank. ``banks`` are the DRAM banks. ``l1`` are the bytes of a
-    core's L1 that programs and tensors share. ``dispatch``, ``matrix``, ``vector`` and ``host`` are what the boards share
-    (``DISPATCH``, ``MATRIX``, ``VECTOR``, ``LINK``), unless they were fitted for this one.
+    core's L1 that programs and tensors share. ``dispatch``, ``matrix``, ``vector`` and ``host`` are what the boards
+    share (``DISPATCH``, ``MATRIX``, ``VECTOR``, ``LINK``), unless they were fitted for this one.
     """
 
     name: str

@@ -28,8 +28,9 @@ class Work:
     """The work of one node, independent of the board.
 
     ``flops`` come from the op's table entry. ``padded_flops`` are those on whole tiles; a core does ``per_cycle`` of
-    them per cycle, on at most ``cores`` cores, in its matrix engine where ``matrix`` says so. ``read`` and ``written`` are bytes of DRAM, ``sent`` are bytes that the
-    host computed and sends. ``sharded`` of the bytes read are in shards, with ``readers`` cores reading each bank.
+    them per cycle, on at most ``cores`` cores, in its matrix engine where ``matrix`` says so. ``read`` and ``written``
+    are bytes of DRAM, ``sent`` are bytes that the host computed and sends. ``sharded`` of the bytes read are in shards,
+    with ``readers`` cores reading each bank.
     """
 
     programs: int

@@ -6,12 +6,15 @@ noise. It lets everything that needs times run where there is no device. Whateve
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from compiler.device.executor import TtnnExecutor
+from compiler.device.opening import SIMULATOR
 from compiler.ir.graph import Graph, Node
 from compiler.target.boards import Board
 from compiler.target.constants import Constants
@@ -19,6 +22,7 @@ from compiler.target.cost import graph_time, graph_work, time_of, work
 
 STAND_IN = "stand-in clock, nothing measured on a device"
 MEASURED = "measured on a device"
+SIMULATED = "time of a simulator, nothing measured on a device"
 PLANTED: Mapping[str, float] = {"dispatch": 1.6, "matrix": 0.45, "vector": 0.7, "dram": 0.8, "host": 0.6}
 """What the stand-in clock's constants are of the published ones; rates of shards as ``dram``. They are invented, so
 that a fit has something to find."""
@@ -29,7 +33,7 @@ class Clock(Protocol):
 
     @property
     def label(self) -> str:
-        """``MEASURED`` or ``STAND_IN``: goes with every figure."""
+        """``MEASURED``, ``SIMULATED`` or ``STAND_IN``: goes with every figure."""
         ...
 
     def now(self) -> float:
@@ -72,6 +76,16 @@ class DeviceClock:
 
     def read(self) -> None:
         """Nothing to do: time goes by itself."""
+
+
+def device_clock(executor: TtnnExecutor) -> Clock:
+    """Return the clock of the device that an executor has open."""
+    return DeviceClock(executor.binder.ttnn, executor.binder.device, device_label())
+
+
+def device_label() -> str:
+    """Return what times are of the device that ttnn opens in this process: a card's or a simulator's."""
+    return SIMULATED if os.environ.get(SIMULATOR) else MEASURED
 
 
 @dataclass(slots=True)

@@ -120,3 +120,21 @@ def errors(found: Fit) -> str:
         sizes = [abs(value) for value in values]
         said.append(f"{when}: {statistics.median(sizes):.1%} median, {max(sizes):.1%} largest")
     return f"modelled against timed, {'; '.join(said)}"
+
+
+WORST = 12
+"""Kinds of nodes whose residuals are shown."""
+
+
+def residuals(found: Fit) -> Table:
+    """Return a table of the kinds of nodes that the fitted model is off by most."""
+    shown = Table(title=f"largest residuals of the fit, {min(WORST, len(found.nodes))} of {len(found.nodes)} kinds")
+    shown.add_column("op", no_wrap=True)
+    shown.add_column("node")
+    for column in ("timed us", "off before", "off after"):
+        shown.add_column(column, justify="right")
+    rows = zip(found.nodes, found.errors_before, found.errors_after, strict=True)
+    for node, before, after in sorted(rows, key=lambda row: -abs(row[2]))[:WORST]:
+        cells = (f"{node.timed * 1e6:.2f}", f"{before:+.1%}", f"{after:+.1%}")
+        shown.add_row(node.op.removeprefix("ttnn."), f"{node.graph} %{node.node}", *cells)
+    return shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,9 +31,9 @@ ROUNDS = 5
 class NodeTime:
     """One kind of node: equal ops on operands of equal types, with equal attributes, placement and program.
 
-    ``graph`` is the first graph that has it, ``node`` its first result there; ``count`` is how often the graphs have
-    it. ``modelled`` and ``timed`` are seconds of one call, ``low`` and ``high`` the quartiles of the rounds. ``work``
-    is what the cost model is given.
+    ``graph`` is the first graph that has it, ``node`` its first result there; ``count`` is how often the graphs of the
+    plan have it: never, where only other plans do. ``modelled`` and ``timed`` are seconds of one call, ``low`` and
+    ``high`` the quartiles of the rounds. ``work`` is what the cost model is given.
     """
 
     graph: str
@@ -56,10 +56,13 @@ def node_times(
     clock: Clock,
     board: Board,
     executor: TtnnExecutor | None,
+    others: Iterable[Executable] = (),
     rounds: int = ROUNDS,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[NodeTime, ...]:
     """Time one node of each kind that asks anything of a device: on ``executor``, or by a clock that needs none.
+
+    ``executables`` are the graphs of a plan by name, ``others`` those of other plans, of which only other kinds count.
 
     A device that captures traces replays a trace of ``CALLS`` calls, so that the host's time for a call is no part of
     it; another one is called so many times. Raises ``Refused`` where ttnn refuses an op.
@@ -69,16 +72,18 @@ def node_times(
         for node in executable.graph.nodes:
             counts[kind(node)] = counts.get(kind(node), 0) + 1
     found: dict[str, NodeTime] = {}
-    for name, executable in executables.items():
+    for name, executable in [*executables.items(), *((other.name, other) for other in others)]:
         progress(f"timing the nodes of {name}")
+        if all(kind(node) in found for node in executable.graph.nodes if _asks(node)):
+            continue
         nodes = _dry(executable, clock) if executor is None else _called(executor, executable, clock, found)
         for node, calls in nodes:
-            asked = work(node)
-            if kind(node) in found or not (asked.programs or asked.sent):
+            if kind(node) in found or not _asks(node):
                 continue
+            asked = work(node)
             timing = Timing(tuple(_once(clock, calls) for _ in range(rounds)))
             modelled = time_of(asked, board).seconds
-            label, count = node.results[0].name, counts[kind(node)]
+            label, count = node.results[0].name, counts.get(kind(node), 0)
             found[kind(node)] = NodeTime(
                 name, label, node.op.name, count, modelled, timing.median, *timing.quartiles, asked
             )
@@ -89,6 +94,11 @@ def kind(node: Node) -> str:
     """What nodes that take equal time have in common."""
     types = [str(value.type) for value in (*node.operands, *node.results)]
     return repr((node.op.name, node.names, types, node.attributes, str(node.placement), str(node.program)))
+
+
+def _asks(node: Node) -> bool:
+    asked = work(node)
+    return bool(asked.programs or asked.sent)
 
 
 def _once(clock: Clock, calls: Calls) -> float:

@@ -98,14 +98,21 @@ def search[Plan: Hashable](
     progress: Callable[[str], None] = lambda _: None,
     now: Callable[[], float] = time.monotonic,
 ) -> Found[Plan]:
-    """Search from ``start`` until no plan is left, or the time is up; plans that were not tried are listed, too."""
+    """Search from ``start`` until no plan is left, or the time is up; plans that were not tried are listed, too.
+
+    ``start`` is tried in any case.
+    """
     begun = now()
     state = _State(start, contest)
-    while state.waiting and now() - begun < limits.seconds:
+
+    def time_is_up() -> bool:
+        return now() - begun >= limits.seconds
+
+    while state.waiting and not (state.tried and time_is_up()):
         batch = state.next_batch(limits.beam)
         right = []
         for plan in batch:
-            if state.best is not None and now() - begun >= limits.seconds:
+            if plan != start and time_is_up():
                 break
             progress(f"checking the numbers of {plan}")
             if state.checked(plan):
@@ -114,7 +121,7 @@ def search[Plan: Hashable](
             continue
         progress(f"timing {', '.join(map(str, right))}")
         rounds = [*([] if state.best is None else [state.best]), *right]
-        timed = interleaved(rounds, contest.run, limits.rounds, lambda: now() - begun < limits.seconds)
+        timed = interleaved(rounds, contest.run, limits.rounds, lambda: not time_is_up())
         state.judge(right, timed)
     return state.found(now() - begun)
 
