@@ -133,7 +133,7 @@ class _State[Plan: Hashable]:
     """What a search knows so far."""
 
     def __init__(self, start: Plan, contest: Contest[Plan]) -> None:
-        self._contest = contest
+        self._start, self._contest = start, contest
         self.waiting: dict[Plan, float] = {start: contest.modelled(start)}
         self.tried: dict[Plan, Tried[Plan]] = {}
         self.best: Plan | None = None
@@ -150,8 +150,8 @@ class _State[Plan: Hashable]:
     def checked(self, plan: Plan) -> bool:
         reading = self._contest.check(plan)
         self.tried[plan] = replace(self.tried[plan], reading=reading, why="" if reading.passed else WRONG)
-        if not reading.passed and self.best is None:
-            self._grow(plan)  # the simplest plan may be wrong, and one of its neighbours right
+        if not reading.passed and plan == self._start:
+            self._grow(plan)  # it may be wrong, and one of its neighbours right
         return reading.passed
 
     def judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,11 +67,20 @@ class Numbers:
             yield rung(of, of, sound, wanted, bar, log_spectral_distance(sound, wanted))
 
     def speech(self, plan: Any, executor: Executor, read_every: int) -> Tensor:
-        """The spectrogram [frames, mels] of a run of so many steps as the subject has."""
+        """The spectrogram [frames, mels] of a run of so many steps as the subject has.
+
+        The probabilities to stop are read as in any other run, and stop nothing.
+        """
         subject, limits = self.subject, plan.limits
         ratio = ratios(self.theirs.steps, plan.constants.reduction_factor, subject.ids.shape[1], limits.steps)
         generator = torch.Generator().manual_seed(subject.seed)
         made: Tensor = plan.generate_speech(
-            subject.ids, subject.speaker, generator=generator, executor=executor, read_every=read_every, **ratio
+            subject.ids,
+            subject.speaker,
+            threshold=math.inf,
+            maxlenratio=ratio["maxlenratio"],
+            generator=generator,
+            executor=executor,
+            read_every=read_every,
         )
         return made
