@@ -32,6 +32,8 @@ from compiler.cli.options import (
     compiled_model,
 )
 from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.cli.tuned import TunedOption, check_tuned
+from compiler.cli.tuned import tuned as tuned_plan
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target
 from compiler.speecht5.quiet import quiet
@@ -73,6 +75,7 @@ def compile_(
         typer.Option("--output", "-o", metavar="FOLDER", help="Save the compiled model with its voice, for --model."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the saved model in the folder.")] = False,
+    tuned: TunedOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Compile all graphs; show their sizes and the time of each stage. With --output, save the model."""
@@ -81,6 +84,8 @@ def compile_(
             check_target(output, overwrite)
         elif overwrite:
             raise InvalidArgument("--overwrite goes with --output")
+        if tuned:
+            check_tuned(context)
         asked = Asked(None, text, steps, frames)
         compiled = compiled_model(
             context,
@@ -88,7 +93,7 @@ def compile_(
             False,
             vocoder,
             asked,
-            precision=precision,
+            precision="bfloat16" if tuned else precision,
             weights=weights,
             postnet=postnet,
             board=board,
@@ -100,6 +105,9 @@ def compile_(
 
         with quiet(), progress_bar() as stage:
             stage("tracing and compiling")
+            if tuned:
+                compiled, _, line = tuned_plan(compiled, device=False)
+                typer.echo(line, err=True)
             measured = report.reports(compiled, **asked.lengths)
             if output is not None:
                 from compiler import save  # noqa: PLC0415

@@ -30,6 +30,7 @@ from compiler.cli.options import (
     compiled_model,
 )
 from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.cli.tune import fitted_board
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
 
@@ -178,10 +179,15 @@ def cost(
     text: TextOption = 1,
     steps: StepsOption = 1,
     frames: FramesOption = None,
+    constants: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the constants of a board from here, which `fit` wrote."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing is measured."""
     with refusals():
+        fitted = [] if constants is None else [fitted_board(constants)]
         asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             context,
@@ -201,17 +207,20 @@ def cost(
         from compiler.speecht5 import pace, plans  # noqa: PLC0415
         from compiler.target.boards import BOARDS as NUMBERS  # noqa: PLC0415
 
+        boards = NUMBERS | {each.name: each for each in fitted}
         with quiet(), progress_bar() as stage:
             stage("compiling")
             names = (graph,) if graph else compiled.names
-            costs = [cost_report.model_cost(compiled, name, **asked.lengths) for name in names]
+            costs = [cost_report.model_cost(compiled, name, boards, **asked.lengths) for name in names]
             stage("comparing plans")
-            compared = plans.step_plans(compiled, text, steps) if plans.STEP in names and not compiled.saved else []
+            alike = plans.STEP in names and not compiled.saved
+            compared = plans.step_plans(compiled, text, steps, boards) if alike else []
             sounding = compiled.vocoder if full_size and graph is None else None
-            paced = [] if sounding is None else pace.paces(compiled, sounding, text, steps)
+            paced = [] if sounding is None else pace.paces(compiled, sounding, text, steps, boards)
         sizes = compiled.sizes(**asked.lengths)
         if as_json:
-            inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in cost_report.inputs()]
+            rows = cost_report.inputs(tuple(boards.values()))
+            inputs = [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]
             modelled = [cost_report.as_dict(one) for one in costs]
             about = {**asdict(compiled.options), **sizes}
             side_by_side = {"step_plans": plans.as_dicts(compared)} if compared else {}
@@ -222,10 +231,10 @@ def cost(
         title = f"{report.said(sizes)}, {options.precision}, weights {options.weights}"
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
-            numbers = NUMBERS[options.board if compiled.saved else board]
+            numbers = boards[options.board if compiled.saved else board]
             shown.append(cost_report.op_table(compiled.graph(graph, **asked.lengths).graph, numbers))
         tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))
-        typer.echo(cost_report.input_text())
+        typer.echo(cost_report.input_text(tuple(boards.values())))
 
 
 @app.command()

@@ -31,6 +31,8 @@ from compiler.cli.options import (
     saved_model,
 )
 from compiler.cli.terminal import announced, progress_bar, refusals
+from compiler.cli.tuned import TunedOption, check_tuned
+from compiler.cli.tuned import tuned as tuned_plan
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
 from compiler.process import interruption
@@ -39,14 +41,12 @@ from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.saved_voice import described
+from compiler.speecht5.tuning.choices import Choice
 
 if TYPE_CHECKING:
     from compiler.device.executor import TtnnExecutor
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
     from compiler.speecht5.voice import Voice
-
-READ_EVERY = 8
-"""Steps between two reads of a device's stop probabilities: a quarter of a second with the published checkpoint."""
 
 
 @app.command()
@@ -91,6 +91,7 @@ def speak(
     device: Annotated[
         bool, typer.Option("--device", help="Run on the card or simulator that ttnn finds, not on the CPU.")
     ] = False,
+    tuned: TunedOption = False,
     threshold: Annotated[
         float, typer.Option(metavar="P", help="Stop probability at which speech ends; inf: only at the most frames.")
     ] = 0.5,
@@ -118,8 +119,10 @@ def speak(
 
         if device and precision == "float32":
             raise InvalidArgument("--device takes no --precision float32: ttnn refuses it in attention and caches")
+        if tuned:
+            check_tuned(context)
         options = CompileOptions(
-            precision=precision or ("bfloat16" if device else "float32"),
+            precision=precision or ("bfloat16" if device or tuned else "float32"),
             weights=weights,
             postnet=postnet,
             board=board or "n150",
@@ -141,9 +144,11 @@ def speak(
         saved = described(source) if is_saved(source) else None
         if saved is not None:
             check_plan(context, saved)
+            if tuned:
+                raise InvalidArgument("--tuned is for a checkpoint: a saved model has one plan (`compile --tuned -o`)")
         # What was traced before does for a checkpoint's own voice, a piece at a time on the CPU.
-        own = saved is None and tokenizer is None and vocoder is None and batch == 1 and not device
-        entry = traces.find(source, options) if own else None
+        own = saved is None and tokenizer is None and vocoder is None and batch == 1
+        entry = traces.find(source, options) if own and not device and not tuned else None
         known = entry if entry is not None and entry.facts is not None else None
         # Libraries that talk are kept quiet; a saved model asks for them only where its tokenizer does.
         hushed = nullcontext if known or (saved and tokenizer is None and vocoder is None) else quiet
@@ -184,8 +189,13 @@ def speak(
                     stage("tracing and compiling")
                     options = replace(options, batch_size=min(batch, parts))
                     compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))
+                choice = Choice()
+                if tuned:
+                    stage("looking for the tuned plan")
+                    compiled, choice, line = tuned_plan(compiled, device=device)
+                    typer.echo(line, err=True)
                 show = Shown(stage)
-                with _device() if device else nullcontext() as executor:
+                with _device(choice) if device else nullcontext() as executor:
                     given = {
                         "speaker": speaker,
                         "seed": seed,
@@ -194,7 +204,7 @@ def speak(
                         "minlenratio": min_len_ratio,
                         "maxlenratio": max_len_ratio,
                         "executor": executor,
-                        "read_every": READ_EVERY if device else 1,
+                        "read_every": choice.read_every if device else 1,
                         "pause": pause,
                         "longest": longest,
                         "piece": show.piece,
@@ -291,9 +301,9 @@ def _given(text: str) -> str:
     return said
 
 
-def _device() -> AbstractContextManager[TtnnExecutor]:
+def _device(choice: Choice) -> AbstractContextManager[TtnnExecutor]:
     """Open the device that ttnn finds in this process, without ttnn's logs."""
     from compiler.device import mock, opening  # noqa: PLC0415
 
     os.environ.update(mock.QUIET | os.environ)
-    return opening.open_device()
+    return opening.open_device() if choice.trace else opening.open_device(trace=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rich.table import Table
@@ -31,14 +31,14 @@ def graph_cost(name: str, graph: Graph, boards: Sequence[Board] = tuple(BOARDS.v
     return GraphCost(name, graph_work(graph), {board.name: graph_time(graph, board) for board in boards})
 
 
-def model_cost(compiled: CompiledModel, name: str, **lengths: int) -> GraphCost:
+def model_cost(compiled: CompiledModel, name: str, numbers: Mapping[str, Board] = BOARDS, **lengths: int) -> GraphCost:
     """Model the cost of a graph of a compiled model: the work of its own plan, the times of each board's plan.
 
-    A saved model has one plan, so its times are those of its board.
+    A saved model has one plan, so its times are those of its board. ``numbers`` are the boards by name.
     """
     boards = (compiled.options.board,) if compiled.saved else BOARDS
     graphs = {board: compiled.for_board(board).graph(name, **lengths).graph for board in boards}
-    times = {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()}
+    times = {board: graph_time(graph, numbers[board]) for board, graph in graphs.items()}
     return GraphCost(name, graph_work(graphs[compiled.options.board]), times)
 
 
@@ -108,6 +108,8 @@ def inputs(boards: Sequence[Board] = tuple(BOARDS.values())) -> list[tuple[str, 
             by_readers.setdefault(rate, f"DRAM in shards, {readers} reader{'s' * (readers > 1)} a bank")
         named = {board.cores: "cores", board.clock: "clock", board.dram: "DRAM", **by_readers}
         named[board.banks] = "DRAM banks"
+        own = zip((board.dispatch, board.matrix, board.vector, board.host), shared, strict=True)
+        named |= {number: name for number, (name, common) in own if number != common}
         for number, name in named.items():
             rows.append((f"{board.name} {name}{chips}", _value(number), number.source))
     return rows

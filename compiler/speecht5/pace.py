@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from compiler.inspect.cost_report import MODELLED
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.speecht5.vocoder import CompiledHifiGan
-from compiler.target.boards import BOARDS
+from compiler.target.boards import BOARDS, Board
 from compiler.target.cost import graph_time
 
 
@@ -25,12 +25,18 @@ class DramModel:
     window: int
 
 
-def paces(compiled: CompiledSpeechT5, vocoder: CompiledHifiGan, text: int, steps: int) -> list[DramModel]:
+def paces(
+    compiled: CompiledSpeechT5,
+    vocoder: CompiledHifiGan,
+    text: int,
+    steps: int,
+    boards: Mapping[str, Board] = BOARDS,
+) -> list[DramModel]:
     """The pace of the decoder step for ``text`` and ``steps``, and of the vocoder's largest window, on each board."""
     window, field = vocoder.options.windows[-1], vocoder.receptive_field
     frame = vocoder.hop / vocoder.config.sampling_rate
     found = []
-    for board, numbers in BOARDS.items():
+    for board, numbers in boards.items():
         step = compiled.for_board(board).graph("decoder_step", text=text, steps=steps).graph
         made = vocoder.for_board(board).graph("vocoder", frames=window).graph
         found.append(

@@ -6,7 +6,7 @@ fewest programs are not always the fastest, and what is faster on one board may 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -17,7 +17,7 @@ from compiler.inspect.cost_report import MODELLED, GraphCost, model_cost
 from compiler.pipeline import ACCURACY, OPTIONAL
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
-from compiler.target.boards import BOARDS
+from compiler.target.boards import BOARDS, Board
 from compiler.target.cost import Time, graph_time, graph_work
 
 STEP = "decoder_step"
@@ -55,15 +55,17 @@ def alternatives() -> list[tuple[str, ...]]:
     return list(dict.fromkeys([(), *((name,) for name in each), tuple(each)]))
 
 
-def step_plans(compiled: CompiledSpeechT5, text: int, steps: int) -> list[PlanCost]:
+def step_plans(
+    compiled: CompiledSpeechT5, text: int, steps: int, boards: Mapping[str, Board] = BOARDS
+) -> list[PlanCost]:
     """The plans of a model's decoder step, its other options as they are; last the fastest one on the model's board."""
-    fastest = _fastest(compiled, text, steps)
-    return [_cost(compiled, passes, text, steps) for passes in dict.fromkeys([*alternatives(), fastest])]
+    fastest = _fastest(compiled, text, steps, boards)
+    return [_cost(compiled, passes, text, steps, boards) for passes in dict.fromkeys([*alternatives(), fastest])]
 
 
-def _fastest(compiled: CompiledSpeechT5, text: int, steps: int) -> tuple[str, ...]:
+def _fastest(compiled: CompiledSpeechT5, text: int, steps: int, boards: Mapping[str, Board]) -> tuple[str, ...]:
     """The optional passes with which a step takes least, of all choices of them."""
-    board, each = BOARDS[compiled.options.board], sorted(OPTIONAL)
+    board, each = boards[compiled.options.board], sorted(OPTIONAL)
 
     def seconds(passes: tuple[str, ...]) -> float:
         step = compiled.with_plan(enable=passes).graph(STEP, text=text, steps=steps)
@@ -72,7 +74,9 @@ def _fastest(compiled: CompiledSpeechT5, text: int, steps: int) -> tuple[str, ..
     return min((some for count in range(len(each) + 1) for some in combinations(each, count)), key=seconds)
 
 
-def _cost(compiled: CompiledSpeechT5, passes: tuple[str, ...], text: int, steps: int) -> PlanCost:
+def _cost(
+    compiled: CompiledSpeechT5, passes: tuple[str, ...], text: int, steps: int, boards: Mapping[str, Board]
+) -> PlanCost:
     graphs = {
         board: compiled.with_plan(board=board, enable=passes).graph(STEP, text=text, steps=steps).graph
         for board in BOARDS
@@ -80,7 +84,7 @@ def _cost(compiled: CompiledSpeechT5, passes: tuple[str, ...], text: int, steps:
     return PlanCost(
         passes,
         {board: graph_work(graph).programs for board, graph in graphs.items()},
-        {board: graph_time(graph, BOARDS[board]) for board, graph in graphs.items()},
+        {board: graph_time(graph, boards[board]) for board, graph in graphs.items()},
     )
 
 

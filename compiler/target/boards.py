@@ -74,7 +74,8 @@ class Board:
     architecture. ``columns`` and ``rows`` are those of the grid of cores. ``dram`` is the bandwidth that was reached
     (not the data sheet's) when pages are read from all banks in turn. ``dram_sharded`` is that of shards which cores
     beside each bank read, by the number of readers per bank. ``banks`` are the DRAM banks. ``l1`` are the bytes of a
-    core's L1 that programs and tensors share.
+    core's L1 that programs and tensors share. ``dispatch``, ``matrix``, ``vector`` and ``host`` are what the boards
+    share (``DISPATCH``, ``MATRIX``, ``VECTOR``, ``LINK``), unless they were fitted for this one.
     """
 
     name: str
@@ -88,6 +89,10 @@ class Board:
     dram_sharded: Mapping[int, Number]
     banks: Number
     l1: Number
+    dispatch: Number = DISPATCH
+    matrix: Number = MATRIX
+    vector: Number = VECTOR
+    host: Number = LINK
 
     @property
     def device(self) -> DeviceSpec:
@@ -97,7 +102,7 @@ class Board:
     @property
     def link(self) -> float:
         """Bytes per second from the host to one chip; the chips of a board share its link."""
-        return LINK.value / self.chips
+        return self.host.value / self.chips
 
     @property
     def bytes_per_program(self) -> int:
@@ -112,7 +117,7 @@ class Board:
     @property
     def gap(self) -> float:
         """Seconds between two programs."""
-        return DISPATCH.value / self.clock.value
+        return self.dispatch.value / self.clock.value
 
 
 def _board(

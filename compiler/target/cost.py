@@ -17,7 +17,7 @@ from compiler.dialects.ttnn.shape import to_device
 from compiler.ir.aliasing import written
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import Memory, TensorType
-from compiler.target.boards import DISPATCH, MATRIX, PASSES, VECTOR, Board
+from compiler.target.boards import MATRIX, PASSES, VECTOR, Board
 
 BOUNDS = ("compute", "DRAM", "dispatch", "link")
 """What can bound the time of a node or a graph."""
@@ -28,8 +28,9 @@ class Work:
     """The work of one node, independent of the board.
 
     ``flops`` come from the op's table entry. ``padded_flops`` are those on whole tiles; a core does ``per_cycle`` of
-    them per cycle, on at most ``cores`` cores. ``read`` and ``written`` are bytes of DRAM, ``sent`` are bytes that the
-    host computed and sends. ``sharded`` of the bytes read are in shards, with ``readers`` cores reading each bank.
+    them per cycle, on at most ``cores`` cores, in its matrix engine where ``matrix`` says so. ``read`` and ``written``
+    are bytes of DRAM, ``sent`` are bytes that the host computed and sends. ``sharded`` of the bytes read are in shards,
+    with ``readers`` cores reading each bank.
     """
 
     programs: int
@@ -42,6 +43,7 @@ class Work:
     sent: int = 0
     sharded: int = 0
     readers: int = 1
+    matrix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def work(node: Node) -> Work:
         _written_bytes(node) if programs else 0,
         sharded=sum(type.bytes for type in operands.values() if type.memory is Memory.DRAM_WIDTH_SHARDED),
         readers=program(node).readers or 1,
+        matrix=cost.matrix,
     )
 
 
@@ -123,10 +126,13 @@ def time_of(asked: Work, board: Board) -> Time:
         link = asked.sent / board.link
         return Time(0.0, 0.0, 0.0, link, link=link)
     cores = min(asked.cores, board.cores.value)
-    compute = asked.padded_flops / (asked.per_cycle * cores * board.clock.value)
+    per_cycle = asked.per_cycle * (
+        board.matrix.value / MATRIX.value if asked.matrix else board.vector.value / VECTOR.value
+    )
+    compute = asked.padded_flops / (per_cycle * cores * board.clock.value)
     by_readers = board.dram_sharded.get(asked.readers, board.dram)
     dram = (asked.read - asked.sharded + asked.written) / board.dram.value + asked.sharded / by_readers.value
-    dispatch = asked.programs * DISPATCH.value / board.clock.value
+    dispatch = asked.programs * board.gap
     return Time(compute, dram, dispatch, dispatch + max(compute, dram))
 
 

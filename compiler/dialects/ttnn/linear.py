@@ -41,8 +41,8 @@ BLOCK = 8
 _ONEDNN_SUITS: bool = torch.backends.mkldnn.is_available() and (  # type: ignore[no-untyped-call]
     not torch.backends.mkl.is_available() or not torch.cpu.get_capabilities().get("cpu_name", "").startswith("Intel")
 )
-"""Whether to take oneDNN for a float32 product, for which torch takes MKL. On AMD's cores MKL multiplies a single row on
-one thread only; on Intel's it reads the matrix 1.1 to 1.5 times as fast as oneDNN does."""
+"""Whether to take oneDNN for a float32 product, for which torch takes MKL. On AMD's cores MKL multiplies a single row
+on one thread only; on Intel's it reads the matrix 1.1 to 1.5 times as fast as oneDNN does."""
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

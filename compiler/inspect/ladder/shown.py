@@ -62,24 +62,25 @@ def _more(rung: Rung) -> list[str]:
 
 def misses(ladder: Ladder) -> list[str]:
     """Return a line for each rung that does not pass: by how much."""
-    lines = []
-    for rung in ladder.rungs:
-        if rung.passed:
-            continue
-        found, bar = rung.measured, rung.bar
-        said = []
-        if rung.ours != rung.theirs:
-            said.append(f"it stops at step {rung.ours}, Hugging Face at step {rung.theirs}")
-        if bar.pcc is not None and not found.pcc >= bar.pcc:
-            said.append(f"PCC {found.pcc:.5f} is below {bar.pcc:g}")
-        if bar.error is not None and not found.error <= bar.error:
-            said.append(f"error {found.error:.1e} is {found.error / bar.error:.1f} times the {bar.error:.0e} asked for")
-        if bar.distance is not None and rung.distance is not None and not rung.distance <= bar.distance:
-            said.append(f"{rung.distance:.2g} dB is more than {bar.distance:g} dB")
-        if bar.excess is not None and rung.excess is not None and not rung.excess <= bar.excess:
-            said.append(f"{rung.excess:.1f} times what the op explains; `verify --bisect` looks into it")
-        lines.append(f"{ladder.title}, {rung.level}, {rung.of}: {'; '.join(said)}")
-    return lines
+    failed = [rung for rung in ladder.rungs if not rung.passed]
+    return [f"{ladder.title}, {rung.level}, {rung.of}: {shortfall(rung)}" for rung in failed]
+
+
+def shortfall(rung: Rung) -> str:
+    """Return by how much a rung misses its bar; empty where it passes."""
+    found, bar = rung.measured, rung.bar
+    said = []
+    if rung.ours != rung.theirs:
+        said.append(f"it stops at step {rung.ours}, Hugging Face at step {rung.theirs}")
+    if bar.pcc is not None and not found.pcc >= bar.pcc:
+        said.append(f"PCC {found.pcc:.5f} is below {bar.pcc:g}")
+    if bar.error is not None and not found.error <= bar.error:
+        said.append(f"error {found.error:.1e} is {found.error / bar.error:.1f} times the {bar.error:.0e} asked for")
+    if bar.distance is not None and rung.distance is not None and not rung.distance <= bar.distance:
+        said.append(f"{rung.distance:.2g} dB is more than {bar.distance:g} dB")
+    if bar.excess is not None and rung.excess is not None and not rung.excess <= bar.excess:
+        said.append(f"{rung.excess:.1f} times what the op explains; `verify --bisect` looks into it")
+    return "; ".join(said)
 
 
 def wrong_text(wrong: WrongNode) -> str:

@@ -36,7 +36,15 @@ def stand_in() -> Any:
     ops |= {name: getattr(products, name) for name in PRODUCTS}
     ops |= {name: getattr(convolutions, name) for name in CONVOLUTIONS}
     ops |= {"slice": moving.slice_, "sum": computing.sum_} | computing.ELEMENTWISE
-    host = ("from_torch", "to_device", "to_torch", "copy", "copy_host_to_device_tensor", "get_memory_view")
+    host = (
+        "from_torch",
+        "to_device",
+        "to_torch",
+        "copy",
+        "copy_host_to_device_tensor",
+        "get_memory_view",
+        "synchronize_device",
+    )
     traces = ("begin_trace_capture", "end_trace_capture", "execute_trace", "release_trace")
     return SimpleNamespace(
         **real,

@@ -24,6 +24,7 @@ class Device:
         self.traces: dict[int, list[Callable[[], None]]] = {}
         self.captured = 0
         self.dispatched: list[str] = []
+        self.waited = 0
 
     def arch(self) -> Any:
         return getattr(installed().device.Arch, self.spec.arch)
@@ -267,6 +268,12 @@ def dispatch(device: Device, run: Callable[[], None], name: str) -> None:
         run()
     else:
         device.tape.append(run)
+
+
+def synchronize_device(device: Device) -> None:
+    """Wait for what was dispatched, which has run."""
+    device.host_is_to_wait("a wait")
+    device.waited += 1
 
 
 def begin_trace_capture(device: Device, *, cq_id: int) -> int:

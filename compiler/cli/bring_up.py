@@ -1,0 +1,129 @@
+"""Define the command ``bring-up``: check, verify, tune and speak in one go, and one folder of what they said."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler import __version__, arguments, versions
+from compiler.choices import Board
+from compiler.cli.app import app
+from compiler.cli.options import ModelOption
+from compiler.cli.terminal import refusals
+from compiler.errors import CompilerError, InvalidArgument
+from compiler.folder import check_new, made
+from compiler.inspect.bringing_up import report, steps
+from compiler.inspect.bringing_up.figures import figures
+from compiler.inspect.bringing_up.personal import Personal
+from compiler.inspect.bringing_up.steps import Planned, Result, State, Step
+from compiler.process import INTERRUPTED
+
+TEXT = "four nine three"
+"""What the small voice says."""
+MOCK = "no card: ttnn's mock, numbers of the reference executor, and a stand-in clock; nothing measured on a device"
+
+
+@app.command("bring-up")
+def bring_up(
+    context: typer.Context,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="The new folder. [default: bring-up-DATE-TIME]"),
+    ] = None,
+    device: Annotated[
+        bool, typer.Option("--device", help="Use the card that ttnn finds, not ttnn's mock and a stand-in clock.")
+    ] = False,
+    board: Annotated[Board, typer.Option(help="Without --device: the board whose mock to use.")] = "n150",
+    model: ModelOption = None,
+    say: Annotated[str, typer.Option(metavar="TEXT", help="The text to speak.")] = TEXT,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Time after which `tune` tries no further plan.")
+    ] = 600.0,
+    time_limit: Annotated[
+        float, typer.Option(metavar="S", min=1, help="Seconds after which a step counts as hung, and is ended.")
+    ] = 3600.0,
+) -> None:
+    """Check, verify, tune and speak, and write one folder to attach to an issue: a report first, nothing personal."""
+    with refusals():
+        source = context.get_parameter_source("board")
+        if device and source is not None and source.name == "COMMANDLINE":
+            raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+        if not say.strip():
+            raise InvalidArgument("--say: the text is empty")
+        arguments.number("--seconds", seconds)
+        folder = output or Path(f"bring-up-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        check_new(folder)
+        _tell(f"writing into {folder}: {'the card that ttnn finds' if device else MOCK}")
+        named = model if model is None or not Path(model).exists() else str(Path(model).absolute())
+        personal = Personal.here(*([] if named is None else [named]), folder.absolute())
+        where = ("--device",) if device else ("--board", board)
+        about, missing = _about(device, board)
+        with made(folder) as inside:
+            planned = _steps(where, device, named, say, seconds)
+            skipped = {} if missing is None else dict.fromkeys(("check", "verify", "tune", "speak"), missing)
+            results = steps.run_all(planned, inside, time_limit, _tell, skipped)
+            said = figures(results)
+            spoken = results[-1].ran
+            if results[-1].state is State.PASSED:
+                said.append(f"speak: {(spoken.stdout or spoken.stderr).splitlines()[-1].rsplit(':', 1)[0]}")
+            title = "Bring-up on a card" if device else "Bring-up without a card: nothing measured on a device"
+            report.write(inside, title, about, results, said, personal)
+        for line in said:
+            typer.echo(line)
+        good = sum(result.state is State.PASSED for result in results)
+        typer.echo(f"{good} of {len(results)} steps passed; attach the folder to an issue: {folder}")
+    if any(result.state is State.INTERRUPTED for result in results):
+        raise typer.Exit(INTERRUPTED)
+    if not report.passed(results):
+        raise typer.Exit(1)
+
+
+def _tell(line: str) -> None:
+    """Say on stderr what is being done, at once and whatever stderr is: a step takes minutes."""
+    typer.echo(f"bring-up: {line}", err=True)
+
+
+def _about(device: bool, board: str) -> tuple[dict[str, str], str | None]:
+    """What the folder says of the machine, and why no step can run, where no device opens."""
+    from compiler.device import firmware  # noqa: PLC0415
+
+    about = {"speecht5-ttnn": __version__, "Python": platform.python_version()}
+    about |= dict(line.split(" ", 1) for line in versions.installed())
+    if not device:
+        return about | {"device": MOCK, "board": board}, None
+    _tell("looking for a device")
+    about |= firmware.firmware()
+    from compiler.device import session  # noqa: PLC0415, imports torch
+
+    try:
+        found = session.probe()
+    except CompilerError as error:
+        return about | {"device": f"none opens: {error}"}, f"no device opens: {str(error).splitlines()[0]}"
+    return about | {"device": "the card or simulator that ttnn finds", "board": found or "like none of ours"}, None
+
+
+def _steps(where: Sequence[str], device: bool, model: str | None, text: str, seconds: float) -> list[Planned]:
+    source = () if model is None else ("--model", model)
+    on = ("--device",) if device else ()
+    check = Step("check", "ttnn accepts every graph", ("check", *where, *source, "--json"), "check.json")
+    plan = ("--precision", "bfloat16", *on)
+    page = ("-o", "verify.html")
+    verify = Step(
+        "verify", "numbers beside Hugging Face's", ("verify", *source, *plan, "--json", *page), "verify.json", page[1:]
+    )
+    limit = ("--seconds", f"{seconds:g}")
+    tune = Step("tune", "plans side by side", ("tune", *where, *source, *limit, "--json"), "tune.json")
+
+    def speak(before: Sequence[Result]) -> Step:
+        """With the plan that was kept, where one was on this device."""
+        tuned = device and any(each.step.name == "tune" and each.state is State.PASSED for each in before)
+        how = ("--tuned", "--device") if tuned else ("--precision", "bfloat16", *on)
+        spoken = ("speak", text, *source, *how, "-o", "speech.wav")
+        return Step("speak", "speech", spoken, "speak.txt", ("speech.wav",))
+
+    return [check, verify, tune, speak]

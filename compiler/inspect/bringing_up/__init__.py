@@ -1,0 +1,1 @@
+"""Run commands one after the other, and put what they say into one folder, for others to read."""

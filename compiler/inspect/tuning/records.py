@@ -1,0 +1,116 @@
+"""The records of a tuning: all plans with their figures, times of nodes, and what they come from; as JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import InvalidArgument
+from compiler.inspect.ladder.records import finite
+from compiler.inspect.tuning.node_times import NodeTime
+from compiler.records import record
+
+FORMAT = 1
+"""Version of the records' form. It grows with each change that a reader of the JSON would have to follow."""
+_MOST_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersRead:
+    """What the check of a plan found: the least PCC and the largest error, each with the part that has it.
+
+    ``failed`` says by how much it fails, a line for each part; empty where it passes.
+    """
+
+    pcc: float
+    pcc_of: str
+    error: float
+    error_of: str
+    failed: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One plan that was tried.
+
+    ``settings`` say how it is made, ``name`` the same in words. ``modelled`` is in seconds, as are ``median``, ``low``
+    and ``high``, the quartiles of ``rounds``; they are ``None`` where it was not timed. ``why`` says why it was kept or
+    not.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+    modelled: float
+    median: float | None
+    low: float | None
+    high: float | None
+    rounds: tuple[float, ...]
+    numbers: NumbersRead | None
+    kept: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A tuning of one model on one device.
+
+    ``clock`` says what the times are: its label goes with every figure. ``computed`` says what computed the numbers.
+    ``run`` says what one timed run is. ``default`` names the file in which the kept plan is that board's default,
+    empty where none is.
+    """
+
+    format: int
+    board: str
+    device: str
+    clock: str
+    computed: str
+    run: str
+    versions: Mapping[str, str]
+    graphs: str
+    seconds: float
+    complete: bool
+    plans: tuple[PlanRow, ...]
+    nodes: tuple[NodeTime, ...]
+    notes: tuple[str, ...]
+    default: str = ""
+
+    @property
+    def kept(self) -> PlanRow | None:
+        """The plan that was kept, if any passed."""
+        return next((plan for plan in self.plans if plan.kept), None)
+
+    def to_json(self) -> str:
+        """Return the records as JSON, which :func:`read` reads; what is not finite is ``null``."""
+        return json.dumps(finite(asdict(self)), indent=1, allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The part of a tuning that a fit takes."""
+
+    board: str
+    clock: str
+    nodes: tuple[NodeTime, ...]
+
+
+def read(path: Path) -> Timed:
+    """Read what a fit takes of a file that ``tune --json`` printed. Raises ``InvalidArgument``, which names it."""
+    where = f"{str(path)!r}"
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InvalidArgument(f"{where} is larger than any file that `tune` writes")
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidArgument(f"{where} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{where} cannot be read as JSON: {error}. Make it with `tune -o FILE`") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "nodes" not in content:
+        raise InvalidArgument(f"{where} is no file of `tune` in format {FORMAT}: make it with `tune -o FILE`")
+    return record(Timed, {name: content.get(name) for name in ("board", "clock", "nodes")}, where)
