@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from compiler.dialects.ttnn.symbols import Typed
-from compiler.inspect.emit import functions
+from compiler.dialects.ttnn.symbols import Named, Typed
+from compiler.inspect.emit import bodies, functions
 from compiler.inspect.emit.loops import Item, Loop, rolled
 from compiler.inspect.emit.names import Weights, joined, parts
 from compiler.inspect.emit.routines import extracted
 from compiler.inspect.emit.sizes import join
 from compiler.inspect.emit.statements import Carried, Chosen, Input, Local, Program, Ref, Statement, Weight
-from compiler.inspect.emit.trees import Differs, Form
+from compiler.inspect.emit.trees import Differs, Form, Same, Size
 
 
 def linear(number: int, reads: Ref, weight: str, **keywords: Any) -> Statement:
@@ -148,14 +148,40 @@ def test_graphs_that_say_other_things_are_refused(other: Program, reason: str) -
 def test_calls_with_much_in_common_become_a_function() -> None:
     long = {f"argument_{i}": f"a word that is long enough {i}" for i in range(8)}
     statements = [linear(i, Input(("x",)), f"layers.{i}.weight", width=8 if i else 4, **long) for i in range(3)]
-    calls = functions.factored(statements)
+    calls = functions.factored(statements, lambda function: len(bodies.printed(function)))
     (function,) = calls.functions
     assert function.named == (("input_tensor_b", "weight"),)
     assert [(p.name, p.default) for p in function.parameters] == [("width", 8)]
     assert [arguments for _, arguments in (calls.of[id(s)] for s in statements)] == [(("width", 4),), (), ()]
-    text = "\n".join(functions.printed(function))
-    assert text.startswith("def linear(input_tensor_a, w, name, *, width=8):\n    return ttnn.linear(\n")
+    text = "\n".join(bodies.printed(function))
+    assert text.startswith("def linear(x, w, name, width=8):\n    return ttnn.linear(\n        input_tensor_a=x,\n")
     assert 'input_tensor_b=w[f"{name}.weight"],' in text
+
+
+def conv(number: int, kernel: int, spread: int) -> Statement:
+    sizes = {"in_channels": Size("input_tensor", -1), "kernel_size": (kernel, 1), "dilation": (spread, 1)}
+    keywords = (*sizes.items(), ("padding", (Same(0), Same(1))), ("activation", (RELU,) if kernel == 7 else ()))
+    operands = (Input(("x",)), Weight(parts(f"convs.{number}.weight")))
+    return Statement(
+        number, "ttnn.conv2d", (("input_tensor", 0), ("weight_tensor", 1)), operands, keywords, prepared=("w",)
+    )
+
+
+RELU = Named("RELU")
+
+
+def test_what_a_function_can_tell_from_its_tensors_is_no_parameter() -> None:
+    calls = functions.factored([conv(0, 3, 1), conv(1, 7, 5), conv(2, 3, 1)], lambda _: 0)
+    (function,) = calls.functions
+    assert bodies.printed(function) == [
+        "def conv2d(x, w, name, kernel_size=3, dilation=1, activation=None):",
+        "    padding = dilation * (kernel_size - 1) // 2",
+        '    window = {"kernel_size": [kernel_size, 1], "dilation": [dilation, 1], "padding": [padding, 0]}',
+        '    tensors = {"input_tensor": x, "weight_tensor": w[f"{name}.weight"]}',
+        "    output, prepared = ttnn.conv2d(in_channels=x.shape[-1], activation=activation or [], **window, **tensors)",
+        '    w.update(zip((f"{name}.weight",), prepared))',
+        "    return output",
+    ]
 
 
 def test_weights_of_one_name_are_told_apart() -> None:

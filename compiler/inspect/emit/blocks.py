@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compiler.dialects.ttnn.symbols import WIDTH, Made, Typed, typed, typed_call
-from compiler.inspect.emit.functions import Calls, base_name
+from compiler.inspect.emit.functions import Calls, base_name, gives_bias
 from compiler.inspect.emit.host import typed_on_host
 from compiler.inspect.emit.lines import DEEPEST, dictionary, indented, quoted, table, unpacking
 from compiler.inspect.emit.loops import BLOCK, Item, Loop
 from compiler.inspect.emit.names import joined
 from compiler.inspect.emit.statements import Carried, Chosen, Input, Key, Local, Ref, Statement, Weight
-from compiler.inspect.emit.trees import Form, Tree, shown
+from compiler.inspect.emit.trees import Form, Tree, resolved, shown
 from compiler.inspect.emit.walks import is_tensor, loops_of, read_before, reads, statements_of
 
 LEAST_SHARED = 3
@@ -77,10 +77,10 @@ class Block:
         """Arguments that all calls of a function among items have in common, as a dictionary that each is given."""
         given: dict[str, list[dict[str, Tree]]] = {}
         for statement in (s for item in items for s in statements_of(item)):
-            function, arguments = self.calls.of.get(id(statement), (None, ()))
+            function, own = self.calls.of.get(id(statement), (None, ()))
             if function is not None:
-                known = self._shared(function.name)
-                given.setdefault(function.name, []).append({n: v for n, v in arguments if n not in known})
+                known = {*self._shared(function.name), *function.positional}
+                given.setdefault(function.name, []).append({n: v for n, v in own if n not in known})
         lines: list[str] = []
         for name, calls in given.items():
             common = {n: v for n, v in calls[0].items() if all(repr(each.get(n)) == repr(v) for each in calls)}
@@ -218,13 +218,13 @@ class Block:
                 by_name[name] = f"[{', '.join(self.text(statement.operands[each]) for each in at)}]"
             else:
                 by_name[name] = self.text(statement.operands[at])
-        keywords = [(name, shown(value)) for name, value in statement.keywords]
+        keywords = [(name, shown(value)) for name, value in resolved(statement.keywords, by_name)]
         if statement.on_host:
             given = by_name | {name: typed(value) for name, value in keywords}
             return _Call(typed_on_host(statement.path, given, statement.whole))
         if statement.path == "to_device":
-            first: list[tuple[str | None, Tree]] = [(None, Typed(by_name["tensor"])), (None, Typed("self.device"))]
-            return _Call("to_device", [*first, *((None, value) for _, value in keywords)], margin)
+            sent: list[tuple[str | None, Tree]] = [(None, Typed(by_name["tensor"])), (None, Typed("self.device"))]
+            return _Call("to_device", [*sent, *((None, value) for _, value in keywords)], margin)
         if statement.path.startswith("self."):
             block = dict(statement.keywords)[BLOCK]
             taken = GIVEN if handed else f"[{', '.join(by_name.values())}]"
@@ -232,19 +232,20 @@ class Block:
         known = self.calls.of.get(id(statement))
         if known is None:
             return _Call(statement.path, [*((n, Typed(text)) for n, text in by_name.items()), *keywords], margin)
-        function, arguments = known
-        named = dict(function.named)
-        base = base_name(statement)
+        function, given = known
         tensors = [by_name[name] for name in function.tensors if name in by_name and name not in function.without]
-        given_first: list[tuple[str | None, Tree]] = [(None, Typed(text)) for text in tensors]
-        if named:
+        first: list[tuple[str | None, Tree]] = [(None, Typed(text)) for text in tensors]
+        if function.named:
+            base = base_name(statement)
             assert base is not None
-            given_first += [(None, Typed("w")), (None, Typed(self.key(base)))]
-        given_first += [(n, Typed(by_name[n])) for n in function.tensors if n in function.without and n in by_name]
-        shared = self._shared(function.name)
-        own = [(n, shown(value)) for n, value in arguments if n not in shared]
+            first += [(None, Typed("w")), (None, Typed(self.key(base)))]
+        own = {n: shown(value) for n, value in resolved(given, by_name) if n not in self._shared(function.name)}
+        first += [(None, own.pop(name)) for name in function.positional]
+        others = [n for n in function.tensors if n in function.without]
+        others += [n for n in function.given if gives_bias(statement)]
+        first += [(function.names[n], Typed(by_name[n])) for n in others if n in by_name]
         spread = [(None, Typed(f"**{variable}")) for name, variable, _ in self.shared if name == function.name]
-        return _Call(function.name, [*given_first, *own, *spread], margin)
+        return _Call(function.name, [*first, *own.items(), *spread], margin)
 
     # --- loops --------------------------------------------------------------------------------------------------------
 

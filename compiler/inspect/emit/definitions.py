@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.symbols import Made, Named, Typed, typed
-from compiler.inspect.emit.lines import indented, signature
+from compiler.inspect.emit.lines import signature
 from compiler.inspect.emit.trees import Tree, rewritten
 
 MEMORIES = {"ttnn.L1_MEMORY_CONFIG": "L1", "ttnn.DRAM_MEMORY_CONFIG": "DRAM"}
@@ -79,10 +79,11 @@ def _sharded(name: str, made: Made) -> list[str]:
     assert isinstance(shards, Made)
     places, _, orientation = shards.positional
     assert isinstance(places, Made)
-    cores: Tree = (Typed("cores"), *places.positional[1:])
-    spec: Tree = (Made(places.path, cores, places.keywords), (Typed("rows"), Typed("columns")), orientation)
-    whole = Made(made.path, (layout, buffer, Made(shards.path, spec)))
+    grid: Tree = Made(places.path, (Typed("cores"), *places.positional[1:]), places.keywords)
+    spec: Tree = Made(shards.path, (Typed("grid"), (Typed("rows"), Typed("columns")), orientation))
     return [
         *signature(name, ["cores", "rows", "columns"]),
-        *indented(f"return {typed(whole, 11, 4)}".split("\n"), 4),
+        f"    grid = {typed(grid)}",
+        f"    shards = {typed(spec)}",
+        f"    return {typed(Made(made.path, (layout, buffer, Typed('shards'))))}",
     ]

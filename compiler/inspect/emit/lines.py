@@ -26,6 +26,9 @@ def signature(name: str, parameters: Sequence[str], indent: int = 0) -> list[str
     whole = f"def {name}({', '.join(parameters)}):"
     if indent + len(whole) <= WIDTH:
         return [whole]
+    packed = f"    {', '.join(parameters)}"
+    if indent + len(packed) <= WIDTH:
+        return [f"def {name}(", packed, "):"]
     return [f"def {name}(", *(f"    {parameter}," for parameter in parameters), "):"]
 
 

@@ -10,6 +10,7 @@ from compiler.dialects.ttnn.symbols import Named, Typed
 from compiler.inspect.emit.statements import Carried, Chosen, Input, Key, Local, Ref, Statement, Weight
 from compiler.inspect.emit.trees import (
     MEMORIES,
+    SHORT,
     Differs,
     Form,
     Path,
@@ -300,6 +301,7 @@ class Unifier:
         return plain(first.plus(self.counter, step))
 
     def _column(self, name: str, values: tuple[Any, ...]) -> str:
+        name = SHORT.get(name, name)
         for known, others in self.columns.items():
             if repr(others) == repr(values):
                 self.aliases.setdefault(known, []).append(name)

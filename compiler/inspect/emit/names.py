@@ -18,7 +18,7 @@ from compiler.runtime.executable import Executable
 
 _KINDS = {"input_tensor_b": "weight", "weight": "weight", "weight_tensor": "weight", "bias": "bias"}
 _KINDS |= {"bias_tensor": "bias"}
-_WEIGHTED = ("linear", "matmul", "layer_norm", "batch_norm", "conv1d", "conv2d", "conv_transpose2d")
+WEIGHTED = ("linear", "matmul", "layer_norm", "batch_norm", "conv1d", "conv2d", "conv_transpose2d")
 _MOVES = ("view", "permute", "clone", "expand", "unsqueeze", "squeeze", "slice.Tensor", "transpose.int", "t")
 
 
@@ -75,7 +75,7 @@ def _wanted(executable: Executable, constant: Constant) -> str:
     modules = [each for each in modules if each] or modules
     parameter = reader.names[reader.operands.index(constant.value)]
     names = list(dict.fromkeys(parameters(constant.expression)))
-    weighted = reader.op.short_name in _WEIGHTED and parameter in _KINDS
+    weighted = reader.op.short_name in WEIGHTED and parameter in _KINDS
     kind = _KINDS[parameter] if weighted else parameter
     if not weighted and len(names) == 1:
         return names[0]

@@ -10,9 +10,10 @@ import torch
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
 from compiler.dialects.ttnn.symbols import Named, Typed, typed
 from compiler.inspect.emit.blocks import GIVEN, Block
+from compiler.inspect.emit.bodies import printed
 from compiler.inspect.emit.definitions import Definitions
 from compiler.inspect.emit.definitions import printed as definitions_printed
-from compiler.inspect.emit.functions import Calls, factored, printed
+from compiler.inspect.emit.functions import Calls, factored
 from compiler.inspect.emit.lines import dictionary, docstring, indented, quoted, signature, unpacking
 from compiler.inspect.emit.loops import BLOCK, Item, Loop, Rolled, invariants_first, rolled
 from compiler.inspect.emit.names import Weights, joined
@@ -96,7 +97,7 @@ def written(parts: Sequence[Part], device: DeviceSpec) -> Source:
         weights = Weights(part.key, part.strips)
         made.append((part, weights, _apart([_written(method, definitions, weights) for method in part.methods])))
     statements = [s for _, _, methods in made for method in methods for s in method.statements()]
-    calls = factored(statements)
+    calls = factored(statements, lambda function: len(printed(function)))
     definitions.short(Named("ttnn.DRAM_MEMORY_CONFIG"))
     classes: list[str] = []
     tensors: dict[str, torch.Tensor] = {}

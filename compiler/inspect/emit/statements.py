@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from compiler.dialects.ttnn.memory_configs import DTYPES
 from compiler.dialects.ttnn.op import TtnnOp
 from compiler.inspect.emit.definitions import Definitions
 from compiler.inspect.emit.names import Weights, parts
-from compiler.inspect.emit.trees import Tree
+from compiler.inspect.emit.trees import Same, Size, Tree
 from compiler.ir.aliasing import written
 from compiler.ir.graph import Constant, Graph, Node, Value
 from compiler.runtime.executable import Executable
@@ -161,7 +161,8 @@ def _statement(number: int, node: Node, definitions: Definitions, known: Mapping
         given = [*_host_tensor(call.tensor), ("memory_config", definitions.short(call.memory_config))]
         return Statement(number, UPLOAD, (("tensor", 0),), operands, tuple(given), module=module)
     assert isinstance(call, TtnnCall)
-    keywords = tuple((name, definitions.short(value)) for name, value in call.keywords)
+    shapes = {name: node.operands[at].type.shape for name, at in call.operands if isinstance(at, int)}
+    keywords = tuple((name, definitions.short(value)) for name, value in _of_its_own(call.keywords, shapes))
     prepared = tuple(name for name, _ in call.prepared)
     return Statement(
         *(number, call.path, call.operands, operands, keywords, len(node.results)),
@@ -170,6 +171,32 @@ def _statement(number: int, node: Node, definitions: Definitions, known: Mapping
         writes=bool(node.op.writes),
         module=module,
     )
+
+
+_SIZES = {"in_channels": -1, "input_height": -2, "input_length": -2}
+"""Sizes of their input that convolutions are told, and along which axis they are."""
+
+
+def _of_its_own(
+    keywords: Sequence[tuple[str, Tree]], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, Tree]]:
+    """Arguments with :class:`Size` and :class:`Same` in place of numbers that follow from others of the same call."""
+    given, shape = dict(keywords), shapes.get("input_tensor", ())
+    for name, value in keywords:
+        if name in _SIZES and len(shape) >= -_SIZES[name] and shape[_SIZES[name]] == value:
+            yield name, Size("input_tensor", _SIZES[name])
+        elif name == "padding" and "kernel_size" in given and "dilation" in given:
+            yield name, _same(value, given["kernel_size"], given["dilation"])
+        else:
+            yield name, value
+
+
+def _same(padding: Tree, kernel: Tree, dilation: Tree) -> Tree:
+    if isinstance(padding, tuple):
+        sizes = list(zip(padding, kernel, dilation, strict=True))
+        leaves = all(own == spread * (size - 1) // 2 for own, size, spread in sizes)
+        return tuple(Same(at) for at in range(len(sizes))) if leaves else padding
+    return Same() if padding == dilation * (kernel - 1) // 2 else padding
 
 
 def _host_tensor(how: HostTensor) -> Sequence[tuple[str, Tree]]:

@@ -6,11 +6,11 @@ anything a :class:`Typed` piece of text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.dialects.ttnn.symbols import Made, Named, Typed
+from compiler.dialects.ttnn.symbols import Made, Named, Typed, typed
 
 Tree = Any
 """An argument, a :class:`Form` or a :class:`Typed`."""
@@ -23,6 +23,23 @@ POSITIONS = {
     "width_sharded": ("cores", "rows", "columns"),
 }
 """Names of what some constructors are given by position."""
+SHORT = {
+    "input_tensor": "x",
+    "input_tensor_a": "a",
+    "input_tensor_b": "b",
+    "input_tensor_q": "q",
+    "input_tensor_k": "k",
+    "input_tensor_v": "v",
+    "attn_mask": "mask",
+    "residual_input_tensor": "residual",
+    "memory_config": "memory",
+    "act_block_h_override": "act_block_h",
+    "fused_activation": "activation",
+    "input_tensor_b_activations": "b_activations",
+    "logical_shape": "shape",
+    "padded_shape": "padded",
+}
+"""What a script calls parameters of ttnn that have longer names."""
 
 
 MEMORIES = ("L1", "DRAM")
@@ -49,6 +66,55 @@ class Form:
         if self.constant or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts).replace("+ -", "- ")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size that a call is told of one of its own tensors: which parameter's, and along which axis."""
+
+    parameter: str
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The padding that leaves a length as it is; ``place`` among those of several axes, None where there is one."""
+
+    place: int | None = None
+
+
+def resolved(keywords: Sequence[tuple[str, Tree]], tensors: Mapping[str, str]) -> list[tuple[str, Tree]]:
+    """Arguments of one call with sizes and paddings written out; ``tensors`` has texts by parameter."""
+    given = dict(keywords)
+
+    def at(name: str, place: int | None) -> Tree:
+        return given[name] if place is None else given[name][place]
+
+    def change(tree: Tree) -> Tree:
+        match tree:
+            case Size(parameter, axis):
+                return Typed(f"{tensors[parameter]}.shape[{axis}]")
+            case Same(place):
+                return _same_padding(at("kernel_size", place), at("dilation", place))
+            case _:
+                return tree
+
+    return [(name, rewritten(value, change)) for name, value in keywords]
+
+
+def follows_from_others(tree: Tree) -> bool:
+    """Whether a tree has a size or a padding that other arguments of its call say."""
+    return isinstance(tree, Size | Same) or (isinstance(tree, tuple) and any(map(follows_from_others, tree)))
+
+
+def _same_padding(kernel: Tree, dilation: Tree) -> Tree:
+    if isinstance(kernel, int) and isinstance(dilation, int):
+        return dilation * (kernel - 1) // 2
+    inner = f"({typed(shown(kernel))} - 1) // 2"
+    spread = typed(shown(dilation))
+    return Typed(
+        inner if spread == "1" else f"{spread} * {inner}" if spread.isidentifier() else f"({spread}) * {inner}"
+    )
 
 
 def is_number(tree: Tree) -> bool:
