@@ -70,6 +70,12 @@ def verify(
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Find the first wrong node instead, and show all that is known of it.")
     ] = False,
+    readings: Annotated[
+        bool,
+        typer.Option(
+            "--readings", help="Read many phrases freely instead; with --bisect trace those that depart, too."
+        ),
+    ] = False,
     graph: Annotated[
         list[str] | None, typer.Option(metavar="GRAPH", help="With --bisect: look at this graph; may be repeated.")
     ] = None,
@@ -98,6 +104,10 @@ def verify(
             raise InvalidArgument("--graph is for --bisect: the ladder has rungs for all graphs")
         if without is not None and not bisect:
             raise InvalidArgument("--without is for --bisect: leave a pass out of the ladder's plans with --disable")
+        if readings and (graph or without is not None or output is not None):
+            raise InvalidArgument("--readings goes without --graph, --without and --output: it prints tables or JSON")
+        if readings and full_size:
+            raise InvalidArgument("--readings is for speech that stops by itself: leave out --full-size")
         if without is not None:
             one_of("--without", without, (*DEFAULT_PASSES, *OPTIONAL_PASSES))
         if full_size and not (say is None and speaker is None):
@@ -106,7 +116,7 @@ def verify(
             raise InvalidArgument("--say: the text is empty")
         if output is not None:
             check_target(output, False) if bisect else check_file(output)
-        plans = _plans(precision, weights, device, bisect)
+        plans = _plans(precision, weights, device, bisect and not readings)
         compiled = compiled_model(
             context,
             model,
@@ -121,7 +131,9 @@ def verify(
             disable=disable,
         )
         asked = _Asked(model, full_size, say, speaker, seed, steps)
-        if bisect:
+        if readings:
+            passed = _read(compiled, asked, plans, device, bisect, as_json)
+        elif bisect:
             passed = _bisect(compiled, asked, plans[0], graph or (), without, device, output, as_json)
         else:
             passed = _climb(compiled, asked, plans, device, output, as_json)
@@ -199,6 +211,41 @@ def _climb(
             for line in shown.misses(ladder):
                 typer.echo(line, err=True)
     return all(ladder.passed for ladder in ladders)
+
+
+def _read(
+    compiled: CompiledSpeechT5,
+    asked: _Asked,
+    plans: Sequence[tuple[Precision, Weights]],
+    device: bool,
+    traced: bool,
+    as_json: bool,
+) -> bool:
+    from compiler.speecht5.verifying import departures, readings, readings_shown, subjects  # noqa: PLC0415
+
+    if compiled.saved:
+        raise InvalidArgument("a saved model has no modules to compare with: name the checkpoint it was made from")
+    found, traces = [], []
+    with quiet(), progress_bar() as stage, _executor(device) as (executor, _):
+        said = (asked.source, asked.say, asked.speaker)
+        compiled, subject = subjects.of(compiled, *said, asked.seed, asked.steps)
+        read = list(subjects.readings(compiled, str(asked.source), subject, asked.say, asked.speaker))
+        for precision, weights in plans:
+            plan = compiled.with_plan(precision=precision, weights=weights)
+            found.append(readings.take(plan, read, executor, stage))
+            departing = [pair for pair in zip(found[-1].readings, read, strict=True) if pair[0] in found[-1].departing]
+            traces.append([departures.trace(plan, each, to, executor, stage) for each, (to, _) in departing if traced])
+            plan.close()
+    if as_json:
+        typer.echo(readings_shown.to_json(found, traces))
+    else:
+        tables(readings_shown.summary(found))
+        for each, trace in zip(found, traces, strict=True):
+            if each.departing:
+                tables(readings_shown.traced(trace, each.title) if traced else readings_shown.departing(each))
+            for line in readings_shown.misses(each):
+                typer.echo(line, err=True)
+    return all(each.passed for each in found)
 
 
 def _bisect(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -12,7 +10,8 @@ from compiler.inspect.agreement import Agreement, agreement
 from compiler.inspect.checking import drawn
 from compiler.ir.graph import Node
 from compiler.ir.types import DType
-from compiler.runtime.executable import Call, Executable, computed
+from compiler.runtime.executable import Executable
+from compiler.runtime.one_rounding import exact
 
 HOW = "the plan's rounding modelled on the CPU, beside float32 arithmetic on the same weights and drawn inputs"
 """What the figures are, for a title: no device computed them."""
@@ -40,15 +39,6 @@ def fidelity(executable: Executable, inputs: Mapping[str, torch.Tensor] | None =
         if node in wanted:
             found[node] = agreement(results[0], wanted.pop(node))
 
-    executable.with_calls(_exact).trace(given, keep)
+    executable.with_calls(exact).trace(given, keep)
     executable.trace(given, compare)
     return found
-
-
-def _exact(call: Call) -> Call:
-    compute = computed(call.node, DType.FLOAT32)
-
-    def run(*operands: Any) -> tuple[torch.Tensor, ...]:
-        return compute(operands)
-
-    return replace(call, run=run, round=None)

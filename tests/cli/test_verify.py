@@ -14,7 +14,7 @@ from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.elementwise import relu
 from compiler.ir.graph import Node, Value
 from compiler.runtime import judging
-from compiler.speecht5.verifying import climbing
+from compiler.speecht5.verifying import asked
 from lowering import rules
 from lowering.rules import Context
 
@@ -44,8 +44,8 @@ def test_a_table_of_rungs_that_pass(run: Callable[..., Any]) -> None:
 def test_what_misses_its_bar_fails_and_says_by_how_much(
     run: Callable[..., Any], monkeypatch: Any, tmp_path: Path
 ) -> None:
-    strict = climbing.Bar(error=1e-12)
-    monkeypatch.setattr(climbing.Bars, "of", lambda *_: climbing.Bars(strict, strict, strict, strict))
+    strict = asked.Bar(error=1e-12)
+    monkeypatch.setattr(asked.Bars, "of", lambda *_: asked.Bars(strict, strict, strict, strict))
     page = tmp_path / "page.html"
     made = run("verify", "--precision", "float32", *SHORT, "--json", "-o", str(page))
     assert made.exit_code == 1

@@ -14,10 +14,13 @@ import torch
 
 from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument
 from compiler.inspect.ladder import shown
-from compiler.inspect.ladder.records import Bar, Ladder, Measured, Rung, measure
+from compiler.inspect.ladder.records import OWN, Bar, Ladder, Measured, Own, Rung, measure
 from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5.verifying.climbing import Subject, climb
+from compiler.speecht5.verifying.asked import Subject
+from compiler.speecht5.verifying.climbing import climb
+from compiler.speecht5.verifying.own import own
 from compiler.speecht5.verifying.searching import search
+from compiler.speecht5.verifying.theirs import spoken
 from passes.fold_scale import FoldScale
 from tests import vocoders
 from tests.compiler.test_wrong_stage import ForgetsScale, instead
@@ -41,6 +44,11 @@ def compiled(tiny_model: Any) -> CompiledSpeechT5:
 
 def asked(compiled: CompiledSpeechT5) -> Subject:
     return Subject(tokens(compiled.config, 9), speaker(compiled.config), 0, "nine tokens", STEPS)
+
+
+def subject_of(compiled: CompiledSpeechT5) -> tuple[torch.Tensor, torch.Tensor, int]:
+    subject = asked(compiled)
+    return subject.ids, subject.speaker, subject.seed
 
 
 def climbed(compiled: CompiledSpeechT5, executor: Any = None, device: str = "") -> Ladder:
@@ -72,6 +80,19 @@ def test_bfloat16_has_a_rung_for_the_ops_of_each_graph(compiled: CompiledSpeechT
     assert [rung.of.split(":")[0] for rung in ops] == graphs
     assert all(rung.passed for rung in ops)
     assert 1e-4 < next(rung for rung in ladder.rungs if rung.level == "component").measured.error < 0.05
+    assert ladder.about[OWN] == "Hugging Face in bfloat16"
+    for rung in ladder.rungs:
+        assert (rung.own is None) == (rung.level == "op")
+        assert rung.own is None or 1e-4 < rung.own.measured.error < 1, "it rounds, and says the same thing"
+    for points in (ladder.depth["encoder"], ladder.steps["teacher-forced"]):
+        assert all(point.own is not None and 1e-5 < point.own < 0.2 for point in points)
+
+
+def test_a_model_that_computes_in_no_other_type_has_nothing_beside_it(compiled: CompiledSpeechT5) -> None:
+    others = own(compiled.with_plan(precision="bfloat16"))
+    others.model.speech_decoder_postnet.float()
+    runs = others.runs(*[spoken(compiled.source.model, None, *subject_of(compiled), 2)] * 2, 2)
+    assert runs.of(lambda each: each.long) is None and "dtype" in runs.failed[0]
 
 
 def test_a_device_is_named(compiled: CompiledSpeechT5, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +162,46 @@ def test_a_stop_is_compared_before_the_numbers() -> None:
     assert rung.passed
     assert not replace(rung, ours=6).passed
     assert not replace(rung, measured=Measured(float("nan"), 0.0, 0.0)).passed
+
+
+OFF, FAR = Measured(0.99, 0.1, 0.0), Measured(0.98, 0.2, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "stop", "theirs", "their_stop", "verdict"),
+    [
+        (Measured(0.9999, 0.0, 0.0), 5, FAR, 9, "pass"),
+        (OFF, 5, FAR, 5, "as theirs"),
+        (OFF, 5, OFF, 5, "as theirs"),
+        (FAR, 5, OFF, 5, "FAIL"),
+        (OFF, 6, FAR, 6, "as theirs"),
+        (OFF, 6, FAR, 5, "FAIL"),
+        (OFF, 6, FAR, 4, "as theirs"),
+        (OFF, 7, FAR, 4, "FAIL"),
+        (FAR, 5, Measured(0.0, float("inf"), 0.0), 5, "FAIL"),
+        (Measured(0.0, float("inf"), 0.0), 5, FAR, 5, "FAIL"),
+        (OFF, 5, None, None, "FAIL"),
+    ],
+)
+def test_beyond_a_bar_theirs_in_this_type_is_the_bar(
+    ours: Measured, stop: int, theirs: Measured | None, their_stop: int | None, verdict: str
+) -> None:
+    beside = None if theirs is None else Own(theirs, their_stop)
+    rung = Rung("free-running", "a text", "theirs", "here", ours, Bar(pcc=0.999, error=0.01), stop, 5, own=beside)
+    assert rung.verdict == verdict and rung.passed == (verdict != "FAIL")
+
+
+def test_sound_beyond_its_bar_is_compared_with_theirs() -> None:
+    def verdict(distance: float, theirs: float | None) -> str:
+        bar = Bar(distance=2.0)
+        return Rung("sound", "", "", "", OFF, bar, distance=distance, own=Own(FAR, distance=theirs)).verdict
+
+    assert [verdict(*each) for each in ((1.9, None), (2.1, 2.2), (2.3, 2.2), (2.1, None))] == [
+        "pass",
+        "as theirs",
+        "FAIL",
+        "FAIL",
+    ]
 
 
 def test_figures() -> None:

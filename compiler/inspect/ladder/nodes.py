@@ -15,7 +15,8 @@ from compiler.dialects.ttnn.op import runs_on_host
 from compiler.errors import CompilerError
 from compiler.inspect.ladder import walking
 from compiler.inspect.ladder.records import Bar, Measured, NodeFigure, Rung, Statistics, WrongNode, measure
-from compiler.ir.graph import Node
+from compiler.ir.graph import Node, Value
+from compiler.ir.names import names_of
 from compiler.ir.types import DType
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
@@ -41,6 +42,7 @@ class JudgedNodes:
     graph: str
     nodes: tuple[tuple[Node, Judged], ...]
     first: Kept | None
+    names: Mapping[Value, str]
 
     @property
     def wrong(self) -> tuple[tuple[Node, Judged], ...]:
@@ -51,7 +53,9 @@ class JudgedNodes:
     def figures(self) -> tuple[NodeFigure, ...]:
         """The figures of all nodes, by name."""
         return tuple(
-            NodeFigure(node.results[0].name, node.op.name, each.error / (each.largest or 1.0), each.pcc, each.excess)
+            NodeFigure(
+                self.names[node.results[0]], node.op.name, each.error / (each.largest or 1.0), each.pcc, each.excess
+            )
             for node, each in self.nodes
         )
 
@@ -67,7 +71,7 @@ def judge_nodes(
     A float32 plan has no nodes to judge: its arithmetic is the definition. Raises ``Refused`` where ttnn refuses an op.
     """
     if executable.dtype is DType.FLOAT32:
-        return JudgedNodes(executable.name, (), None)
+        return JudgedNodes(executable.name, (), None, {})
     found: list[tuple[Node, Judged]] = []
     first: list[Kept] = []
     on_device = isinstance(executor, TtnnExecutor)
@@ -81,7 +85,7 @@ def judge_nodes(
             first.append(Kept(node, *(tuple(t.clone() for t in each) for each in (operands, results))))
 
     walking.run_watched(executor, executable, walking.load(executor, executable.graph, inputs), look)
-    return JudgedNodes(executable.name, tuple(found), first[0] if first else None)
+    return JudgedNodes(executable.name, tuple(found), first[0] if first else None, names_of(executable.graph))
 
 
 def op_rung(judged: JudgedNodes, where: str) -> Rung | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from compiler.inspect.ladder.records import Point
 from compiler.inspect.page.plots import INK, figure, svg
@@ -19,10 +20,12 @@ def depth(plans: Plans) -> str:
     for place, kind in zip(axes, kinds, strict=True):
         for colour, (plan, found) in zip(_COLOURS * len(plans), plans.items(), strict=False):
             points = found.get(kind, ())
-            place.semilogy([p.at for p in points], [_shown(p.error) for p in points], "o-", color=colour, label=plan)
+            names = [p.at for p in points]
+            place.semilogy(names, [_shown(p.error) for p in points], "o-", color=colour, label=plan)
+            _own(place, names, points, colour)
         place.set_xlabel(f"{kind}, by block")
         place.tick_params(axis="x", rotation=90)
-    return _finished(drawn, axes, "largest error of each block over its largest magnitude")
+    return _finished(drawn, axes, "largest error of each block over its largest magnitude; dashed: theirs")
 
 
 def steps(plans: Plans) -> str:
@@ -34,12 +37,20 @@ def steps(plans: Plans) -> str:
             points = found.get(kind, ())
             numbers = range(1, len(points) + 1)
             place.semilogy(numbers, [_shown(p.error) for p in points], color=colour, label=plan, linewidth=1)
+            _own(place, numbers, points, colour)
         place.set_xlabel(f"{kind}, by step")
-    return _finished(drawn, axes, "largest error of each step over the largest magnitude of all")
+    return _finished(drawn, axes, "largest error of each step over the largest magnitude of all; dashed: theirs")
 
 
 def _kinds(plans: Plans) -> list[str]:
     return list(dict.fromkeys(kind for found in plans.values() for kind in found))
+
+
+def _own(place: Any, places: Sequence[object], points: Sequence[Point], colour: str) -> None:
+    """The error of the other side's own roundings, dashed, where it was taken."""
+    taken = [(at, _shown(p.own)) for at, p in zip(places, points, strict=True) if p.own is not None]
+    if taken:
+        place.semilogy(*zip(*taken, strict=True), "--", color=colour, linewidth=1)
 
 
 def _shown(error: float) -> float:

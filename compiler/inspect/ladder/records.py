@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import torch
 
 from compiler.inspect.agreement import agreement
 
-FORMAT = 1
+FORMAT = 2
 """Version of the records' shape. It grows with each change that a reader of the JSON would have to follow."""
+
+
+OWN = "theirs in this type"
+"""Heads what the other side's own roundings do, and says in ``Ladder.about`` what computed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,34 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """What the other side's own roundings do: how far it is from itself in the plan's number formats.
+
+    ``stop`` is the step at which its free run stops, ``distance`` that of sound in dB, as in :class:`Rung`.
+    """
+
+    measured: Measured
+    stop: int | None = None
+    distance: float | None = None
+
+
+class Verdict(StrEnum):
+    """How a rung ended: within its bar; beyond it, but no further than the other side's own roundings go; or failed."""
+
+    PASS = "pass"
+    AS_OWN = "as theirs"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
 class Rung:
     """One comparison.
 
     ``level`` is how much is compared at once, from ``op`` up; ``of`` is the graph, the module or the text that is
     compared, ``against`` what it is compared with, ``where`` what computed it. ``ours`` and ``theirs`` are the steps
     at which a free run stopped, compared before the numbers; ``distance`` is the log-spectral distance of sound in dB,
-    ``excess`` how many times what its op explains the worst node is off; ``note`` says what a reader should know of the
-    figure. A figure is ``None`` where there is none.
+    ``excess`` how many times what its op explains the worst node is off; ``own`` what the other side's own roundings
+    do; ``note`` says what a reader should know of the figure. A figure is ``None`` where there is none.
     """
 
     level: str
@@ -92,21 +117,51 @@ class Rung:
     theirs: int | None = None
     distance: float | None = None
     excess: float | None = None
+    own: Own | None = None
     note: str = ""
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether it stopped where it should and its figures reach the bar, or are no worse than ``own``."""
+        if self.ours == self.theirs and self.bar.met(self.measured, self.distance, self.excess):
+            return Verdict.PASS
+        return Verdict.AS_OWN if self.own is not None and self._no_worse(self.own) else Verdict.FAIL
+
+    @property
     def passed(self) -> bool:
-        """Whether it stopped where it should, and its figures reach the bar."""
-        return self.ours == self.theirs and self.bar.met(self.measured, self.distance, self.excess)
+        """Whether the verdict is no failure."""
+        return self.verdict is not Verdict.FAIL
+
+    def _no_worse(self, own: Own) -> bool:
+        """Whether each figure that has a bar reaches it or the other side's own figure."""
+        theirs, bar = own.measured, self.bar
+        if not math.isfinite(theirs.error):
+            return False
+        if self.ours != self.theirs and (own.stop is None or abs(self._late(self.ours)) > abs(self._late(own.stop))):
+            return False
+        eased = Bar(
+            None if bar.pcc is None else min(bar.pcc, theirs.pcc),
+            None if bar.error is None else max(bar.error, theirs.error),
+            None if bar.distance is None else max(bar.distance, own.distance or 0.0),
+            bar.excess,
+        )
+        return eased.met(self.measured, self.distance, self.excess)
+
+    def _late(self, stop: int | None) -> int:
+        return (stop or 0) - (self.theirs or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A figure of one place on the way through a model: a module, or a step. ``at`` names it."""
+    """A figure of one place on the way through a model: a module, or a step. ``at`` names it.
+
+    ``own`` is the error that the other side's own roundings have there, where it was taken.
+    """
 
     at: str
     error: float
     pcc: float
+    own: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +204,7 @@ class Ladder:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary for JSON, with ``passed``; what is not finite is ``None``."""
-        rungs = [{**asdict(rung), "passed": rung.passed} for rung in self.rungs]
+        rungs = [{**asdict(rung), "verdict": str(rung.verdict), "passed": rung.passed} for rung in self.rungs]
         made: dict[str, Any] = finite({**asdict(self), "rungs": rungs, "passed": self.passed})
         return made
 

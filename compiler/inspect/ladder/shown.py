@@ -12,16 +12,19 @@ from markupsafe import Markup
 from rich.table import Table
 
 from compiler.inspect.ladder import plots
-from compiler.inspect.ladder.records import Ladder, Rung, Search, WrongNode
+from compiler.inspect.ladder.records import OWN, Ladder, Measured, Rung, Search, Verdict, WrongNode
 
-COLUMNS = ("level", "of", "PCC", "error", "bias", "more", "asked for", "")
+COLUMNS = ("level", "of", "PCC", "error", "bias", OWN, "more", "asked for", "")
 
 
 def table(ladder: Ladder) -> Table:
     """Return a table with one row per rung."""
-    shown = Table(title=title(ladder), caption=f"computed by the {ladder.about['computed by']}")
+    caption = f"computed by the {ladder.about['computed by']}"
+    if OWN in ladder.about:
+        caption += f"; {OWN}: {ladder.about[OWN]}"
+    shown = Table(title=title(ladder), caption=caption)
     for i, column in enumerate(COLUMNS):
-        shown.add_column(column, justify="right" if i in (2, 3, 4) else "left", no_wrap=i in (0, 7))
+        shown.add_column(column, justify="right" if i in (2, 3, 4) else "left", no_wrap=i in (0, 8))
     level = ""
     for rung in ladder.rungs:
         shown.add_row("" if rung.level == level else rung.level, *cells(rung))
@@ -31,9 +34,9 @@ def table(ladder: Ladder) -> Table:
 
 def title(ladder: Ladder) -> str:
     """Return the plan in words, and whether it passes."""
-    failed = sum(not rung.passed for rung in ladder.rungs)
+    failed, eased = (sum(rung.verdict is each for rung in ladder.rungs) for each in (Verdict.FAIL, Verdict.AS_OWN))
     verdict = "all rungs pass" if not failed else f"{failed} of {len(ladder.rungs)} rungs do not pass"
-    return f"{ladder.title}: {verdict}"
+    return f"{ladder.title}: {verdict}" + (f", {eased} by no more error than theirs in this type" if eased else "")
 
 
 def cells(rung: Rung) -> tuple[str, ...]:
@@ -41,13 +44,28 @@ def cells(rung: Rung) -> tuple[str, ...]:
     found = rung.measured
     return (
         rung.of,
-        "–" if math.isnan(found.pcc) else f"{found.pcc:.6f}",
+        _pcc(found),
         f"{found.error:.1e}",
         f"{found.bias:+.0e}",
+        _own(rung),
         "; ".join(_more(rung)),
         str(rung.bar),
-        "pass" if rung.passed else "FAIL",
+        str(rung.verdict),
     )
+
+
+def _pcc(found: Measured) -> str:
+    return "–" if math.isnan(found.pcc) else f"{found.pcc:.6f}"
+
+
+def _own(rung: Rung) -> str:
+    """What the other side's own roundings do, figure by figure."""
+    if rung.own is None:
+        return ""
+    own = rung.own
+    said = [_pcc(own.measured), f"{own.measured.error:.1e}"]
+    said += [] if own.stop is None or rung.ours is None else [f"stops at {own.stop}"]
+    return "; ".join([*said, *([] if own.distance is None else [f"{own.distance:.2g} dB"])])
 
 
 def _more(rung: Rung) -> list[str]:

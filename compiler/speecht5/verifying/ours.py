@@ -182,3 +182,11 @@ def shaped(made: Tensor, want: Tensor) -> Tensor | None:
         return None
     rows, wanted = made.reshape(-1, width), want.reshape(-1, width)
     return rows[: len(wanted)].reshape(want.shape) if len(rows) >= len(wanted) else None
+
+
+def vocoder_window(compiled: Any, spectrogram: Tensor) -> tuple[Any, dict[str, Tensor]]:
+    """The vocoder's graph of its smallest window, and frames of a spectrogram for it, repeated where they are few."""
+    window = compiled.vocoder.options.windows[0]
+    executable = compiled.graph("vocoder", frames=window)
+    times = -(-window // len(spectrogram))
+    return executable, {"spectrogram": spectrogram.repeat(times, 1)[None, :window]}

@@ -15,8 +15,8 @@ from compiler.inspect.ladder.records import FORMAT, Search, WrongNode, measure
 from compiler.runtime.executor import Executor
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5.quiet import quiet
-from compiler.speecht5.verifying.climbing import Subject, vocoder_window
-from compiler.speecht5.verifying.ours import STEP, Graphs
+from compiler.speecht5.verifying.asked import Subject
+from compiler.speecht5.verifying.ours import STEP, Graphs, vocoder_window
 from compiler.speecht5.verifying.theirs import spoken
 
 MODULES, STAGES, PLANS, NODES = "modules", "graphs through their stages", "graphs with the other plan's", "nodes"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,21 @@ import torch
 from compiler.choices import advice
 from compiler.errors import InvalidArgument
 from compiler.speecht5 import checkpoint
-from compiler.speecht5.verifying.climbing import Subject
+from compiler.speecht5.verifying.asked import Subject
 from compiler.speecht5.verifying.weights import drawn
 
 SENTENCE = "please open the blue window tomorrow?"
 """What the small voice says."""
+TEXTS = (
+    "good morning",
+    "four nine three",
+    "hello world",
+    "please open the red door today",
+    "close the window, please",
+    "seven white zero two north monday",
+)
+"""What the small voice reads, with each speaker and seed."""
+SEEDS = 3
 DRAWN_TOKENS, FULL_SIZE_TOKENS = 24, 50
 
 
@@ -36,13 +49,38 @@ def of(
         ids = _drawn_ids(compiled, min(DRAWN_TOKENS, compiled.limits.text))
         said = f"{ids.shape[1]} drawn tokens"
     else:
-        tokenizer = compiled.voice.tokenizer if compiled.voice is not None else checkpoint.load_tokenizer(source)
-        ids, said = tokenizer(text, return_tensors="pt").input_ids, text
+        ids, said = _tokenizer(compiled, source)(text, return_tensors="pt").input_ids, text
     return compiled, Subject(ids, _speaker(compiled, source, speaker), seed, said, steps)
 
 
+def readings(
+    compiled: Any, source: str, subject: Subject, say: str | None, speaker: str | None
+) -> Iterator[tuple[Subject, str]]:
+    """Yield what is read to see how far roundings go, with the speaker's name: each text by each speaker, with seeds.
+
+    The texts are those of the small voice, else ``say``, else the subject's drawn one; the speakers all that there are,
+    or the one named.
+    """
+    known = _speakers(compiled, source)
+    names = [name for name in known if speaker in (None, name)]
+    texts = (say,) if say is not None else TEXTS if source == str(checkpoint.SMALL_VOICE) else ()
+    spoken = [
+        replace(subject, ids=_tokenizer(compiled, source)(t, return_tensors="pt").input_ids, said=t) for t in texts
+    ]
+    for each, name, seed in itertools.product(spoken or [subject], names or [""], range(SEEDS)):
+        yield replace(each, speaker=known[name][None] if name else subject.speaker, seed=subject.seed + seed), name
+
+
+def _tokenizer(compiled: Any, source: str) -> Any:
+    return compiled.voice.tokenizer if compiled.voice is not None else checkpoint.load_tokenizer(source)
+
+
+def _speakers(compiled: Any, source: str) -> Any:
+    return compiled.voice.speakers if compiled.voice is not None else checkpoint.speakers_of(Path(source))
+
+
 def _speaker(compiled: Any, source: str, name: str | None) -> torch.Tensor:
-    known = compiled.voice.speakers if compiled.voice is not None else checkpoint.speakers_of(Path(source))
+    known = _speakers(compiled, source)
     if name is not None and name not in known:
         if not known:
             raise InvalidArgument(f"--speaker {name}: the checkpoint has no speakers of its own: leave it out")

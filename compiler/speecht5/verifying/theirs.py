@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,10 @@ ATTENTIONS: Mapping[str, tuple[str, ...]] = {ENCODER: ("attention",), DECODER: (
 
 DEFAULT_RATIO = 20.0
 """Frames a token after which transformers' loop ends of itself."""
+
+
+Feed = Callable[[int, Tensor], Tensor]
+"""From a step and the frames that it made to the frames that are fed back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,27 +53,78 @@ def spoken(
 ) -> Theirs:
     """Speak a text with transformers' modules: for so many ``steps``, or until they stop, ``most`` steps at most.
 
-    Modules are looked at through hooks on a copy that shares the parameters. Torch's generator is left alone.
+    Modules are looked at through hooks on a copy that shares the parameters, in float32. Torch's generator is left
+    alone.
     """
-    copied: Any = share(model)
+    return hooked(share(model), vocoder, ids, speaker, seed, steps, most)
+
+
+def hooked(
+    model: Any,
+    vocoder: Any,
+    ids: Tensor,
+    speaker: Tensor,
+    seed: int,
+    steps: int | None = None,
+    most: int = 0,
+    *,
+    feed: Feed | None = None,
+    states: Tensor | None = None,
+) -> Theirs:
+    """Speak as :func:`spoken` does, with a model's very modules, in the number format of their parameters.
+
+    Hooks look at the modules, and are gone afterwards. The next step and the post-net get what ``feed`` makes of the
+    frames of a step, by its number from 0; with ``states`` [text, width] the decoder gets those in place of the
+    encoder's.
+    """
+    dtype = _dtype(model)
     blocks: dict[str, Tensor] = {}
-    frames: list[Tensor] = []
-    modules = dict(copied.named_modules())
+    made: list[Tensor] = []
+    modules = dict(model.named_modules())
+    hooks: list[Any] = []
+    if states is not None:
+        hooks.append(modules[ENCODER].register_forward_hook(_gives(states.to(dtype))))
     for name in block_names(model.config):
 
-        def keep(_: object, __: object, made: Any, name: str = name) -> None:
-            first = made[0] if isinstance(made, tuple) else getattr(made, "last_hidden_state", made)
-            blocks[name] = first[0].detach().clone()
+        def keep(_: object, __: object, out: Any, name: str = name) -> None:
+            first = out[0] if isinstance(out, tuple) else getattr(out, "last_hidden_state", out)
+            blocks[name] = _wide(first[0].detach().clone())
 
-        modules[name].register_forward_hook(keep)
-    copied.speech_decoder_postnet.feat_out.register_forward_hook(lambda _, __, made: frames.append(made.detach()))
+        hooks.append(modules[name].register_forward_hook(keep))
+
+    def frame(_: object, __: object, out: Tensor) -> Tensor | None:
+        made.append(_wide(out.detach()))
+        return None if feed is None else feed(len(made) - 1, out).to(dtype).reshape(out.shape)
+
+    hooks.append(model.speech_decoder_postnet.feat_out.register_forward_hook(frame))
     ratio = ratios(steps, model.config.reduction_factor, ids.shape[1], most)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        refined = copied.generate_speech(ids, speaker, **ratio)
-        sound = None if vocoder is None else vocoder(refined)
-    made = torch.stack(frames).reshape(len(frames), model.config.reduction_factor, model.config.num_mel_bins)
-    return Theirs(ids, speaker, seed, blocks, made, refined, sound)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            refined = model.generate_speech(ids, speaker.to(dtype), **ratio)
+            sound = None if vocoder is None else _wide(vocoder(refined))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    by_step = torch.stack(made).reshape(len(made), model.config.reduction_factor, model.config.num_mel_bins)
+    return Theirs(ids, speaker, seed, blocks, by_step, _wide(refined), sound)
+
+
+def _dtype(model: Any) -> torch.dtype:
+    return next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), torch.float32)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """A tensor in a format of the host that holds all that was computed."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _gives(states: Tensor) -> Callable[[object, object, Any], Any]:
+    def hook(_: object, __: object, out: Any) -> Any:
+        out.last_hidden_state = states[None]
+        return out
+
+    return hook
 
 
 def block_names(config: Any) -> list[str]:
