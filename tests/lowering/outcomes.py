@@ -68,7 +68,7 @@ def held(tensors: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
 
 
 def sketched(build: Build) -> Case:
-    return Spec("sketch", build, 0.0, 0.0, "").sketch()
+    return Spec("sketch", build).sketch()
 
 
 def refusal(build: Build) -> str:

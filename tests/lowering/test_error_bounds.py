@@ -19,7 +19,8 @@ from compiler.inspect import numerics
 from compiler.ir.types import DType
 from tests.lowering.allowances import Step, steps
 from tests.lowering.cases import CASES
-from tests.lowering.outcomes import BY_NAME, all_cases, outcome_of
+from tests.lowering.outcomes import all_cases, outcome_of
+from tests.lowering.tolerances import tolerance
 
 
 def steps_of(op: str) -> Iterator[Step]:
@@ -41,7 +42,7 @@ def test_a_case_whose_error_was_measured_is_within_its_tolerance_on_a_device(row
     """Its tolerance against torch is the reference's, and the device was past it."""
     assert isinstance(row.error, Span) and row.case is not None
     assert row.modelled == Span(*[pytest.approx(outcome_of(row.case, DType.BFLOAT16).error, rel=0.01)] * 2)
-    assert BY_NAME[row.case].bfloat16 < row.error.high <= case_tolerance(row.case) <= 4 * row.error.high
+    assert tolerance(row.case, DType.BFLOAT16) < row.error.high <= case_tolerance(row.case) <= 4 * row.error.high
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from passes.keep_activated import KeepActivated
 from passes.shard_convolutions import ShardConvolutions
 from passes.shard_stages import ShardStages
 from passes.sink_permutes import SinkPermutes
-from tests.lowering.cases.elementwise import ONE, summed
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Spec
+from tests.lowering.cases.sketch import Spec
 from tests.models import CORES, L1_BYTES
 from tests.sketch import Sketch
 
@@ -28,7 +27,7 @@ def conv1d(
 
 def convolved(name: str, *sizes: int, **step: Any) -> Spec:
     """``sizes`` are batch, channels, length, channels out and taps."""
-    return summed(f"conv1d {name}", lambda s: conv1d(s, *sizes, **step))
+    return Spec(f"conv1d {name}", lambda s: conv1d(s, *sizes, **step))
 
 
 def transposed(name: str, *sizes: int, bias: bool = True, **step: Any) -> Spec:
@@ -40,7 +39,7 @@ def transposed(name: str, *sizes: int, bias: bool = True, **step: Any) -> Spec:
         given = s.w(out) if bias else None
         return s(ops.conv_transpose1d.default, s.x(batch, channels, length), weight, given, **step)
 
-    return summed(f"conv_transpose1d {name}", build)
+    return Spec(f"conv_transpose1d {name}", build)
 
 
 def residual(s: Sketch, channels: int = 32, length: int = 64, slope: float = 0.1) -> Value:
@@ -86,18 +85,12 @@ CONVOLUTIONS = (
             s(ops.conv_transpose1d.default, s.x(1, 8, 16), s.w(8, 4, 8), s.w(4), [4], [2]),
             0.1,
         ),
-        ORDER,
-        ROUNDING,
-        "rounded once, after the activation",
         (FuseActivation(),),
     ),
     *(
         Spec(
             f"an upsampling stage in shards, {rows}",
             partial(upsampled, batch=batch),
-            ORDER,
-            2 * ROUNDING,
-            "the residual, the sum and the result are rounded",
             (CancelPermutes(), SinkPermutes(), KeepActivated(), FuseActivation(), ShardStages(CORES, L1_BYTES)),
         )
         for rows, batch in (("alone", 1), ("of a batch", 2))
@@ -105,25 +98,16 @@ CONVOLUTIONS = (
     Spec(
         "a residual that is kept activated",
         residual,
-        ORDER,
-        2 * ROUNDING,
-        "the residual is rounded behind its activation, and the sum is",
         (CancelPermutes(), SinkPermutes(), KeepActivated(), FuseActivation()),
     ),
     Spec(
         "conv1d and tanh",
         lambda s: s(ops.tanh.default, conv1d(s, 2, 8, 32, 12, 5, padding=[2])),
-        ORDER,
-        ROUNDING,
-        "rounded once, after the activation",
         (FuseActivation(),),
     ),
     Spec(
         "conv1d in shards",
         lambda s: conv1d(s, 2, 8, 32, 12, 5, padding=[2]),
-        ORDER,
-        ROUNDING,
-        ONE,
         (ShardConvolutions(CORES, L1_BYTES),),
     ),
 )

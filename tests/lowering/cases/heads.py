@@ -15,8 +15,7 @@ from passes.sink_narrows import SinkNarrows
 from passes.split_heads import SplitHeads
 from passes.stack_heads import StackHeads
 from tests.lowering.cases.attention import attended, attention
-from tests.lowering.cases.elementwise import ONE
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Results, Spec
+from tests.lowering.cases.sketch import Results, Spec
 from tests.models import CORES, L1_BYTES
 from tests.sketch import Sketch
 
@@ -71,26 +70,20 @@ def columns(s: Sketch, batch: int, queries: int) -> Value:
 
 
 HEADS = (
-    Spec("heads of queries, keys and values", three_heads, ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
-    Spec("heads of a row", heads_of_a_row, ORDER, 1 * ROUNDING, ONE, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
-    Spec("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
-    Spec("heads of two layers", two_layers, ORDER, 1 * ROUNDING, ONE, (StackHeads(12, 2**20),)),
+    Spec("heads of queries, keys and values", three_heads, (SplitHeads(),)),
+    Spec("heads of a row", heads_of_a_row, (SplitHeads(), HeadsAsViews(EVERY_BANK))),
+    Spec("heads of queries alone", lambda s: heads(s, s.x(1, 1, 16), 4), (SplitHeads(),)),
+    Spec("heads of two layers", two_layers, (StackHeads(12, 2**20),)),
     Spec(
         "scores of two layers",
         scored,
-        ORDER,
-        2 * ROUNDING,
-        "keys are rounded, then scores",
         (StackHeads(12, 2**20), SinkNarrows(12)),
     ),
-    Spec("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), ORDER, 1 * ROUNDING, ONE, (SplitHeads(),)),
+    Spec("a product a head", lambda s: heads(s, s.x(1, 3, 16), bias=False), (SplitHeads(),)),
     *(
         Spec(
             f"a product a head on the chip, {rows} x {inner}",
             lambda s, rows=rows, inner=inner: heads_on_the_chip(s, rows, inner),
-            ORDER,
-            1 * ROUNDING,
-            ONE,
             (SplitHeads(), PlaceInL1(CORES, L1_BYTES)),
         )
         for rows, inner in ((1, 96), (33, 224), (1, 128))

@@ -10,11 +10,9 @@ from passes.fuse_residual import FuseResidual
 from passes.shard_norms import ShardNorms
 from passes.shard_weights import DramModel, ShardWeights
 from passes.width_shards import Grid
-from tests.lowering.cases.attention import FUSED
-from tests.lowering.cases.elementwise import ONE
 from tests.lowering.cases.heads import columns
 from tests.lowering.cases.norms import layer_norm
-from tests.lowering.cases.sketch import ORDER, ROUNDING, Spec
+from tests.lowering.cases.sketch import Spec
 from tests.sketch import Sketch
 
 GRID = Grid(8, 7)
@@ -34,14 +32,11 @@ def block(s: Sketch, width: int = 96) -> Value:
 
 
 SHARDS = (
-    Spec("a block of one row in shards", block, ORDER, 2 * ROUNDING, FUSED, ONE_ROW),
-    Spec("a block with its weights in shards", block, ORDER, 2.5 * ROUNDING, FUSED, (*ONE_ROW, BANKS)),
+    Spec("a block of one row in shards", block, ONE_ROW),
+    Spec("a block with its weights in shards", block, (*ONE_ROW, BANKS)),
     Spec(
         "a linear with its weights in shards",
         lambda s: s(ops.linear.default, s.x(1, 1, 96), s.w(160, 96), s.w(160)),
-        ORDER,
-        ROUNDING,
-        ONE,
         (BANKS,),
     ),
 )

@@ -1,13 +1,7 @@
 """Small ATen graphs with random data, a few for each op: what the tests of the lowering run.
 
-An error is the largest difference from torch, over the largest magnitude that torch gives. bfloat16 has 8
-significant bits: rounding a value changes it by at most half a unit in its last place, so the error of a result that
-is rounded once is at most 2^-8, here ``ROUNDING``. Which part of that bound is reached depends on where the largest
-value lies between two powers of two, and several roundings seldom point one way. So each case states a number of
-roundings with its reason, and a test holds every tolerance to four times the error that is there.
-
-In float32 an op either does what torch does (``SAME``), or sums in another order (``ORDER``): some 2^-24 for each of
-the additions that are not in the same place.
+An error is the largest difference from torch, over the largest magnitude that torch gives. How large it may be is
+derived from the lowered graph and its numbers (:mod:`tests.lowering.bounds`): a case says nothing of it.
 """
 
 from __future__ import annotations
@@ -20,14 +14,12 @@ import torch
 from torch import Tensor
 
 from compiler.ir.graph import Graph, Value
-from compiler.ir.types import DType
 from compiler.runtime.weights import Weights
 from passes.base import Pass
 from tests.sketch import Case, Sketch
 
-ROUNDING = 2**-8
-SAME = 0.0
 ORDER = 1e-6
+"""The largest error of float32 where two definitions sum in another order: some units of 2^-24."""
 LOWEST = torch.finfo(torch.float32).min
 """What Hugging Face adds to masked scores. It has no finite neighbour in bfloat16."""
 LOWEST_BFLOAT16 = torch.finfo(torch.bfloat16).min
@@ -39,24 +31,15 @@ Build = Callable[[Sketch], Results]
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One graph with its data, how far from torch its results may be in each precision, and why in bfloat16.
-
-    ``passes`` run after lowering, for what no rule emits and a pass does.
-    """
+    """One graph with its data."""
 
     name: str
     build: Build = field(repr=False)
-    float32: float
-    bfloat16: float
-    why: str
     passes: tuple[Pass, ...] = ()
     """TTNN passes that run on the lowered graph: for the ops that only passes emit."""
 
     def __str__(self) -> str:
         return self.name
-
-    def tolerance(self, dtype: DType) -> float:
-        return self.float32 if dtype is DType.FLOAT32 else self.bfloat16
 
     def sketch(self) -> Case:
         """The graph and its data, the same each time."""
