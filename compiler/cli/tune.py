@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from compiler.inspect.tuning.records import Tuning
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
     from compiler.speecht5.tuning.tuning import Ground
-    from compiler.speecht5.verifying.climbing import Subject
+    from compiler.speecht5.verifying.asked import Subject
     from compiler.target.boards import Board
 
 STEPS = 192

@@ -23,7 +23,7 @@ from compiler.speecht5.tuning.choices import Choice
 from compiler.speecht5.tuning.digest import digest
 from compiler.speecht5.tuning.numbers import Numbers
 from compiler.speecht5.verifying import climbing
-from compiler.speecht5.verifying.climbing import Bars, Subject
+from compiler.speecht5.verifying.asked import Bars, Subject
 from compiler.target.boards import BOARDS
 from tests.device.standin import models, products
 from tests.device.standin.module import executor_on

@@ -38,9 +38,8 @@ BLOCK = 8
 """The most tile columns of its input that a linear sends to its cores at a time, as in tt-metal's own models."""
 
 
-_ONEDNN_SUITS: bool = torch.backends.mkldnn.is_available() and (  # type: ignore[no-untyped-call]
-    not torch.backends.mkl.is_available() or not torch.cpu.get_capabilities().get("cpu_name", "").startswith("Intel")
-)
+_IS_INTEL: bool = torch.cpu.get_capabilities().get("cpu_name", "").startswith("Intel")
+_ONEDNN_SUITS: bool = torch.backends.mkldnn.is_available() and not _IS_INTEL  # type: ignore[no-untyped-call]
 """Whether to take oneDNN for a float32 product, for which torch takes MKL. On AMD's cores MKL multiplies a single row
 on one thread only; on Intel's it reads the matrix 1.1 to 1.5 times as fast as oneDNN does."""
 

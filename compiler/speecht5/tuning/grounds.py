@@ -15,7 +15,7 @@ from compiler.inspect.tuning.executors import Dry
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.speecht5.tuning.digest import GRAPHS
 from compiler.speecht5.tuning.tuning import Ground
-from compiler.speecht5.verifying.climbing import Subject
+from compiler.speecht5.verifying.asked import Subject
 from compiler.target.boards import Board
 
 

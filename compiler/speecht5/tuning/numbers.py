@@ -14,9 +14,10 @@ from compiler.inspect.ladder.records import Bar, Rung, measure
 from compiler.inspect.ladder.shown import shortfall
 from compiler.inspect.tuning.records import NumbersRead
 from compiler.runtime.executor import Executor
-from compiler.speecht5.verifying.climbing import COMPONENT_STEPS, Bars, Subject
+from compiler.speecht5.verifying.asked import Bars, Subject
 from compiler.speecht5.verifying.distance import log_spectral_distance
 from compiler.speecht5.verifying.ours import Graphs
+from compiler.speecht5.verifying.rungs import COMPONENT_STEPS
 from compiler.speecht5.verifying.theirs import ENCODER, Theirs, ratios, spoken
 
 

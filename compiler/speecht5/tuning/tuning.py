@@ -20,7 +20,7 @@ from compiler.speecht5.quiet import quiet
 from compiler.speecht5.tuning.choices import Choice, Space
 from compiler.speecht5.tuning.digest import GRAPHS, digest
 from compiler.speecht5.tuning.numbers import Numbers
-from compiler.speecht5.verifying.climbing import Subject
+from compiler.speecht5.verifying.asked import Subject
 from compiler.target.boards import Board
 from compiler.versions import installed
 
