@@ -92,9 +92,10 @@ def check(
     asked = compiled.names if graphs is None else tuple(graphs)
     found = []
     for board in ("device",) if on_device else names:
-        compiled = compiled if on_device else compiled.for_board(board)
-        for name in asked:
-            compiled.graph(name, **lengths)  # fail before a device is opened
+        if not on_device:  # whose board is not known yet: what is missing most often there is the device
+            compiled = compiled.for_board(board)
+            for name in asked:
+                compiled.graph(name, **lengths)  # fail before a mock is opened
 
         def say(what: str, board: str = board) -> None:
             if progress is not None:
