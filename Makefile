@@ -21,7 +21,7 @@ speak: setup ## speak TEXT (four nine three) into OUT (speech.wav) with the smal
 	$(PYTHON_IN_VENV) -m compiler speak "$$TEXT" -o "$$OUT"
 
 test: lint ## check style and types, then run every test in WORKERS (2) processes
-	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS)
+	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) --durations=20 --durations-min=1
 
 quick: setup ## run the tests that are not marked slow
 	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) -m "not slow"

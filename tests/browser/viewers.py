@@ -1,7 +1,11 @@
-"""Other people's viewers, in an environment of their own that is made in the cache folder: their pins are not ours."""
+"""Other people's viewers, in an environment of their own that is made in the cache folder: their pins are not ours.
+
+Run as a program, it only makes the environment: ``.ci/run`` does that while the linters run.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -28,22 +32,25 @@ def environment() -> Path:
     wanted = "\n".join([*VISUALIZER, *EXPLORER, *WITHOUT_CONVERTERS, sys.executable, sys.version])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     at = cache / "speecht5-ttnn" / f"viewers-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-    if not (at / _MADE).is_file():
-        shutil.rmtree(at, ignore_errors=True)
-        _run([sys.executable, "-m", "venv", str(at)])
-        install = [
-            str(at / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--only-binary",
-            ":all:",
-        ]
-        _run([*install, *VISUALIZER, *EXPLORER])
-        _run([*install, "--no-deps", *WITHOUT_CONVERTERS])
-        (at / _MADE).write_text(wanted)
+    at.parent.mkdir(parents=True, exist_ok=True)
+    with at.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
+        if not (at / _MADE).is_file():
+            shutil.rmtree(at, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", str(at)])
+            install = [
+                str(at / "bin" / "python"),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-input",
+                "--only-binary",
+                ":all:",
+            ]
+            _run([*install, *VISUALIZER, *EXPLORER])
+            _run([*install, "--no-deps", *WITHOUT_CONVERTERS])
+            (at / _MADE).write_text(wanted)
     return at / "bin"
 
 
@@ -75,3 +82,7 @@ def served(command: Sequence[str], log: Path, address: str, environment: Mapping
         finally:
             process.terminate()
             process.wait(20)
+
+
+if __name__ == "__main__":
+    environment()
