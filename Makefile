@@ -10,6 +10,8 @@ UV := uv==0.13.9
 # make exports what is given on its command line, and words go to the shell through the environment:
 # pasted into a recipe, an apostrophe in the text would end the quoting.
 export TEXT OUT
+# Tests start many processes, which start in half the time where modules are compiled already.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help speak test quick bench lint format lock clean setup

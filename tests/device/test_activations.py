@@ -8,6 +8,7 @@ from transformers import SpeechT5Config
 from transformers.activations import ACT2FN
 from transformers.models.speecht5.modeling_speecht5 import SpeechT5FeedForward
 
+from compiler.dialects.ttnn.accuracy import ROUNDING
 from compiler.errors import UnsupportedOperation
 from compiler.frontend.importer import import_program
 from compiler.frontend.trace import trace
@@ -18,7 +19,6 @@ from compiler.runtime.weights import Weights
 from compiler.speecht5.components import Component
 from tests.device.conftest import Check
 from tests.fidelity.test_generate_speech import BAR
-from tests.lowering.cases.sketch import ROUNDING
 from tests.models import relative_error
 
 REFUSED = {"xielu": ("aten.expm1.default", "aten.gt.Scalar", "aten.min.other", "aten.where.self")}

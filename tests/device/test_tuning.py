@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compiler.device.reasons import Refused
+from compiler.inspect.ladder.records import Bar
 from compiler.inspect.tuning import fitting
 from compiler.inspect.tuning import node_times as timing
 from compiler.inspect.tuning.clock import MEASURED, PLANTED, STAND_IN, StandInClock, device_clock
@@ -22,7 +23,6 @@ from compiler.speecht5.tuning import choices, grounds, tuning
 from compiler.speecht5.tuning.choices import Choice
 from compiler.speecht5.tuning.digest import digest
 from compiler.speecht5.tuning.numbers import Numbers
-from compiler.speecht5.verifying import climbing
 from compiler.speecht5.verifying.asked import Bars, Subject
 from compiler.target.boards import BOARDS
 from tests.device.standin import models, products
@@ -47,7 +47,7 @@ def subject(compiled: Any) -> Subject:
 def tuned(monkeypatch: pytest.MonkeyPatch, *, traced: bool = True, bars: Bars | None = None, **space: Any) -> Tuning:
     """A tuning of a small model over the stand-in, with fewer plans to try."""
     if bars is not None:
-        monkeypatch.setattr(climbing.Bars, "of", lambda *_: bars)
+        monkeypatch.setattr(Bars, "of", lambda *_: bars)
     few = choices.Space(**({"passes": ("shard-norms",), "blocks": False, "read_every": (8, 16)} | space))
     monkeypatch.setattr(tuning, "Space", lambda traces: replace(few, traces=traces))
     compiled = models.compiled("one row")
@@ -57,7 +57,7 @@ def tuned(monkeypatch: pytest.MonkeyPatch, *, traced: bool = True, bars: Bars | 
     return tuning.tune(compiled, subject(compiled), ground, Limits(600, 3, 3))
 
 
-LOOSE = Bars(*[climbing.Bar(pcc=0.9)] * 4)
+LOOSE = Bars(*[Bar(pcc=0.9)] * 4)
 """Drawn weights of so small a model lose more than trained ones."""
 
 
@@ -114,9 +114,7 @@ def test_a_plan_that_ttnn_refuses_is_listed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_no_plan_is_kept_where_none_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = tuned(
-        monkeypatch, bars=Bars(*[climbing.Bar(error=1e-9)] * 4), weights=("bfloat16",), passes=(), traced=False
-    )
+    made = tuned(monkeypatch, bars=Bars(*[Bar(error=1e-9)] * 4), weights=("bfloat16",), passes=(), traced=False)
     assert made.kept is None and summary(made).startswith("no plan passes")
     assert not any(plan.median for plan in made.plans)
 
