@@ -14,7 +14,7 @@ export TEXT OUT
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help speak test quick bench lint format lock clean setup
+.PHONY: help speak test quick faults bench lint format lock clean setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -27,6 +27,9 @@ test: lint ## check style and types, then run every test in WORKERS (2) processe
 
 quick: setup ## run the tests that are not marked slow
 	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) -m "not slow"
+
+faults: setup ## plant faults in copies of the tree: each must fail its test (10 minutes), into docs/faults.md
+	$(PYTHON_IN_VENV) -m scripts.faults --workers $(WORKERS) --page docs/faults.md
 
 bench: setup ## measure speed beside Hugging Face and torch.compile, into docs/benchmarks.md
 	$(PYTHON_IN_VENV) -m compiler bench --pages docs

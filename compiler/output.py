@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from compiler.errors import CompilerError, InvalidArgument
@@ -61,6 +62,29 @@ def read_checked(path: Path) -> str:
     if digest != hashlib.sha256(text.encode()).hexdigest():
         raise ValueError(f"{str(path)!r} is not as it was written")
     return text
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Write several files: all hold their content afterwards, or each what it held before, also nothing.
+
+    Raises ``InvalidArgument`` where one cannot be written, and ``CompilerError`` where that shows too late.
+    """
+    for path in files:
+        check_file(path)
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    done: list[Path] = []
+    try:
+        for path, content in files.items():
+            done.append(path)
+            write_whole(path, content)
+    except BaseException:
+        for path in done:
+            held = before[path]
+            if held is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_whole(path, held)
+        raise
 
 
 def beside(path: Path) -> Path:

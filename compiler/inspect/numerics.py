@@ -118,8 +118,10 @@ def _table(title: Sequence[str], lines: Sequence[Sequence[str]], name: str) -> T
     return table
 
 
-def to_markdown() -> str:
-    """Return the page ``docs/ops.md``."""
+def to_markdown(*added: tuple[str, str, str, str] | str) -> str:
+    """Return the page ``docs/ops.md``. ``added`` are rows of ops, and names of ATen ops, that are not entered yet."""
+    ops = [*rows(), *(each for each in added if not isinstance(each, str))]
+    names = [*lowered(), *(each for each in added if isinstance(each, str))]
     return "\n".join(
         [
             "# Ops and their rounding",
@@ -131,11 +133,11 @@ def to_markdown() -> str:
             "explains the model. The bounds come from measurements of ops in the configurations that plans use,",
             f"on {' and '.join(map(str, rigs()))}, not on silicon.",
             "",
-            *_markdown(TITLE, rows()),
+            *_markdown(TITLE, sorted(ops)),
             "",
             "## ATen ops with a lowering",
             "",
-            *(f"- `{name}`" for name in lowered()),
+            *(f"- `{name}`" for name in sorted(names)),
             "",
         ]
     )

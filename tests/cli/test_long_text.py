@@ -28,7 +28,7 @@ SPLITS = {
     "no sentence": ("Dr. Who paid 3.50 for it. Then he left.", 30, ["Dr. Who paid 3.50 for it. ", "Then he left."]),
     "clauses": ("One two, three four; five six. End.", 14, ["One two, ", "three four; ", "five six. ", "End."]),
     "words": ("one two three, four five six", 9, ["one two ", "three, ", "four ", "five six"]),
-    "no end inside a word": ("wait.what.now one", 14, ["wait.what.now ", "one"]),
+    "no end inside a word": ("one  !!b two", 8, ["one  ", "!!b two"]),
     "spaces": ("  one   two  ", 8, ["  one   ", "two  "]),
     "paragraphs": ("One two\n\nThree four", 12, ["One two\n\n", "Three four"]),
 }
@@ -88,6 +88,7 @@ def test_pieces_have_tokens_within_the_limit_and_lose_no_word(voice: Any) -> Non
     assert len(made) == 3
     assert all(isinstance(piece, Piece) and len(piece.ids) <= 200 for piece in made)
     assert "".join(piece.text for piece in made) == PAGE
+    assert all(len(piece.ids) <= most for most in range(20, 40) for piece in pieces(voice.tokenizer, PAGE, most))
     assert [piece.text.strip() for piece in pieces(voice.tokenizer, "one" + " " * 250 + "two", 5)] == ["one", "two"]
     with pytest.raises(InvalidArgument, match=r"the word 'hello' at line 2, column 5 has 7 tokens, and a piece"):
         pieces(voice.tokenizer, "one\nto  hello", 5)

@@ -32,6 +32,8 @@ from tests.models import lively, speaker, tokens
 SIZES = {"text": 20, "steps": 128, "frames": 64}
 ROWS, MASKS = 16384, 3072
 """Bytes of L1 that a script uses longer than the executor: measured, a tenth of the most that is in use."""
+THRESHOLD = 0.16
+"""Of the stop probabilities of a step, which reach it after some steps."""
 PLANS: dict[str, dict[str, Any]] = {
     "n150": {"board": "n150"},
     "p150": {"board": "p150"},
@@ -93,6 +95,22 @@ def test_it_speaks_as_the_executor_does(name: str, steps: int, how: dict[str, An
     # Masks and rows that are looked up by position come before the layers, and live a little longer.
     assert held_on_to(theirs[2], ours[2], "transformer.scaled_dot_product_attention") <= ROWS
     assert held_on_to(theirs[2], ours[2], "layer_norm") <= ROWS
+
+
+@pytest.mark.parametrize("read_every", [1, 8])
+def test_it_stops_where_the_executor_does(read_every: int, folders: dict[str, Path]) -> None:
+    """By itself, between the fewest and the most steps; the end of the text is padding, which nothing attends to."""
+    folder, model = written("n150", folders), compiled("n150")
+    ids, voice = tokens(model.config, inside.LENGTH).clone(), speaker(model.config)
+    ids[:, -3:] = model.constants.pad_token
+    how = {"fewest": 3, "threshold": THRESHOLD, "read_every": read_every}
+    with ExactSums():
+        theirs, ours = (
+            inside.spoken(where, model, stand_in(), Device(BOARDS["n150"].device), ids, voice, 30, **how)
+            for where in (folder, None)
+        )
+    assert 3 < len(ours[0]) / model.config.reduction_factor < 30, "the threshold must be reached between"
+    assert torch.equal(theirs[0], ours[0])
 
 
 def held_on_to(theirs: Any, ours: Any, op: str) -> int:

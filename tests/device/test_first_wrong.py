@@ -25,10 +25,10 @@ from compiler.runtime.reference import ReferenceExecutor
 from tests.device.standin import arithmetic, computing, models, products
 from tests.device.standin.module import executor_on
 from tests.device.standin.tensors import Tensor
-from tests.device.test_planted_faults import FAULTS
-from tests.faults import planted
+from tests.faults import listed, planted
 
 PLAN = "one row"
+FAULTS = {fault.name: fault for fault in listed()}
 
 
 def judged(graph: str, executor: Any = None, plan: str = PLAN) -> JudgedNodes:
@@ -182,7 +182,7 @@ CALLS = {
 @pytest.mark.parametrize("fault", CALLS)
 def test_a_wrong_call_is_named(fault: str) -> None:
     graph, op = CALLS[fault]
-    with planted(*(getattr(FAULTS[fault], each) for each in ("module", "before", "after"))):
+    with planted(FAULTS[fault].module, FAULTS[fault].before, FAULTS[fault].after):
         found = judged(graph)
     assert ", ".join(sorted({node.op.name for node, _ in found.wrong})) == op
 

@@ -48,6 +48,8 @@ HIDDEN = 1e30
 """A magnitude from which on a number in a mask hides what it is added to: that is zero on both sides."""
 REDUCING = ("ttnn.layer_norm", "ttnn.sum")
 """Ops besides the matrix engine's whose results are made of sums: over one dimension of their first operand."""
+IN_STEPS = ("ttnn.layer_norm", "ttnn.batch_norm")
+"""Ops that are several differences, products and sums: as if each operand was off by a unit roundoff."""
 DIVIDED = "ttnn.softmax"
 """An op whose results are quotients by a sum: of positive numbers, so that what it is off by is a part of them."""
 
@@ -151,6 +153,8 @@ def _walked(
             count = terms(node)
             if count > 1 and node.op.name != DIVIDED:
                 operands[0] = unknowns.summed(operands[0], count)
+            if node.op.name in IN_STEPS:
+                operands = [unknowns.summed(operand, 1) for operand in operands]
             made = node.op.semantics.apply(seen, node.names, operands, node.attributes)
             results = made if isinstance(made, list | tuple) else (made,)
             if node.op.name == DIVIDED:

@@ -18,21 +18,32 @@ LENGTH = 12
 
 
 def spoken(
-    folder: Path | None, compiled: Any, ttnn: Any, device: Any, ids: Any, voice: Any, steps: int, **how: Any
+    folder: Path | None,
+    compiled: Any,
+    ttnn: Any,
+    device: Any,
+    ids: Any,
+    voice: Any,
+    steps: int,
+    fewest: int | None = None,
+    **how: Any,
 ) -> tuple[torch.Tensor, torch.Tensor, Recorder]:
-    """Spectrogram and sound of so many steps, and what was called: by the script in a folder, or by the executor."""
+    """Spectrogram and sound of so many steps, and what was called: by the script in a folder, or by the executor.
+
+    With ``fewest`` the speech may end by itself after so many steps.
+    """
     recorder = Recorder(ttnn, device)
-    ratio = steps * compiled.config.reduction_factor / LENGTH
+    least, most = (count * compiled.config.reduction_factor / LENGTH for count in (fewest or steps, steps))
     torch.manual_seed(0)
     if folder is None:
         traced = how.pop("trace", False)
         executor = TtnnExecutor(recorder.module, device, traced=traced)
-        given = {"minlenratio": ratio, "maxlenratio": ratio, "executor": executor, **how}
+        given = {"minlenratio": least, "maxlenratio": most, "executor": executor, **how}
         spectrogram = compiled.generate_speech(ids, voice, **given)
         return spectrogram, compiled.vocoder(spectrogram, executor=executor), recorder
     with script(folder / SCRIPT, recorder.module) as module:
         model = module.SpeechT5(device, load_file(folder / WEIGHTS))
-        spectrogram = model.generate(ids[0].tolist(), voice[0], minlenratio=ratio, maxlenratio=ratio, **how)
+        spectrogram = model.generate(ids[0].tolist(), voice[0], minlenratio=least, maxlenratio=most, **how)
         return spectrogram, model.sound(spectrogram), recorder
 
 
