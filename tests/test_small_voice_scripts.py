@@ -16,6 +16,7 @@ import torch
 import typer
 
 from compiler.speecht5.checkpoint import SMALL_VOICE
+from compiler.speecht5.verifying import referee
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts" / "small_voice"
@@ -27,7 +28,7 @@ def scripts() -> Iterator[SimpleNamespace]:
     before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
-        names = ("card", "corpus", "evaluate_compiled", "referee")
+        names = ("card", "corpus", "evaluate_compiled")
         yield SimpleNamespace(**{name: import_module(name) for name in names})
     for name in set(sys.modules) - before:
         if (SCRIPTS / f"{name}.py").is_file():
@@ -46,8 +47,8 @@ WORD_ERRORS = {
 
 
 @pytest.mark.parametrize(("spoken", "heard"), WORD_ERRORS)
-def test_word_errors_are_the_fewest(scripts: Any, spoken: str, heard: str) -> None:
-    found = scripts.referee.word_errors(spoken.split(), heard.split())
+def test_word_errors_are_the_fewest(spoken: str, heard: str) -> None:
+    found = referee.word_errors(spoken.split(), heard.split())
     assert (found.substituted, found.inserted, found.deleted) == WORD_ERRORS[spoken, heard]
     assert found.rate == sum(WORD_ERRORS[spoken, heard]) / len(spoken.split())
 
@@ -75,9 +76,9 @@ class Remembering:
         return SimpleNamespace(hypstr=f"heard {self.heard:.0f}") if self.heard else None
 
 
-def test_what_is_heard_does_not_depend_on_earlier_phrases(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_heard_does_not_depend_on_earlier_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", SimpleNamespace(Decoder=Remembering))
-    listen = scripts.referee.make_referee(("heard",), 16_000)
+    listen = referee.make_referee(("heard",), 16_000)
     loud, silent = np.array([1, 2], dtype=np.float32), np.zeros(2, dtype=np.float32)
     assert [listen(loud), listen(loud), listen(silent)] == [["heard", "65534"]] * 2 + [[]]
 
@@ -230,14 +231,14 @@ def test_figures_follow_from_what_was_heard(scripts: Any) -> None:
     for name, way in figures["ways"].items():
         heard = [r["otherwise"].get(name, r["heard"]).split() for r in figures["readings"]]
         errors = [
-            scripts.referee.word_errors(scripts.corpus.words_of(r["text"]), words)
+            referee.word_errors(scripts.corpus.words_of(r["text"]), words)
             for r, words in zip(figures["readings"], heard, strict=True)
         ]
         assert sum(e.count for e in errors) / figures["phrase_words"] == way["wer"]
         assert sum(name not in r["otherwise"] for r in figures["readings"]) == way["same_words"]
     card = json.loads((SMALL_VOICE / scripts.card.FIGURES).read_text())
     shared = [r for r in figures["readings"] if r["seed"] < card["phrases"]]
-    errors = [scripts.referee.word_errors(scripts.corpus.words_of(r["text"]), r["heard"].split()) for r in shared]
+    errors = [referee.word_errors(scripts.corpus.words_of(r["text"]), r["heard"].split()) for r in shared]
     assert sum(e.count for e in errors) / card["phrase_words"] == card["words"]["voice"]["wer_by_reading"][0]
 
 

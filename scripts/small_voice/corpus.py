@@ -25,6 +25,8 @@ import typer
 from rich.progress import track
 from transformers import SpeechT5FeatureExtractor
 
+from compiler.speecht5.verifying.referee import words_of
+
 SAMPLE_RATE = 16_000
 HOP = 256
 SPEAKERS = {"anna": "slt", "angus": "awb"}
@@ -50,11 +52,6 @@ class Utterance:
     speaker: str
     wav: np.ndarray
     mel: np.ndarray
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """Split a phrase into words, without punctuation and case."""
-    return tuple("".join(c if c.isalpha() else " " for c in text.lower()).split())
 
 
 def phrases(split: str, speaker: str) -> list[str]:

@@ -21,12 +21,13 @@ import corpus
 import numpy as np
 import torch
 import typer
-from referee import REFEREE, Errors, make_referee, word_errors
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from safetensors.torch import load_file
 from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
+
+from compiler.speecht5.verifying.referee import REFEREE, Errors, make_referee, word_errors
 
 READINGS = 4
 """Readings of each phrase, with different dropout in the pre-net; the word error rate varies by about 0.01."""

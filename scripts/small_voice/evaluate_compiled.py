@@ -21,12 +21,12 @@ import corpus
 import numpy as np
 import torch
 import typer
-from referee import REFEREE, Errors, make_referee, word_errors
 from rich.console import Console
 from rich.progress import track
 
 import compiler
 from compiler.speecht5.checkpoint import SMALL_VOICE, load_voice
+from compiler.speecht5.verifying.referee import REFEREE, Errors, make_referee, word_errors
 from compiler.speecht5.voice import Voice
 
 FIGURES = "evaluation_compiled.json"

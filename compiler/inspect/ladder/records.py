@@ -47,25 +47,34 @@ def measure(got: torch.Tensor, want: torch.Tensor) -> Measured:
     return Measured(pcc, float(difference.abs().max()) / largest, float(difference.mean()) / largest)
 
 
+UNMEASURED = Measured(math.nan, math.nan, math.nan)
+"""Of a rung that compares no numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """What a rung must reach; ``None`` where nothing is asked of a figure.
 
-    ``distance`` is in dB. ``excess`` is how many times what its op explains a node may be off.
+    ``distance`` is in dB. ``excess`` is how many times what its op explains a node may be off, ``wrong`` how many words
+    a recogniser may hear wrong.
     """
 
     pcc: float | None = None
     error: float | None = None
     distance: float | None = None
     excess: float | None = None
+    wrong: int | None = None
 
-    def met(self, found: Measured, distance: float | None = None, excess: float | None = None) -> bool:
+    def met(
+        self, found: Measured, distance: float | None = None, excess: float | None = None, wrong: int | None = None
+    ) -> bool:
         """Return whether figures reach the bar. What is no number does not."""
         return (
             (self.pcc is None or found.pcc >= self.pcc)
             and (self.error is None or found.error <= self.error)
             and (self.distance is None or (distance is not None and distance <= self.distance))
             and (self.excess is None or (excess is not None and excess <= self.excess))
+            and (self.wrong is None or (wrong is not None and wrong <= self.wrong))
         )
 
     def __str__(self) -> str:
@@ -73,6 +82,7 @@ class Bar:
         said += [] if self.error is None else [f"error {self.error:.1e}"]
         said += [] if self.distance is None else [f"{self.distance:g} dB"]
         said += [] if self.excess is None else ["what the op explains"]
+        said += [] if self.wrong is None else [f"{self.wrong} words wrong"]
         return ", ".join(said) or "none"
 
 
@@ -80,20 +90,26 @@ class Bar:
 class Own:
     """What the other side's own roundings do: how far it is from itself in the plan's number formats.
 
-    ``stop`` is the step at which its free run stops, ``distance`` that of sound in dB, as in :class:`Rung`.
+    ``stop`` is the step at which its free run stops, ``distance`` that of sound in dB, ``wrong`` the words heard wrong,
+    as in :class:`Rung`.
     """
 
     measured: Measured
     stop: int | None = None
     distance: float | None = None
+    wrong: int | None = None
 
 
 class Verdict(StrEnum):
-    """How a rung ended: within its bar; beyond it, but no further than the other side's own roundings go; or failed."""
+    """How a rung ended.
+
+    Within its bar; beyond it, but no further than the other side's own roundings go; failed; or not climbed.
+    """
 
     PASS = "pass"
     AS_OWN = "as theirs"
     FAIL = "FAIL"
+    LEFT_OUT = "not run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +120,8 @@ class Rung:
     compared, ``against`` what it is compared with, ``where`` what computed it. ``ours`` and ``theirs`` are the steps
     at which a free run stopped, compared before the numbers; ``distance`` is the log-spectral distance of sound in dB,
     ``excess`` how many times what its op explains the worst node is off; ``own`` what the other side's own roundings
-    do; ``note`` says what a reader should know of the figure. A figure is ``None`` where there is none.
+    do; ``note`` says what a reader should know of the figure. ``wrong`` counts words that a recogniser heard wrong. A
+    figure is ``None`` where there is none. ``left_out`` says why the rung was not climbed, and is empty where it was.
     """
 
     level: str
@@ -119,11 +136,15 @@ class Rung:
     excess: float | None = None
     own: Own | None = None
     note: str = ""
+    wrong: int | None = None
+    left_out: str = ""
 
     @property
     def verdict(self) -> Verdict:
         """Whether it stopped where it should and its figures reach the bar, or are no worse than ``own``."""
-        if self.ours == self.theirs and self.bar.met(self.measured, self.distance, self.excess):
+        if self.left_out:
+            return Verdict.LEFT_OUT
+        if self.ours == self.theirs and self.bar.met(self.measured, self.distance, self.excess, self.wrong):
             return Verdict.PASS
         return Verdict.AS_OWN if self.own is not None and self._no_worse(self.own) else Verdict.FAIL
 
@@ -135,7 +156,7 @@ class Rung:
     def _no_worse(self, own: Own) -> bool:
         """Whether each figure that has a bar reaches it or the other side's own figure."""
         theirs, bar = own.measured, self.bar
-        if not math.isfinite(theirs.error):
+        if math.isinf(theirs.error):
             return False
         if self.ours != self.theirs and (own.stop is None or abs(self._late(self.ours)) > abs(self._late(own.stop))):
             return False
@@ -144,8 +165,9 @@ class Rung:
             None if bar.error is None else max(bar.error, theirs.error),
             None if bar.distance is None else max(bar.distance, own.distance or 0.0),
             bar.excess,
+            None if bar.wrong is None else max(bar.wrong, own.wrong or 0),
         )
-        return eased.met(self.measured, self.distance, self.excess)
+        return eased.met(self.measured, self.distance, self.excess, self.wrong)
 
     def _late(self, stop: int | None) -> int:
         return (stop or 0) - (self.theirs or 0)
@@ -155,13 +177,14 @@ class Rung:
 class Point:
     """A figure of one place on the way through a model: a module, or a step. ``at`` names it.
 
-    ``own`` is the error that the other side's own roundings have there, where it was taken.
+    ``own`` is the error that the other side's own roundings have there, where it was taken; ``module`` the module.
     """
 
     at: str
     error: float
     pcc: float
     own: float | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)

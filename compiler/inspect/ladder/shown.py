@@ -45,8 +45,8 @@ def cells(rung: Rung) -> tuple[str, ...]:
     return (
         rung.of,
         _pcc(found),
-        f"{found.error:.1e}",
-        f"{found.bias:+.0e}",
+        "–" if math.isnan(found.error) else f"{found.error:.1e}",
+        "–" if math.isnan(found.bias) else f"{found.bias:+.0e}",
         _own(rung),
         "; ".join(_more(rung)),
         str(rung.bar),
@@ -63,7 +63,8 @@ def _own(rung: Rung) -> str:
     if rung.own is None:
         return ""
     own = rung.own
-    said = [_pcc(own.measured), f"{own.measured.error:.1e}"]
+    said = [] if math.isnan(own.measured.error) else [_pcc(own.measured), f"{own.measured.error:.1e}"]
+    said += [] if own.wrong is None else [f"{own.wrong} words wrong"]
     said += [] if own.stop is None or rung.ours is None else [f"stops at {own.stop}"]
     return "; ".join([*said, *([] if own.distance is None else [f"{own.distance:.2g} dB"])])
 
@@ -75,7 +76,8 @@ def _more(rung: Rung) -> list[str]:
         said.append(f"stops at step {rung.ours}" + ("" if same else f", Hugging Face at {rung.theirs}"))
     if rung.distance is not None:
         said.append(f"{rung.distance:.2g} dB")
-    return [*said, *filter(None, [rung.note])]
+    said += [] if rung.wrong is None else [f"{rung.wrong} words wrong"]
+    return [*said, *filter(None, [rung.note, rung.left_out])]
 
 
 def misses(ladder: Ladder) -> list[str]:
@@ -98,6 +100,8 @@ def shortfall(rung: Rung) -> str:
         said.append(f"{rung.distance:.2g} dB is more than {bar.distance:g} dB")
     if bar.excess is not None and rung.excess is not None and not rung.excess <= bar.excess:
         said.append(f"{rung.excess:.1f} times what the op explains; `verify --bisect` looks into it")
+    if bar.wrong is not None and rung.wrong is not None and not rung.wrong <= bar.wrong:
+        said.append(f"{rung.wrong} words are heard wrong, of Hugging Face's sound {bar.wrong}")
     return "; ".join(said)
 
 

@@ -38,7 +38,8 @@ class Bars:
 class Subject:
     """What is spoken: a text as token ids int64 [1, text], a speaker [1, dim], the dropout's seed, and how to name it.
 
-    ``steps`` are those of the free run of a given length.
+    ``steps`` are those of the free run of a given length. ``words`` are those that the voice was taught, where a
+    recogniser is to say which of the text's it hears.
     """
 
     ids: Tensor
@@ -46,3 +47,4 @@ class Subject:
     seed: int
     said: str
     steps: int
+    words: tuple[str, ...] = ()

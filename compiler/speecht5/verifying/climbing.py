@@ -48,7 +48,8 @@ def climb(
     with quiet():
         progress("Hugging Face's modules")
         long = spoken(model, sounding, subject.ids, subject.speaker, subject.seed, steps)
-        free = spoken(model, None, subject.ids, subject.speaker, subject.seed, most=limits.steps)
+        heard = sounding if subject.words else None
+        free = spoken(model, heard, subject.ids, subject.speaker, subject.seed, most=limits.steps)
         theirs = own.own(compiled)
         others = theirs.runs(long, free, limits.steps)
         run = Run(Graphs(compiled, executor, long), others, bars, where, subject, progress)

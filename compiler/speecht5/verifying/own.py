@@ -78,8 +78,8 @@ class OwnRuns:
 
     @cached_property
     def stopped(self) -> Theirs:
-        """Free-running speech until it stops."""
-        return self._run(None)
+        """Free-running speech until it stops, with sound where float32's has it."""
+        return self._run(None, vocoder=None if self.free.sound is None else self.own.vocoder)
 
     @cached_property
     def vocoded(self) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compiler.inspect.ladder import nodes
 from compiler.inspect.ladder.records import Measured, NodeFigure, Own, Point, Rung, Verdict, measure
+from compiler.speecht5.verifying import hearing
 from compiler.speecht5.verifying.asked import Bars, Subject
 from compiler.speecht5.verifying.distance import log_spectral_distance
 from compiler.speecht5.verifying.ours import Graphs, vocoder_window
@@ -62,6 +63,7 @@ class Run:
                     each.measured.error,
                     each.measured.pcc,
                     None if each.own is None else each.own.measured.error,
+                    name,
                 )
                 for name, each in inside.items()
                 if each
@@ -128,10 +130,15 @@ class Run:
         ours, wanted = (_by_step(each, self._reduction) for each in (made, theirs.refined))
         self.by_step["free-running"] = _points(ours, wanted, refined)
         self.progress("free-running speech until it stops")
-        stopped = self._own(lambda own: own.stopped.refined)
-        yield self._free(f"until it stops: {self.subject.said}", self._speech(None), self.own.free, stopped)
+        stopped, spoken = self._own(lambda own: own.stopped.refined), self._speech(None)
+        yield self._free(f"until it stops: {self.subject.said}", spoken, self.own.free, stopped)
         if theirs.sound is not None:
             yield from self._sounds(theirs.sound, made)
+        if self.own.free.sound is not None:
+            self.progress("words")
+            vocoder = self.graphs.compiled.vocoder
+            sounds = (vocoder(spoken, executor=self.graphs.executor), self.own.free.sound)
+            yield hearing.rung(self.subject, *sounds, self._own(lambda own: own.stopped.sound), self.where)
 
     def _free(self, of: str, made: Tensor, theirs: Theirs, own: Tensor | None) -> Rung:
         """A free run: the steps at which both stop, then the frames up to the earlier stop."""

@@ -28,6 +28,8 @@ TEXTS = (
 )
 """What the small voice reads, with each speaker and seed."""
 SEEDS = 3
+WORDS = checkpoint.SMALL_VOICE / "words.txt"
+"""The words that the small voice was taught."""
 DRAWN_TOKENS, FULL_SIZE_TOKENS = 24, 50
 
 
@@ -50,7 +52,8 @@ def of(
         said = f"{ids.shape[1]} drawn tokens"
     else:
         ids, said = _tokenizer(compiled, source)(text, return_tensors="pt").input_ids, text
-    return compiled, Subject(ids, _speaker(compiled, source, speaker), seed, said, steps)
+    words = tuple(WORDS.read_text().split()) if source == str(checkpoint.SMALL_VOICE) else ()
+    return compiled, Subject(ids, _speaker(compiled, source, speaker), seed, said, steps, words)
 
 
 def readings(

@@ -62,8 +62,11 @@ def word_errors(spoken: Sequence[str], heard: Sequence[str]) -> Errors:
 def make_referee(
     words: Sequence[str], rate: int, settings: Mapping[str, Any] = REFEREE
 ) -> Callable[[np.ndarray], list[str]]:
-    """Return a recogniser: from sound, float32 [samples] at ``rate`` Hz, to any sequence of ``words``."""
-    from pocketsphinx import Decoder  # the extra `voice`, without which the rest of this can be used
+    """Return a recogniser: from sound, float32 [samples] at ``rate`` Hz, to any sequence of ``words``.
+
+    Raises ``ModuleNotFoundError`` where pocketsphinx is not installed, which the project's extra ``voice`` brings.
+    """
+    from pocketsphinx import Decoder  # noqa: PLC0415, the extra `voice`, without which the rest can be used
 
     grammar = f"#JSGF V1.0; grammar words; public <phrase> = ({' | '.join(words)})+;"
     with tempfile.NamedTemporaryFile("w", suffix=".jsgf") as file:
@@ -81,3 +84,8 @@ def make_referee(
         return hypothesis.hypstr.split() if hypothesis else []
 
     return listen
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Split a phrase into words, without punctuation and case."""
+    return tuple("".join(c if c.isalpha() else " " for c in text.lower()).split())
