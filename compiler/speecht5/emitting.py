@@ -19,6 +19,7 @@ from compiler.device.opening import TRACE_REGION
 from compiler.dialects.ttnn.symbols import typed
 from compiler.errors import InvalidArgument
 from compiler.folder import check_new, made
+from compiler.inspect.emit.definitions import TILES
 from compiler.inspect.emit.places import place
 from compiler.inspect.emit.source import Method, Part, Source
 from compiler.inspect.emit.source import written as source_of
@@ -183,9 +184,9 @@ def _parts(graphs: Graphs, sizes: Sizes) -> tuple[Part, ...]:
         ),
     ]
     if "vocoder" in graphs:
-        whole = Method("__call__", "Sound of a window that is full of frames.", graphs["vocoder"])
-        short = Method("short", "Sound of fewer frames, on which `frame_mask` is one.", graphs["short_vocoder"])
-        parts.append(Part("SpeechT5HifiGan", "The vocoder.", "vocoder", (whole, short)))
+        doc = "Sound of a window of frames; where there are fewer, `frame_mask` is one on them."
+        sound = Method("__call__", doc, graphs["vocoder"], more=graphs["short_vocoder"])
+        parts.append(Part("SpeechT5HifiGan", "The vocoder.", "vocoder", (sound,)))
     return tuple(parts)
 
 
@@ -199,7 +200,6 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
     given = {"input_ids", "attention_mask", "speaker_embeddings"}
     begun = [port.name for port in first.inputs if port.name in made | given]
     state = {port.name: _shape(port.name, step) for port in first.inputs if port.name not in begun}
-    growing = [port.name for port in first.inputs if Role.GROWS in port.role]
     ports = {port.name: port.value.type for name in ("encoder", "utterance") for port in _graph(graphs, name).inputs}
     ports = {name: type for name, type in ports.items() if name in given}
     ports |= {port.name: port.value.type for port in first.inputs if port.name in state}
@@ -208,6 +208,7 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
         short = _graph(graphs, "short_vocoder")
         ports["sound_spectrogram"] = _graph(graphs, "vocoder").input("spectrogram").type
         ports["short_spectrogram"], ports["sound_mask"] = (short.input(n).type for n in ("spectrogram", "frame_mask"))
+    places = {name: place(type, source.names) for name, type in ports.items()}
     template = resources.files("compiler.speecht5").joinpath("templates/script.py.jinja").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(template).render(
@@ -226,10 +227,9 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
         example=" ".join(str(token) for token in range(4, 9)),
         definitions="\n".join(source.definitions),
         classes="\n".join(source.classes),
-        places=_entries({name: place(type, source.names) for name, type in ports.items()}),
+        places=_entries({name: where for name, where in places.items() if where != TILES}),
         state=_entries(state),
-        growing=_items(growing),
-        begun=_items(begun),
+        begun=[] if begun == [port.name for port in _graph(graphs, "utterance").outputs] else _items(begun),
         prepared=json.dumps([port.name for port in _graph(graphs, "utterance").inputs]),
         mask_frames="steps.room * REDUCTION",
         trace_region=TRACE_REGION,

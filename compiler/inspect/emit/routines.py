@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from compiler.inspect.emit.loops import BLOCK, Unifier, most_saved, signs
+from compiler.inspect.emit.repeats import most_saved, signs
 from compiler.inspect.emit.statements import Chosen, Key, Local, Ref, Statement, Weight
 from compiler.inspect.emit.trees import Differs, Form
+from compiler.inspect.emit.turns import BLOCK, Context, Unifier
+from compiler.inspect.emit.variants import optional
 
 LEAST = 3
 """How often statements must repeat to be a method."""
@@ -23,7 +25,8 @@ TRIED = 24
 class Routine:
     """A method: its statements, the tensors that it takes by name, and its results.
 
-    ``columns`` has numbers that each call has of its own, looked up by :data:`BLOCK`.
+    ``columns`` has numbers that each call has of its own, looked up by :data:`BLOCK`. ``optional`` is the tensor that
+    may be None: there are guarded statements.
     """
 
     name: str
@@ -32,6 +35,12 @@ class Routine:
     takes: tuple[str, ...]
     results: tuple[Ref, ...]
     columns: Mapping[str, tuple[Any, ...]]
+    optional: str = ""
+
+    @property
+    def outputs(self) -> Outputs:
+        """The results under their places."""
+        return tuple(((str(at),), ref) for at, ref in enumerate(self.results))
 
 
 Outputs = tuple[tuple[Key, Ref], ...]
@@ -85,7 +94,7 @@ def _extract(
     repeat: _Repeat, statements: Sequence[Statement], outputs: Outputs
 ) -> tuple[list[Statement], Outputs, Routine]:
     turns = [list(statements[at : at + repeat.length]) for at in repeat.begins]
-    unifier = Unifier(0, BLOCK, turns, apart=True)
+    unifier = Unifier(0, BLOCK, turns, apart=True, context=Context.of(statements, outputs))
     body = unifier.body()
     columns, name = dict(unifier.columns), _name(body)
     takes = {each: columns.pop(each) for each in _taken(body)}
@@ -97,6 +106,10 @@ def _extract(
         raise Differs("nothing is made")
     if any(isinstance(ref, Chosen) for refs in takes.values() for ref in refs):
         raise Differs("a tensor is chosen")
+    alone = optional(statements)
+    may_be_none = [name for name, refs in takes.items() if all(ref in alone for ref in refs)]
+    if any(s.guards for s in body) and not may_be_none:
+        raise Differs("a method could not tell whether its guarded statements run")
     renamed: dict[Ref, Ref] = {}
     calls = {}
     for turn, each in enumerate(turns):
@@ -112,6 +125,8 @@ def _extract(
             results=len(used),
             prepared=(),
             moves=False,
+            guards=(),
+            otherwise=None,
         )
     left, at = [], 0
     while at < len(statements):
@@ -123,7 +138,9 @@ def _extract(
             at += 1
     left = [replace(s, operands=tuple(renamed.get(ref, ref) for ref in s.operands)) for s in left]
     results = tuple(Local(body[at].number, result) for at, result in used)
-    routine = Routine(name, len(turns), tuple(body), tuple(takes), results, dict(sorted(columns.items())))
+    routine = Routine(
+        name, len(turns), tuple(body), tuple(takes), results, dict(sorted(columns.items())), *may_be_none[:1]
+    )
     return left, tuple((key, renamed.get(ref, ref)) for key, ref in outputs), routine
 
 
