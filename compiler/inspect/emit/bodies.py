@@ -19,9 +19,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "caches": ("cache_tensor1", "cache_tensor2"),
     "tensors": (
-        *("input_tensor", "input_tensor_a", "input_tensor_b", "residual_input_tensor", "weight", "bias"),
-        *("weight_tensor", "bias_tensor", "input_tensor_q", "input_tensor_k", "input_tensor_v", "attn_mask"),
+        *("input_tensor", "input_tensor_a", "input_tensor_b", "residual_input_tensor"),
+        *("input_tensor_q", "input_tensor_k", "input_tensor_v", "attn_mask"),
     ),
+    "weights": ("weight", "bias", "weight_tensor", "bias_tensor"),
 }
 """Arguments of ttnn's ops by what they are about: a call that is long is given each group by a name."""
 _LONG = 40

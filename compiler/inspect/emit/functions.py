@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from compiler.dialects.ttnn.symbols import Made, Typed, typed_call
 from compiler.inspect.emit.names import WEIGHTED, joined
-from compiler.inspect.emit.statements import OPTIONAL, Key, Statement, Weight
+from compiler.inspect.emit.statements import OPTIONAL, Input, Key, Statement, Weight
 from compiler.inspect.emit.trees import (
     POSITIONS,
     SHORT,
@@ -35,6 +35,8 @@ CONFIGURED = 3
 """Arguments of objects for which a function is worth while."""
 POSITIONAL = 3
 """Arguments that may go without their names."""
+_TENSOR = "hidden_states"
+"""A tensor's name that is as long as most."""
 _COLUMNS = 12
 """Columns in which most calls begin."""
 
@@ -161,9 +163,9 @@ def gives_bias(statement: Statement) -> bool:
 
 
 def _lines(statement: Statement) -> int:
-    texts = [f'w["{joined(ref.key)}"]' if isinstance(ref, Weight) else "hidden" for ref in statement.operands]
+    texts = [f'w["{joined(ref.key)}"]' if isinstance(ref, Weight | Input) else _TENSOR for ref in statement.operands]
     tensors = [(n, Typed(texts[at] if isinstance(at, int) else "[]")) for n, at in statement.parameters]
-    given = resolved(statement.keywords, dict.fromkeys((name for name, _ in tensors), "hidden"))
+    given = resolved(statement.keywords, dict.fromkeys((name for name, _ in tensors), _TENSOR))
     shown_ = [(name, shown(value)) for name, value in given]
     return typed_call(statement.path, [*tensors, *shown_], _COLUMNS + 9, _COLUMNS, packed=True).count("\n") + 1
 
