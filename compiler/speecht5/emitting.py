@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,10 +22,11 @@ from compiler.inspect.emit.definitions import TILES
 from compiler.inspect.emit.places import place
 from compiler.inspect.emit.source import Method, Part, Source
 from compiler.inspect.emit.source import written as source_of
-from compiler.ir.graph import Graph, Role
+from compiler.ir.graph import Graph
 from compiler.runtime.executable import Executable
 from compiler.speecht5.decoding import MASKS_AHEAD
 from compiler.speecht5.dropout import DROPPED
+from compiler.speecht5.emitted_state import entries, items, shape_of
 from compiler.speecht5.saved_voice import PIECES as SAVED_PIECES
 from compiler.speecht5.saved_voice import TOKENIZER
 from compiler.speecht5.saving import own_voice, write_tokenizer
@@ -199,7 +199,7 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
     made = {port.name for name in ("encoder", "utterance") for port in _graph(graphs, name).outputs}
     given = {"input_ids", "attention_mask", "speaker_embeddings"}
     begun = [port.name for port in first.inputs if port.name in made | given]
-    state = {port.name: _shape(port.name, step) for port in first.inputs if port.name not in begun}
+    state = {port.name: shape_of(port.name, step) for port in first.inputs if port.name not in begun}
     ports = {port.name: port.value.type for name in ("encoder", "utterance") for port in _graph(graphs, name).inputs}
     ports = {name: type for name, type in ports.items() if name in given}
     ports |= {port.name: port.value.type for port in first.inputs if port.name in state}
@@ -227,9 +227,9 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
         example=" ".join(str(token) for token in range(4, 9)),
         definitions="\n".join(source.definitions),
         classes="\n".join(source.classes),
-        places=_entries({name: where for name, where in places.items() if where != TILES}),
-        state=_entries(state),
-        begun=[] if begun == [port.name for port in _graph(graphs, "utterance").outputs] else _items(begun),
+        places=entries({name: where for name, where in places.items() if where != TILES}),
+        state=entries(state),
+        begun=[] if begun == [port.name for port in _graph(graphs, "utterance").outputs] else items(begun),
         prepared=json.dumps([port.name for port in _graph(graphs, "utterance").inputs]),
         mask_frames="steps.room * REDUCTION",
         trace_region=TRACE_REGION,
@@ -238,55 +238,8 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
     )
 
 
-def _entries(texts: Mapping[str, str]) -> list[str]:
-    """Lines of a dictionary; names that differ by the number of a layer on one line."""
-    return [
-        f'"{name}": {text},' if count == 0 else f'**{{f"{name}": {text} for i in range({count})}},'
-        for name, text, count in _grouped(texts)
-    ]
-
-
-def _items(names: Sequence[str]) -> list[str]:
-    """Lines of a tuple of names, layers on one line."""
-    return [
-        f'"{name}",' if count == 0 else f'*(f"{name}" for i in range({count})),'
-        for name, _, count in _grouped(dict.fromkeys(names, ""))
-    ]
-
-
-def _grouped(texts: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Names with their texts, and how many layers have such a name; zero where it is no layer's."""
-    patterns: dict[tuple[str, str], list[int]] = {}
-    for name, text in texts.items():
-        parts = re.split(r"(?<=layers\.)(\d+)(?=\.)", name, maxsplit=1)
-        key = (name, text) if len(parts) == 1 else (f"{parts[0]}{{i}}{parts[2]}", text)
-        patterns.setdefault(key, []).append(-1 if len(parts) == 1 else int(parts[1]))
-    for (name, text), numbers in patterns.items():
-        if numbers == [-1]:
-            yield name, text, 0
-        elif numbers == [*range(len(numbers))]:
-            yield name, text, len(numbers)
-        else:
-            yield from ((name.replace("{i}", str(number)), text, 0) for number in numbers)
-
-
 def _graph(graphs: Graphs, name: str) -> Graph:
     return next(iter(graphs[name].values())).graph
-
-
-def _shape(name: str, step: Mapping[int, Executable]) -> str:
-    """The shape of a port, with ``"steps"`` for the room that its caches have."""
-    shapes = {size: each.graph.input(name).type.shape for size, each in step.items()}
-    first = next(iter(shapes.values()))
-    grows = [all(shape[at] == size for size, shape in shapes.items()) for at in range(len(first))]
-    typed = ('"steps"' if grows[at] and _counts(name, step) else str(number) for at, number in enumerate(first))
-    return f"[{', '.join(typed)}]"
-
-
-def _counts(name: str, step: Mapping[int, Executable]) -> bool:
-    """Whether a port's shape counts steps, which one size alone does not show."""
-    role = next(port.role for port in next(iter(step.values())).graph.inputs if port.name == name)
-    return Role.GROWS in role or name == "dropout_rows"
 
 
 def _windows(vocoder: CompiledHifiGan | None, sizes: Sizes) -> Mapping[str, int] | None:

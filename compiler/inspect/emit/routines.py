@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from compiler.dialects.ttnn.symbols import typed
 from compiler.inspect.emit.repeats import most_saved, signs
 from compiler.inspect.emit.statements import Chosen, Key, Local, Ref, Statement, Weight
-from compiler.inspect.emit.trees import Differs, Form
+from compiler.inspect.emit.trees import Differs, Form, shown
 from compiler.inspect.emit.turns import BLOCK, Context, Unifier
 from compiler.inspect.emit.variants import optional
 
@@ -163,3 +164,19 @@ def _leaves(ref: Ref, reader: int, inside: Mapping[int, tuple[int, int]]) -> boo
     if not isinstance(ref, Local) or ref.statement not in inside:
         return False
     return reader not in inside or inside[reader][0] != inside[ref.statement][0]
+
+
+Rows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
+"""Names of numbers, and the numbers of each block, as typed."""
+
+
+def rows_of(routine: Routine) -> Rows:
+    """The numbers that each call of a method has of its own."""
+    rows = zip(*routine.columns.values(), strict=True)
+    return tuple(routine.columns), tuple(tuple(typed(shown(value)) for value in row) for row in rows)
+
+
+def table_lines(name: str, rows: Rows) -> list[str]:
+    """Lines of a table of numbers, under what they are called."""
+    names, values = rows
+    return [f"# {', '.join(names)}", f"{name} = (", *(f"    ({', '.join(row)})," for row in values), ")"]

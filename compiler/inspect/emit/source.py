@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
-from compiler.dialects.ttnn.symbols import Named, Typed, typed
+from compiler.dialects.ttnn.symbols import Named, Typed
 from compiler.inspect.emit.blocks import Block
 from compiler.inspect.emit.bodies import printed
 from compiler.inspect.emit.definitions import Definitions
@@ -20,7 +20,7 @@ from compiler.inspect.emit.loops import Item, Loop, Rolled, rolled
 from compiler.inspect.emit.names import Weights, joined
 from compiler.inspect.emit.places import table_of
 from compiler.inspect.emit.repeats import invariants_first
-from compiler.inspect.emit.routines import Routine, extracted
+from compiler.inspect.emit.routines import Routine, Rows, extracted, rows_of, table_lines
 from compiler.inspect.emit.sizes import Tables, join
 from compiler.inspect.emit.statements import (
     Key,
@@ -31,7 +31,7 @@ from compiler.inspect.emit.statements import (
     Weight,
     programs,
 )
-from compiler.inspect.emit.trees import Tree, rewritten, shown
+from compiler.inspect.emit.trees import Tree, rewritten
 from compiler.inspect.emit.turns import BLOCK
 from compiler.inspect.emit.variants import merged, optional
 from compiler.inspect.emit.walks import loops_of, statements_of
@@ -190,12 +190,12 @@ def _class(
     lines = [*table, "", "", f"class {part.name}:", *indented(docstring(part.doc), 4)]
     tables = _tables(methods)
     for rows, name in tables.items():
-        lines += ["", *indented(_table(name, rows), 4)]
+        lines += ["", *indented(table_lines(name, rows), 4)]
     lines += ["", *indented(_constructor(part, place_of, has_table, methods), 4)]
     for each in methods:
         lines += ["", *indented(_method(each, calls), 4)]
         if each.routine is not None and each.inner is not None:
-            rows_name = tables.get(_rows(each.routine), "")
+            rows_name = tables.get(rows_of(each.routine), "")
             lines += ["", *indented(_routine(each.routine, each.inner, calls, rows_name), 4)]
     return lines
 
@@ -280,28 +280,14 @@ def _routine(routine: Routine, inner: Rolled, calls: Calls, table: str) -> list[
     return [*lines, *indented(body, 4)]
 
 
-_Rows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
-"""Names of numbers, and the numbers of each block, as typed."""
-
-
-def _rows(routine: Routine) -> _Rows:
-    rows = zip(*routine.columns.values(), strict=True)
-    return tuple(routine.columns), tuple(tuple(typed(shown(value)) for value in row) for row in rows)
-
-
-def _tables(methods: Sequence[_Written]) -> dict[_Rows, str]:
+def _tables(methods: Sequence[_Written]) -> dict[Rows, str]:
     """The tables of numbers that methods look up by block, each once, with its name."""
-    found: dict[_Rows, str] = {}
+    found: dict[Rows, str] = {}
     for each in methods:
         if each.routine is not None and each.routine.columns:
             name = f"{each.routine.name.upper()}S"
-            found.setdefault(_rows(each.routine), name if name not in found.values() else f"{name}_{len(found) + 1}")
+            found.setdefault(rows_of(each.routine), name if name not in found.values() else f"{name}_{len(found) + 1}")
     return found
-
-
-def _table(name: str, rows: _Rows) -> list[str]:
-    names, values = rows
-    return [f"# {', '.join(names)}", f"{name} = (", *(f"    ({', '.join(row)})," for row in values), ")"]
 
 
 def _block(rolled: Rolled, calls: Calls, state: bool, names: Sequence[str]) -> Block:
