@@ -35,10 +35,14 @@ def emit(
     board: BoardOption = "n150",
     enable: EnableOption = None,
     disable: DisableOption = None,
-    text: Annotated[int | None, typer.Option("--text", metavar="N", help="Tokens of the longest text. [64]")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="The most decoder steps. [512]")] = None,
+    text: Annotated[
+        int | None, typer.Option("--text", metavar="N", min=1, help="Tokens of the longest text. [64]")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", min=1, help="The most decoder steps. [512]")
+    ] = None,
     frames: Annotated[
-        int | None, typer.Option("--frames", metavar="N", help="Frames of the vocoder's window. [256]")
+        int | None, typer.Option("--frames", metavar="N", min=2, help="Frames of the vocoder's window. [256]")
     ] = None,
 ) -> None:
     """Write the bfloat16 plan as a Python script that needs only ttnn, torch and safetensors, with its weights."""

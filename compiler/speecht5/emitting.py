@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,13 +18,15 @@ from compiler.device.opening import TRACE_REGION
 from compiler.dialects.ttnn.symbols import typed
 from compiler.errors import InvalidArgument
 from compiler.folder import check_new, made
+from compiler.inspect.emit.definitions import TILES
 from compiler.inspect.emit.places import place
 from compiler.inspect.emit.source import Method, Part, Source
 from compiler.inspect.emit.source import written as source_of
-from compiler.ir.graph import Graph, Role
+from compiler.ir.graph import Graph
 from compiler.runtime.executable import Executable
 from compiler.speecht5.decoding import MASKS_AHEAD
 from compiler.speecht5.dropout import DROPPED
+from compiler.speecht5.emitted_state import entries, items, shape_of
 from compiler.speecht5.saved_voice import PIECES as SAVED_PIECES
 from compiler.speecht5.saved_voice import TOKENIZER
 from compiler.speecht5.saving import own_voice, write_tokenizer
@@ -183,9 +184,9 @@ def _parts(graphs: Graphs, sizes: Sizes) -> tuple[Part, ...]:
         ),
     ]
     if "vocoder" in graphs:
-        whole = Method("__call__", "Sound of a window that is full of frames.", graphs["vocoder"])
-        short = Method("short", "Sound of fewer frames, on which `frame_mask` is one.", graphs["short_vocoder"])
-        parts.append(Part("SpeechT5HifiGan", "The vocoder.", "vocoder", (whole, short)))
+        doc = "Sound of a window of frames; where there are fewer, `frame_mask` is one on them."
+        sound = Method("__call__", doc, graphs["vocoder"], more=graphs["short_vocoder"])
+        parts.append(Part("SpeechT5HifiGan", "The vocoder.", "vocoder", (sound,)))
     return tuple(parts)
 
 
@@ -198,8 +199,7 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
     made = {port.name for name in ("encoder", "utterance") for port in _graph(graphs, name).outputs}
     given = {"input_ids", "attention_mask", "speaker_embeddings"}
     begun = [port.name for port in first.inputs if port.name in made | given]
-    state = {port.name: _shape(port.name, step) for port in first.inputs if port.name not in begun}
-    growing = [port.name for port in first.inputs if Role.GROWS in port.role]
+    state = {port.name: shape_of(port.name, step) for port in first.inputs if port.name not in begun}
     ports = {port.name: port.value.type for name in ("encoder", "utterance") for port in _graph(graphs, name).inputs}
     ports = {name: type for name, type in ports.items() if name in given}
     ports |= {port.name: port.value.type for port in first.inputs if port.name in state}
@@ -208,6 +208,7 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
         short = _graph(graphs, "short_vocoder")
         ports["sound_spectrogram"] = _graph(graphs, "vocoder").input("spectrogram").type
         ports["short_spectrogram"], ports["sound_mask"] = (short.input(n).type for n in ("spectrogram", "frame_mask"))
+    places = {name: place(type, source.names) for name, type in ports.items()}
     template = resources.files("compiler.speecht5").joinpath("templates/script.py.jinja").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(template).render(
@@ -226,10 +227,9 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
         example=" ".join(str(token) for token in range(4, 9)),
         definitions="\n".join(source.definitions),
         classes="\n".join(source.classes),
-        places=_entries({name: place(type, source.names) for name, type in ports.items()}),
-        state=_entries(state),
-        growing=_items(growing),
-        begun=_items(begun),
+        places=entries({name: where for name, where in places.items() if where != TILES}),
+        state=entries(state),
+        begun=[] if begun == [port.name for port in _graph(graphs, "utterance").outputs] else items(begun),
         prepared=json.dumps([port.name for port in _graph(graphs, "utterance").inputs]),
         mask_frames="steps.room * REDUCTION",
         trace_region=TRACE_REGION,
@@ -238,55 +238,8 @@ def _script(compiled: CompiledSpeechT5, sizes: Sizes, graphs: Graphs, source: So
     )
 
 
-def _entries(texts: Mapping[str, str]) -> list[str]:
-    """Lines of a dictionary; names that differ by the number of a layer on one line."""
-    return [
-        f'"{name}": {text},' if count == 0 else f'**{{f"{name}": {text} for i in range({count})}},'
-        for name, text, count in _grouped(texts)
-    ]
-
-
-def _items(names: Sequence[str]) -> list[str]:
-    """Lines of a tuple of names, layers on one line."""
-    return [
-        f'"{name}",' if count == 0 else f'*(f"{name}" for i in range({count})),'
-        for name, _, count in _grouped(dict.fromkeys(names, ""))
-    ]
-
-
-def _grouped(texts: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Names with their texts, and how many layers have such a name; zero where it is no layer's."""
-    patterns: dict[tuple[str, str], list[int]] = {}
-    for name, text in texts.items():
-        parts = re.split(r"(?<=layers\.)(\d+)(?=\.)", name, maxsplit=1)
-        key = (name, text) if len(parts) == 1 else (f"{parts[0]}{{i}}{parts[2]}", text)
-        patterns.setdefault(key, []).append(-1 if len(parts) == 1 else int(parts[1]))
-    for (name, text), numbers in patterns.items():
-        if numbers == [-1]:
-            yield name, text, 0
-        elif numbers == [*range(len(numbers))]:
-            yield name, text, len(numbers)
-        else:
-            yield from ((name.replace("{i}", str(number)), text, 0) for number in numbers)
-
-
 def _graph(graphs: Graphs, name: str) -> Graph:
     return next(iter(graphs[name].values())).graph
-
-
-def _shape(name: str, step: Mapping[int, Executable]) -> str:
-    """The shape of a port, with ``"steps"`` for the room that its caches have."""
-    shapes = {size: each.graph.input(name).type.shape for size, each in step.items()}
-    first = next(iter(shapes.values()))
-    grows = [all(shape[at] == size for size, shape in shapes.items()) for at in range(len(first))]
-    typed = ('"steps"' if grows[at] and _counts(name, step) else str(number) for at, number in enumerate(first))
-    return f"[{', '.join(typed)}]"
-
-
-def _counts(name: str, step: Mapping[int, Executable]) -> bool:
-    """Whether a port's shape counts steps, which one size alone does not show."""
-    role = next(port.role for port in next(iter(step.values())).graph.inputs if port.name == name)
-    return Role.GROWS in role or name == "dropout_rows"
 
 
 def _windows(vocoder: CompiledHifiGan | None, sizes: Sizes) -> Mapping[str, int] | None:

@@ -12,8 +12,9 @@ from compiler.inspect.emit.loops import Item, Loop, rolled
 from compiler.inspect.emit.names import Weights, joined, parts
 from compiler.inspect.emit.routines import extracted
 from compiler.inspect.emit.sizes import join
-from compiler.inspect.emit.statements import Carried, Chosen, Input, Local, Program, Ref, Statement, Weight
+from compiler.inspect.emit.statements import GIVEN_TOO, Carried, Chosen, Input, Local, Program, Ref, Statement, Weight
 from compiler.inspect.emit.trees import Differs, Form, Same, Size
+from compiler.inspect.emit.variants import merged
 
 
 def linear(number: int, reads: Ref, weight: str, **keywords: Any) -> Statement:
@@ -90,6 +91,88 @@ def test_what_is_no_loop_stays_apart(what: str, count: int) -> None:
         assert not any(isinstance(ref, Local) and ref.statement in inside and ref != Local(11) for ref in read[:1])
 
 
+MASK = Input(("mask",))
+
+
+def scaled(number: int, reads: Ref, by: Ref = MASK) -> Statement:
+    return Statement(number, "ttnn.multiply", (("input_tensor_a", 0), ("input_tensor_b", 1)), (reads, by), ())
+
+
+def shortened(count: int, last_adds: Ref | None = None) -> list[Statement]:
+    """``x = x + scaled(linear(x))`` so many times; the last turn does not scale, and may add something else."""
+    made: list[Statement] = []
+    hidden: Ref = Input(("x",))
+    for i in range(count):
+        made.append(linear(3 * i, hidden, f"layers.{i}.weight"))
+        if i < count - 1:
+            made.append(scaled(3 * i + 1, Local(3 * i)))
+        inner = Local(3 * i + 1) if i < count - 1 else last_adds or Local(3 * i)
+        made.append(add(3 * i + 2, hidden, inner))
+        hidden = Local(3 * i + 2)
+    return made
+
+
+def test_a_turn_may_leave_out_what_is_light() -> None:
+    """What it would have made is what it would have read, also for who reads it after the loop."""
+    made = rolled(shortened(4), ((("y",), Local(11)),))
+    loop = only(made.items)
+    assert (loop.count, len(loop.body)) == (4, 3)
+    heavy, light, last = loop.body
+    assert isinstance(heavy, Statement) and isinstance(light, Statement) and isinstance(last, Statement)
+    assert (heavy.guards, light.guards, last.guards) == ((), ("i < 3",), ())
+    assert light.otherwise == 0 and light.operands == (Local(0), Input(("mask",)))
+    assert last.operands == (Carried(loop.number, 0), Local(1)) and made.outputs == ((("y",), Local(2)),)
+
+
+def test_a_turn_that_reads_something_else_is_no_turn() -> None:
+    made = rolled(shortened(4, last_adds=Input(("other",))), ())
+    assert [item.count for item in made.items if isinstance(item, Loop)] == [3]
+
+
+@pytest.mark.parametrize("read_later", [False, True])
+def test_turns_take_tensors_of_their_own_from_a_list(read_later: bool) -> None:
+    """So that each is freed by its turn; what others read, too, would stay: there is no loop."""
+    masks = [Statement(i, "ttnn.full", (), (), (("value", i * i),)) for i in range(3)]
+    made: list[Statement] = [*masks]
+    hidden: Ref = Input(("x",))
+    for i in range(3):
+        made += [linear(10 + 2 * i, hidden, f"layers.{i}.weight"), scaled(11 + 2 * i, Local(10 + 2 * i), Local(i))]
+        hidden = Local(11 + 2 * i)
+    if read_later:
+        made.append(add(20, hidden, Local(0)))
+    found = [item for item in rolled(made, ()).items if isinstance(item, Loop) and len(item.body) == 2]
+    assert [loop.columns for loop in found] == ([] if read_later else [{"hidden": (Local(0), Local(1), Local(2))}])
+
+
+def test_a_graph_with_more_inputs_and_the_one_with_fewer_become_one() -> None:
+    more = Program("more", ("x", "mask"), tuple(shortened(2)), ((("y",), Local(5)),))
+    less = Program("less", ("x",), tuple(plain(2)), ((("y",), Local(3)),))
+    made = merged(less, more)
+    assert [(s.name, s.guards, s.otherwise) for s in made.statements] == [
+        ("linear", (), None),
+        ("multiply", (GIVEN_TOO,), 0),
+        ("add", (), None),
+        ("linear", (), None),
+        ("add", (), None),
+    ]
+    with pytest.raises(Differs, match="is no ttnn.linear like the other's".replace(".", r"\.")):
+        merged(Program("less", ("x",), tuple(plain(3)), ((("y",), Local(5)),)), more)
+    with pytest.raises(Differs, match="has no more inputs"):
+        merged(more, more)
+    with pytest.raises(Differs, match="returns something else"):
+        merged(Program("less", ("x",), tuple(plain(2)), ((("y",), Local(2)),)), more)
+
+
+def plain(count: int) -> list[Statement]:
+    """``x = x + linear(x)`` so many times."""
+    made: list[Statement] = []
+    hidden: Ref = Input(("x",))
+    for i in range(count):
+        made += [linear(2 * i, hidden, f"layers.{i}.weight"), add(2 * i + 1, hidden, Local(2 * i))]
+        hidden = Local(2 * i + 1)
+    return made
+
+
 WIDTHS = (3, 7, 12)
 
 
@@ -161,10 +244,9 @@ def test_calls_with_much_in_common_become_a_function() -> None:
 def conv(number: int, kernel: int, spread: int) -> Statement:
     sizes = {"in_channels": Size("input_tensor", -1), "kernel_size": (kernel, 1), "dilation": (spread, 1)}
     keywords = (*sizes.items(), ("padding", (Same(0), Same(1))), ("activation", (RELU,) if kernel == 7 else ()))
-    operands = (Input(("x",)), Weight(parts(f"convs.{number}.weight")))
-    return Statement(
-        number, "ttnn.conv2d", (("input_tensor", 0), ("weight_tensor", 1)), operands, keywords, prepared=("w",)
-    )
+    operands = (Input(("x",)), Weight(parts(f"convs.{number}.weight")), Weight(parts(f"convs.{number}.bias")))
+    names = (("input_tensor", 0), ("weight_tensor", 1), ("bias_tensor", 2))
+    return Statement(number, "ttnn.conv2d", names, operands, keywords, prepared=("weight_tensor", "bias_tensor"))
 
 
 RELU = Named("RELU")
@@ -177,9 +259,11 @@ def test_what_a_function_can_tell_from_its_tensors_is_no_parameter() -> None:
         "def conv2d(x, w, name, kernel_size=3, dilation=1, activation=None):",
         "    padding = dilation * (kernel_size - 1) // 2",
         '    window = {"kernel_size": [kernel_size, 1], "dilation": [dilation, 1], "padding": [padding, 0]}',
-        '    tensors = {"input_tensor": x, "weight_tensor": w[f"{name}.weight"]}',
-        "    output, prepared = ttnn.conv2d(in_channels=x.shape[-1], activation=activation or [], **window, **tensors)",
-        '    w.update(zip((f"{name}.weight",), prepared))',
+        '    weights = {"weight_tensor": w[f"{name}.weight"], "bias_tensor": w[f"{name}.bias"]}',
+        "    output, prepared = ttnn.conv2d(",
+        "        input_tensor=x, in_channels=x.shape[-1], activation=activation or [], **window, **weights",
+        "    )",
+        '    w.update(zip((f"{name}.weight", f"{name}.bias"), prepared))',
         "    return output",
     ]
 

@@ -17,10 +17,12 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("memory_config", "dtype", "compute_kernel_config", "compute_config", "program_config", "conv_config"),
         *("core_grid", "device"),
     ),
+    "caches": ("cache_tensor1", "cache_tensor2"),
     "tensors": (
-        *("input_tensor", "input_tensor_a", "input_tensor_b", "residual_input_tensor", "weight", "bias"),
-        *("weight_tensor", "bias_tensor", "input_tensor_q", "input_tensor_k", "input_tensor_v", "attn_mask"),
+        *("input_tensor", "input_tensor_a", "input_tensor_b", "residual_input_tensor"),
+        *("input_tensor_q", "input_tensor_k", "input_tensor_v", "attn_mask"),
     ),
+    "weights": ("weight", "bias", "weight_tensor", "bias_tensor"),
 }
 """Arguments of ttnn's ops by what they are about: a call that is long is given each group by a name."""
 _LONG = 40
@@ -70,9 +72,13 @@ def _call(begin: str, path: str, arguments: Sequence[tuple[str | None, Tree]]) -
     if fits(left):
         return text(left)
     for at, (name, value) in enumerate(left):
-        if name is not None and isinstance(value, Made) and len(typed(value, -WIDTH)) > _LONG:
+        if name is not None and isinstance(value, Made) and (value.path == name or len(typed(value, -WIDTH)) > _LONG):
             given: list[tuple[str | None, Tree]] = [(None, each) for each in value.positional]
-            lines += _call(f"{name} = ", value.path, [*given, *value.keywords])
+            variable = "config" if value.path == name else name  # which would hide the function
+            lines += _call(f"{variable} = ", value.path, [*given, *value.keywords])
+            left[at] = (name, Typed(variable))
+        elif name is not None and isinstance(value, Typed) and len(value.text) > _LONG:
+            lines.append(f"    {name} = {value.text}")
             left[at] = (name, Typed(name))
         elif name is not None and isinstance(value, tuple):
             long = [item.text for item in value if isinstance(item, Typed) and len(item.text) > _SUM]

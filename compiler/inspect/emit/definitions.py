@@ -79,11 +79,13 @@ def _sharded(name: str, made: Made) -> list[str]:
     assert isinstance(shards, Made)
     places, _, orientation = shards.positional
     assert isinstance(places, Made)
-    grid: Tree = Made(places.path, (Typed("cores"), *places.positional[1:]), places.keywords)
-    spec: Tree = Made(shards.path, (Typed("grid"), (Typed("rows"), Typed("columns")), orientation))
+    cores: Tree = (Typed("cores"), *places.positional[1:])
+    grid = Made(places.path, cores, places.keywords)
+    spec: Tree = (Typed("grid"), (Typed("rows"), Typed("columns")), orientation)
+    memory: Tree = (layout, buffer, Typed("shards"))
     return [
         *signature(name, ["cores", "rows", "columns"]),
         f"    grid = {typed(grid)}",
-        f"    shards = {typed(spec)}",
-        f"    return {typed(Made(made.path, (layout, buffer, Typed('shards'))))}",
+        f"    shards = {typed(Made(shards.path, spec))}",
+        f"    return {typed(Made(made.path, memory))}",
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from compiler.dialects.ttnn.symbols import Made, Typed, typed_call
 from compiler.inspect.emit.names import WEIGHTED, joined
-from compiler.inspect.emit.statements import OPTIONAL, Key, Statement, Weight
+from compiler.inspect.emit.statements import OPTIONAL, Input, Key, Statement, Weight
 from compiler.inspect.emit.trees import (
     POSITIONS,
     SHORT,
@@ -31,8 +31,12 @@ TOGETHER = ({"out_subblock_h", "per_core_M"}, {"out_subblock_w", "per_core_N"})
 """Parameters that may be one, where all calls give them the same number."""
 BETTER = ("per_core_M", "per_core_N")
 """Names of parameters that say more than others of the same numbers."""
-POSITIONAL = 2
+CONFIGURED = 3
+"""Arguments of objects for which a function is worth while."""
+POSITIONAL = 3
 """Arguments that may go without their names."""
+_TENSOR = "hidden_states"
+"""A tensor's name that is as long as most."""
 _COLUMNS = 12
 """Columns in which most calls begin."""
 
@@ -100,7 +104,33 @@ def factored(statements: Sequence[Statement], lines_of: Callable[[Function], int
             continue
         functions.append(function)
         of |= {id(statement): (function, arguments) for statement, arguments in zip(cluster, given, strict=True)}
-    return Calls(tuple(functions), of)
+    configs, changed = _configs(functions)
+    of = {key: (changed[function.name], arguments) for key, (function, arguments) in of.items()}
+    return Calls((*configs, *changed.values()), of)
+
+
+def _configs(functions: Sequence[Function]) -> tuple[list[Function], dict[str, Function]]:
+    """Functions that make what several functions are configured by, and the functions that call them."""
+    several: dict[tuple[str, str], dict[str, Made]] = {}
+    for function in functions:
+        for name, value in function.keywords:
+            if isinstance(value, Made) and len(value.keywords) > CONFIGURED:
+                several.setdefault((name, value.path), {})[function.name] = value
+    changed = {function.name: function for function in functions}
+    made: list[Function] = []
+    for (name, path), configs in several.items():
+        if len(configs) < 2 or any(function.name == name for function in made):
+            continue
+        holes = _Holes()
+        config = unify([*configs.values()], holes.leaf, (name,))
+        if not isinstance(config, Made):
+            continue
+        made.append(Function(name, path, (), frozenset(), tuple(map(Parameter, holes.values)), config.keywords))
+        for at, caller in enumerate(configs):
+            call = Made(name, tuple(values[at] for values in holes.values.values()))
+            keywords = tuple((n, call if n == name else value) for n, value in changed[caller].keywords)
+            changed[caller] = replace(changed[caller], keywords=keywords)
+    return made, changed
 
 
 def _kind(statement: Statement) -> object:
@@ -133,17 +163,21 @@ def gives_bias(statement: Statement) -> bool:
 
 
 def _lines(statement: Statement) -> int:
-    texts = [f'w["{joined(ref.key)}"]' if isinstance(ref, Weight) else "hidden" for ref in statement.operands]
+    texts = [f'w["{joined(ref.key)}"]' if isinstance(ref, Weight | Input) else _TENSOR for ref in statement.operands]
     tensors = [(n, Typed(texts[at] if isinstance(at, int) else "[]")) for n, at in statement.parameters]
-    given = resolved(statement.keywords, dict.fromkeys((name for name, _ in tensors), "hidden"))
+    given = resolved(statement.keywords, dict.fromkeys((name for name, _ in tensors), _TENSOR))
     shown_ = [(name, shown(value)) for name, value in given]
     return typed_call(statement.path, [*tensors, *shown_], _COLUMNS + 9, _COLUMNS, packed=True).count("\n") + 1
 
 
 @dataclass
 class _Holes:
-    """What differs between calls: a parameter for each, and what each call gives. It grows as trees are compared."""
+    """What differs between calls: a parameter for each, and what each call gives. It grows as trees are compared.
 
+    ``taken`` are names that tensors have.
+    """
+
+    taken: frozenset[str] = frozenset()
     values: dict[str, tuple[Tree, ...]] = field(default_factory=dict)
     better: dict[str, str] = field(default_factory=dict)
 
@@ -159,7 +193,7 @@ class _Holes:
                     self.better[name] = wanted
                 return Typed(name)
         tried = (wanted, *(f"{wanted}_{i}" for i in range(2, 99)))
-        name = next(name for name in tried if name not in self.values)
+        name = next(name for name in tried if name not in self.values and name not in self.taken)
         self.values[name] = given
         return Typed(name)
 
@@ -176,7 +210,7 @@ def _function(name: str, cluster: Sequence[Statement]) -> tuple[Function, list[t
     names = {each: SHORT.get(each, each) for each in own} | dict.fromkeys(given, "bias")
     if named and own:
         names[own[0]] = "x"
-    holes, keywords = _Holes(), []
+    holes, keywords = _Holes(frozenset((*names.values(), *(("w", "name") if named else ())))), []
     for keyword in keys:
         trees = _completed([dict(statement.keywords).get(keyword, OPTIONAL.get(keyword)) for statement in cluster])
         if trees[0] == DEVICE:

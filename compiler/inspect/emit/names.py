@@ -19,6 +19,8 @@ from compiler.runtime.executable import Executable
 _KINDS = {"input_tensor_b": "weight", "weight": "weight", "weight_tensor": "weight", "bias": "bias"}
 _KINDS |= {"bias_tensor": "bias"}
 WEIGHTED = ("linear", "matmul", "layer_norm", "batch_norm", "conv1d", "conv2d", "conv_transpose2d")
+_TENSORS = {"input_tensor_a": "input", "input_tensor": "input", "residual_input_tensor": "residual"}
+"""How names end of what is no weight and no bias, by the parameter."""
 _MOVES = ("view", "permute", "clone", "expand", "unsqueeze", "squeeze", "slice.Tensor", "transpose.int", "t")
 
 
@@ -76,7 +78,7 @@ def _wanted(executable: Executable, constant: Constant) -> str:
     parameter = reader.names[reader.operands.index(constant.value)]
     names = list(dict.fromkeys(parameters(constant.expression)))
     weighted = reader.op.short_name in WEIGHTED and parameter in _KINDS
-    kind = _KINDS[parameter] if weighted else parameter
+    kind = _KINDS[parameter] if weighted else _TENSORS.get(parameter, parameter)
     if not weighted and len(names) == 1:
         return names[0]
     if not modules and reader.op.short_name == "embedding":

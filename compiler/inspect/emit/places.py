@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,23 +23,39 @@ _IN_TILES = TensorType((1, 1), DType.BFLOAT16, Layout.TILE, Memory.DRAM)
 def table_of(
     name: str, statements: Sequence[Statement], weights: Weights, definitions: Definitions
 ) -> tuple[str, list[str]]:
-    """Where most weights of some statements go; and the table ``name`` of those that go elsewhere, or are folded.
+    """Where most weights of some statements go; and lines that say of weights what was folded into them.
 
-    The table is no lines where there are none.
+    The table ``name`` of those that go elsewhere is behind these, if there are any.
     """
     prepared = {ref.key for s in statements if s.prepared for ref in _weights(s)}
     named, places = _patterns(statements, weights), {}
     for pattern, weight in named.items():
         places[pattern] = place(weights.types[weight], definitions, any(_matches(key, weight) for key in prepared))
     common = Counter(places.values()).most_common(1)[0][0]
-    lines = []
-    for pattern, where in places.items():
-        fold = weights.folds.get(named[pattern])
-        if fold is not None:
-            lines += [f"    # {line}" for line in textwrap.wrap(fold, 110, max_lines=2, placeholder=" ...")]
-        if where != common or fold is not None:
-            lines += _entry(pattern, where)
-    return common, [f"{name} = {{", *lines, "}"] if lines else []
+    folded = [
+        f"# {line}"
+        for pattern, weight in named.items()
+        if weight in weights.folds
+        for line in _wrapped(f"{pattern}: {_summary(weights.folds[weight], pattern)}")
+    ]
+    lines = [line for pattern, where in places.items() if where != common for line in _entry(pattern, where)]
+    return common, [*folded, *([f"{name} = {{", *lines, "}"] if lines else [])]
+
+
+def _summary(fold: str, pattern: str) -> str:
+    """A formula without changes of shape; names of parameters are left as short as they can be told apart."""
+    text = re.sub(r"\.(view|permute|expand|unsqueeze|squeeze)\([^()]*\)", "", fold)
+
+    def short(name: re.Match[str]) -> str:
+        parts = name[0].removesuffix(".T").split(".")
+        counted = "layers" in parts and "*" not in pattern
+        return ".".join(parts[parts.index("layers") :] if counted else parts[-2:]) + ".T" * name[0].endswith(".T")
+
+    return re.sub(r"[A-Za-z_]\w*(?:\.\w+)+(?![\w(])", short, text)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH - 2, max_lines=2, placeholder=" ...", subsequent_indent="    ")
 
 
 def _entry(pattern: str, where: str) -> list[str]:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from compiler.inspect.emit.loops import BLOCK, Unifier, most_saved, signs
+from compiler.dialects.ttnn.symbols import typed
+from compiler.inspect.emit.repeats import most_saved, signs
 from compiler.inspect.emit.statements import Chosen, Key, Local, Ref, Statement, Weight
-from compiler.inspect.emit.trees import Differs, Form
+from compiler.inspect.emit.trees import Differs, Form, shown
+from compiler.inspect.emit.turns import BLOCK, Context, Unifier
+from compiler.inspect.emit.variants import optional
 
 LEAST = 3
 """How often statements must repeat to be a method."""
@@ -23,7 +26,8 @@ TRIED = 24
 class Routine:
     """A method: its statements, the tensors that it takes by name, and its results.
 
-    ``columns`` has numbers that each call has of its own, looked up by :data:`BLOCK`.
+    ``columns`` has numbers that each call has of its own, looked up by :data:`BLOCK`. ``optional`` is the tensor that
+    may be None: there are guarded statements.
     """
 
     name: str
@@ -32,6 +36,12 @@ class Routine:
     takes: tuple[str, ...]
     results: tuple[Ref, ...]
     columns: Mapping[str, tuple[Any, ...]]
+    optional: str = ""
+
+    @property
+    def outputs(self) -> Outputs:
+        """The results under their places."""
+        return tuple(((str(at),), ref) for at, ref in enumerate(self.results))
 
 
 Outputs = tuple[tuple[Key, Ref], ...]
@@ -85,7 +95,7 @@ def _extract(
     repeat: _Repeat, statements: Sequence[Statement], outputs: Outputs
 ) -> tuple[list[Statement], Outputs, Routine]:
     turns = [list(statements[at : at + repeat.length]) for at in repeat.begins]
-    unifier = Unifier(0, BLOCK, turns, apart=True)
+    unifier = Unifier(0, BLOCK, turns, apart=True, context=Context.of(statements, outputs))
     body = unifier.body()
     columns, name = dict(unifier.columns), _name(body)
     takes = {each: columns.pop(each) for each in _taken(body)}
@@ -97,6 +107,10 @@ def _extract(
         raise Differs("nothing is made")
     if any(isinstance(ref, Chosen) for refs in takes.values() for ref in refs):
         raise Differs("a tensor is chosen")
+    alone = optional(statements)
+    may_be_none = [name for name, refs in takes.items() if all(ref in alone for ref in refs)]
+    if any(s.guards for s in body) and not may_be_none:
+        raise Differs("a method could not tell whether its guarded statements run")
     renamed: dict[Ref, Ref] = {}
     calls = {}
     for turn, each in enumerate(turns):
@@ -112,6 +126,8 @@ def _extract(
             results=len(used),
             prepared=(),
             moves=False,
+            guards=(),
+            otherwise=None,
         )
     left, at = [], 0
     while at < len(statements):
@@ -123,7 +139,9 @@ def _extract(
             at += 1
     left = [replace(s, operands=tuple(renamed.get(ref, ref) for ref in s.operands)) for s in left]
     results = tuple(Local(body[at].number, result) for at, result in used)
-    routine = Routine(name, len(turns), tuple(body), tuple(takes), results, dict(sorted(columns.items())))
+    routine = Routine(
+        name, len(turns), tuple(body), tuple(takes), results, dict(sorted(columns.items())), *may_be_none[:1]
+    )
     return left, tuple((key, renamed.get(ref, ref)) for key, ref in outputs), routine
 
 
@@ -146,3 +164,19 @@ def _leaves(ref: Ref, reader: int, inside: Mapping[int, tuple[int, int]]) -> boo
     if not isinstance(ref, Local) or ref.statement not in inside:
         return False
     return reader not in inside or inside[reader][0] != inside[ref.statement][0]
+
+
+Rows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
+"""Names of numbers, and the numbers of each block, as typed."""
+
+
+def rows_of(routine: Routine) -> Rows:
+    """The numbers that each call of a method has of its own."""
+    rows = zip(*routine.columns.values(), strict=True)
+    return tuple(routine.columns), tuple(tuple(typed(shown(value)) for value in row) for row in rows)
+
+
+def table_lines(name: str, rows: Rows) -> list[str]:
+    """Lines of a table of numbers, under what they are called."""
+    names, values = rows
+    return [f"# {', '.join(names)}", f"{name} = (", *(f"    ({', '.join(row)})," for row in values), ")"]

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from compiler.dialects.ttnn.memory_configs import DeviceSpec
-from compiler.dialects.ttnn.symbols import Named, Typed, typed
-from compiler.inspect.emit.blocks import GIVEN, Block
+from compiler.dialects.ttnn.symbols import Named, Typed
+from compiler.inspect.emit.blocks import Block
 from compiler.inspect.emit.bodies import printed
 from compiler.inspect.emit.definitions import Definitions
 from compiler.inspect.emit.definitions import printed as definitions_printed
 from compiler.inspect.emit.functions import Calls, factored
+from compiler.inspect.emit.hints import GIVEN, Hints
 from compiler.inspect.emit.lines import dictionary, docstring, indented, quoted, signature, unpacking
-from compiler.inspect.emit.loops import BLOCK, Item, Loop, Rolled, invariants_first, rolled
+from compiler.inspect.emit.loops import Item, Loop, Rolled, rolled
 from compiler.inspect.emit.names import Weights, joined
 from compiler.inspect.emit.places import table_of
-from compiler.inspect.emit.routines import Routine, extracted
+from compiler.inspect.emit.repeats import invariants_first
+from compiler.inspect.emit.routines import Routine, Rows, extracted, rows_of, table_lines
 from compiler.inspect.emit.sizes import Tables, join
 from compiler.inspect.emit.statements import (
     Key,
@@ -29,7 +31,9 @@ from compiler.inspect.emit.statements import (
     Weight,
     programs,
 )
-from compiler.inspect.emit.trees import Tree, rewritten, shown
+from compiler.inspect.emit.trees import Tree, rewritten
+from compiler.inspect.emit.turns import BLOCK
+from compiler.inspect.emit.variants import merged, optional
 from compiler.inspect.emit.walks import loops_of, statements_of
 from compiler.runtime.executable import Executable
 
@@ -38,6 +42,7 @@ from compiler.runtime.executable import Executable
 class Method:
     """A method: the graph that it runs, for each of its sizes.
 
+    ``more``: the same graph with more inputs, which the method takes too.
     With several sizes, ``length`` is what they are called, and the method takes it. ``state``: it takes its inputs as a
     dictionary; otherwise by name.
     """
@@ -47,6 +52,7 @@ class Method:
     executables: Mapping[int, Executable]
     length: str = ""
     state: bool = False
+    more: Mapping[int, Executable] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,12 @@ class _Written:
     rolled: Rolled
     routine: Routine | None
     inner: Rolled | None
+    required: tuple[str, ...]
+
+    @property
+    def given_too(self) -> str:
+        """The input by which the method knows that it is given more."""
+        return next((name for name in self.program.inputs if name not in self.required), "")
 
     def statements(self) -> Iterator[Statement]:
         for item in (*self.rolled.items, *(self.inner.items if self.inner else ())):
@@ -140,11 +152,21 @@ def _written(method: Method, definitions: Definitions, weights: Weights) -> _Wri
     program, tables = next(iter(several.values())), None
     if len(several) > 1:
         program, tables = join(several, method.length)
-    statements = [_on_device(s) for s in invariants_first(program.statements)]
+    inputs = program.inputs
+    if method.more is not None:
+        (more,) = programs(method.more, definitions, weights).values()
+        program = merged(_in_order(program), _in_order(more))
+    statements = [_on_device(s) for s in _in_order(program).statements]
     left, outputs, routine = extracted(statements, program.outputs)
     taken = frozenset() if tables is None else frozenset((*tables.tables, tables.variable))
-    inner = None if routine is None else rolled(routine.body, (), taken | {*routine.columns, *routine.takes})
-    return _Written(method, program, tables, rolled(left, outputs, taken), routine, inner)
+    inner = (
+        None if routine is None else rolled(routine.body, routine.outputs, taken | {*routine.columns, *routine.takes})
+    )
+    return _Written(method, program, tables, rolled(left, outputs, taken), routine, inner, inputs)
+
+
+def _in_order(program: Program) -> Program:
+    return replace(program, statements=tuple(invariants_first(program.statements)))
 
 
 def _on_device(statement: Statement) -> Statement:
@@ -164,15 +186,16 @@ def _class(
 ) -> list[str]:
     read = [statement for each in methods for statement in each.statements()]
     place_of, table = table_of(_table_name(part), read, weights, definitions)
+    has_table = any(not line.startswith("#") for line in table)
     lines = [*table, "", "", f"class {part.name}:", *indented(docstring(part.doc), 4)]
     tables = _tables(methods)
     for rows, name in tables.items():
-        lines += ["", *indented(_table(name, rows), 4)]
-    lines += ["", *indented(_constructor(part, place_of, bool(table), methods), 4)]
+        lines += ["", *indented(table_lines(name, rows), 4)]
+    lines += ["", *indented(_constructor(part, place_of, has_table, methods), 4)]
     for each in methods:
         lines += ["", *indented(_method(each, calls), 4)]
         if each.routine is not None and each.inner is not None:
-            rows_name = tables.get(_rows(each.routine), "")
+            rows_name = tables.get(rows_of(each.routine), "")
             lines += ["", *indented(_routine(each.routine, each.inner, calls, rows_name), 4)]
     return lines
 
@@ -203,12 +226,13 @@ def _prepares(written: _Written) -> bool:
 def _method(written: _Written, calls: Calls) -> list[str]:
     method, program = written.method, written.program
     names = list(program.inputs)
-    parameters = ["state"] if method.state else names
+    parameters = ["state"] if method.state else [n if n in written.required else f"{n}=None" for n in names]
     variable = [method.length] if written.tables is not None else []
     lines = [*signature(method.name, ["self", *parameters, *variable], 4), *indented(docstring(method.doc), 4)]
     body: list[str] = []
     if _prepares(written):
-        size = method.length if written.tables is not None else '"all"'
+        given = f"{written.given_too} is not None" if written.given_too else '"all"'
+        size = method.length if written.tables is not None else given
         body.append(f"w = self.{_own(written)}.setdefault({size}, dict(self.w))")
     elif any(isinstance(ref, Weight) for s in written.statements() for ref in s.operands):
         body.append("w = self.w")
@@ -217,6 +241,7 @@ def _method(written: _Written, calls: Calls) -> list[str]:
             items = ", ".join(f"{size}: {value}" for size, value in table.items())
             body.append(f"{name} = {{{items}}}[{method.length}]")
     block = _block(written.rolled, calls, method.state, [] if method.state else names)
+    block.given_too = written.given_too
     outputs = written.rolled.outputs
     collected = any(loop.outputs for item in written.rolled.items for loop in loops_of(item))
     if collected:
@@ -247,44 +272,31 @@ def _routine(routine: Routine, inner: Rolled, calls: Calls, table: str) -> list[
         body += unpacking(f"self.{table}[{BLOCK}]", list(routine.columns))
     block = _block(inner, calls, False, tuple(routine.columns))
     block.take(routine.takes)
+    block.given_too = routine.optional
     block.scope = frozenset((*routine.columns, BLOCK))
-    body += block.write(inner.items, frozenset(routine.results), 8, last=True)
-    body.append(f"return {', '.join(block.text(ref) for ref in routine.results)}")
+    results = [ref for _, ref in inner.outputs]
+    body += block.write(inner.items, frozenset(results), 8, last=True)
+    body.append(f"return {', '.join(block.text(ref) for ref in results)}")
     return [*lines, *indented(body, 4)]
 
 
-_Rows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
-"""Names of numbers, and the numbers of each block, as typed."""
-
-
-def _rows(routine: Routine) -> _Rows:
-    rows = zip(*routine.columns.values(), strict=True)
-    return tuple(routine.columns), tuple(tuple(typed(shown(value)) for value in row) for row in rows)
-
-
-def _tables(methods: Sequence[_Written]) -> dict[_Rows, str]:
+def _tables(methods: Sequence[_Written]) -> dict[Rows, str]:
     """The tables of numbers that methods look up by block, each once, with its name."""
-    found: dict[_Rows, str] = {}
+    found: dict[Rows, str] = {}
     for each in methods:
         if each.routine is not None and each.routine.columns:
             name = f"{each.routine.name.upper()}S"
-            found.setdefault(_rows(each.routine), name if name not in found.values() else f"{name}_{len(found) + 1}")
+            found.setdefault(rows_of(each.routine), name if name not in found.values() else f"{name}_{len(found) + 1}")
     return found
 
 
-def _table(name: str, rows: _Rows) -> list[str]:
-    names, values = rows
-    return [f"# {', '.join(names)}", f"{name} = (", *(f"    ({', '.join(row)})," for row in values), ")"]
-
-
 def _block(rolled: Rolled, calls: Calls, state: bool, names: Sequence[str]) -> Block:
-    readers: dict[Ref, tuple[tuple[str, int], ...]] = {}
-    for item in rolled.items:
-        for statement in statements_of(item):
-            for name, at in statement.parameters:
-                if isinstance(at, int) and isinstance(statement.operands[at], Local):
-                    ref = statement.operands[at]
-                    readers[ref] = (*readers.get(ref, ()), (name, statement.number))
     functions = {function.name for function in calls.functions} | {"to_device", "rounded"}
     columns = {name for item in rolled.items for loop in loops_of(item) for name in (*loop.columns, loop.counter)}
-    return Block(calls, state, frozenset(functions | columns | set(names)), readers)
+    statements = [s for item in rolled.items for s in statements_of(item)]
+    block = Block(calls, state, frozenset(functions | columns | set(names)), Hints.of(rolled.items, rolled.outputs))
+    block.optional = optional(statements)
+    ended = {Local(s.number): s.operands[s.otherwise] for s in statements if s.otherwise is not None}
+    block.onward = {other: ref for ref, other in ended.items() if other in ended}
+    block.always = frozenset(ref for s in statements if not s.guards for ref in s.operands)
+    return block

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from compiler.dialects.ttnn.call import HostCall, HostTensor, TtnnCall, Upload, call_of
 from compiler.dialects.ttnn.memory_configs import DTYPES
 from compiler.dialects.ttnn.op import TtnnOp
+from compiler.dialects.ttnn.symbols import Made
 from compiler.inspect.emit.definitions import Definitions
 from compiler.inspect.emit.names import Weights, parts
 from compiler.inspect.emit.trees import Same, Size, Tree
@@ -25,6 +26,9 @@ OPTIONAL: Mapping[str, Tree] = {
     **dict.fromkeys(("activations", "input_tensor_b_activations"), ()),
 }
 """Parameters of ttnn's ops and configurations that may be left out, with what they are then."""
+
+GIVEN_TOO = "given too"
+"""The guard of statements that only run where inputs are given that may be left out."""
 
 Key = tuple[Any, ...]
 """A dotted name: its parts, of which those that are numbers may depend on counters (``trees.Form``)."""
@@ -77,7 +81,8 @@ class Statement:
     ``number`` identifies it. ``parameters`` has the operand's places by parameter, several for one that takes a list.
     ``prepared`` are parameters of weights that the call prepares and returns. ``moves``: its result may be the memory
     of its first operand. ``module`` is where in the model it comes from. ``whole``: its result
-    is of whole numbers. ``writes``: it updates an operand in place.
+    is of whole numbers. ``writes``: it updates an operand in place. It runs only under all of its ``guards``, and where
+    it does not, its result is the operand at the place ``otherwise``, if that is said.
     """
 
     number: int
@@ -91,6 +96,8 @@ class Statement:
     whole: bool = False
     writes: bool = False
     module: str = ""
+    guards: tuple[str, ...] = ()
+    otherwise: int | None = None
 
     @property
     def name(self) -> str:
@@ -185,10 +192,24 @@ def _of_its_own(
     for name, value in keywords:
         if name in _SIZES and len(shape) >= -_SIZES[name] and shape[_SIZES[name]] == value:
             yield name, Size("input_tensor", _SIZES[name])
+        elif name.endswith("_config") and isinstance(value, Made):
+            yield name, _with_activation(value)
         elif name == "padding" and "kernel_size" in given and "dilation" in given:
             yield name, _same(value, given["kernel_size"], given["dilation"])
         else:
             yield name, value
+
+
+def _with_activation(config: Made) -> Made:
+    """A configuration that says what it is without an activation, too: layers may differ in it."""
+    for path, name in _ACTIVATIONS.items():
+        if config.path == path and name not in dict(config.keywords):
+            return replace(config, keywords=(*config.keywords, (name, None)))
+    return config
+
+
+_ACTIVATIONS = {"ttnn.Conv1dConfig": "activation"}
+"""Configurations of which an activation is a part."""
 
 
 def _same(padding: Tree, kernel: Tree, dilation: Tree) -> Tree:

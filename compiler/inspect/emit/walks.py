@@ -20,6 +20,7 @@ def reads(item: Item) -> frozenset[Ref]:
 def read_before(loop: Loop) -> frozenset[Ref]:
     """What the turns of a loop read that was there before it: each turn needs it."""
     made: set[Ref] = {Local(s.number, at) for s in statements_of(loop) for at in range(s.results)}
+    made |= {Chosen(name) for each in loops_of(loop) for name in each.columns}
     made |= {Carried(each.number, at) for each in loops_of(loop) for at in range(len(each.initial))}
     return frozenset(ref for item in loop.body for ref in reads(item) if ref not in made)
 
