@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -74,8 +75,7 @@ def bring_up(
             skipped = {} if missing is None else dict.fromkeys(("check", "verify", "tune", "speak"), missing)
             results = steps.run_all(planned, inside, time_limit, _tell, skipped)
             said = figures(results)
-            title = "Bring-up on a card" if device else "Bring-up without a card: nothing measured on a device"
-            report.write(inside, title, about, results, said, personal)
+            report.write(inside, _title(device), about, results, said, personal)
         for line in said:
             typer.echo(line)
         good = sum(result.state is State.PASSED for result in results)
@@ -84,6 +84,14 @@ def bring_up(
         raise typer.Exit(INTERRUPTED)
     if not report.passed(results):
         raise typer.Exit(1)
+
+
+def _title(device: bool) -> str:
+    from compiler.device.opening import SIMULATOR  # noqa: PLC0415, imports torch
+
+    if device and not os.environ.get(SIMULATOR):
+        return "Bring-up on a card"
+    return f"Bring-up {'on a simulator' if device else 'without a card'}: nothing measured on a device"
 
 
 def _tell(line: str) -> None:

@@ -159,6 +159,20 @@ def test_what_a_node_updates_is_a_copy() -> None:
     assert seen == [*range(5, 5 + CALLS + 1), 5], "the last call is the run's own, on what was there"
 
 
+def test_a_node_that_no_trace_can_hold_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = executor_on("n150", traced=True)
+    real = products.linear
+
+    def waits(**given: Any) -> Any:
+        given["input_tensor_a"].on_device.host_is_to_wait("a read")
+        return real(**given)
+
+    executor.binder.ttnn.linear = waits
+    nodes = node_times({"encoder": graphs()["encoder"]}, StandInClock.planted(BOARD), BOARD, executor, rounds=1)
+    assert any(node.op == "ttnn.linear" for node in nodes)
+    assert executor.device.traces == {} and executor.device.tape is None
+
+
 def test_a_refused_node_is_named() -> None:
     executor = executor_on("n150")
 
