@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from compiler.inspect.bringing_up.steps import Planned, Result, State, Step
 from compiler.process import INTERRUPTED
 
 TEXT = "four nine three"
-"""What the small voice says."""
+"""What is said where nobody says what."""
 MOCK = "no card: ttnn's mock, numbers of the reference executor, and a stand-in clock; nothing measured on a device"
 
 
@@ -40,7 +41,13 @@ def bring_up(
     ] = False,
     board: Annotated[Board, typer.Option(help="Without --device: the board whose mock to use.")] = "n150",
     model: ModelOption = None,
-    say: Annotated[str, typer.Option(metavar="TEXT", help="The text to speak.")] = TEXT,
+    say: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The text to speak. By default the small voice has its own.")
+    ] = None,
+    steps_: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Decoder steps of verify and tune. By default their own."),
+    ] = None,
     seconds: Annotated[
         float, typer.Option(metavar="S", min=0, help="Time after which `tune` tries no further plan.")
     ] = 600.0,
@@ -53,7 +60,7 @@ def bring_up(
         source = context.get_parameter_source("board")
         if device and source is not None and source.name == "COMMANDLINE":
             raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
-        if not say.strip():
+        if say is not None and not say.strip():
             raise InvalidArgument("--say: the text is empty")
         arguments.number("--seconds", seconds)
         folder = output or Path(f"bring-up-{datetime.now(UTC):%Y%m%d-%H%M%S}")
@@ -64,15 +71,11 @@ def bring_up(
         where = ("--device",) if device else ("--board", board)
         about, missing = _about(device, board)
         with made(folder) as inside:
-            planned = _steps(where, device, named, say, seconds)
+            planned = _steps(where, device, named, say, steps_, seconds)
             skipped = {} if missing is None else dict.fromkeys(("check", "verify", "tune", "speak"), missing)
             results = steps.run_all(planned, inside, time_limit, _tell, skipped)
             said = figures(results)
-            spoken = results[-1].ran
-            if results[-1].state is State.PASSED:
-                said.append(f"speak: {(spoken.stdout or spoken.stderr).splitlines()[-1].rsplit(':', 1)[0]}")
-            title = "Bring-up on a card" if device else "Bring-up without a card: nothing measured on a device"
-            report.write(inside, title, about, results, said, personal)
+            report.write(inside, _title(device), about, results, said, personal)
         for line in said:
             typer.echo(line)
         good = sum(result.state is State.PASSED for result in results)
@@ -81,6 +84,14 @@ def bring_up(
         raise typer.Exit(INTERRUPTED)
     if not report.passed(results):
         raise typer.Exit(1)
+
+
+def _title(device: bool) -> str:
+    from compiler.device.opening import SIMULATOR  # noqa: PLC0415, imports torch
+
+    if device and not os.environ.get(SIMULATOR):
+        return "Bring-up on a card"
+    return f"Bring-up {'on a simulator' if device else 'without a card'}: nothing measured on a device"
 
 
 def _tell(line: str) -> None:
@@ -107,23 +118,24 @@ def _about(device: bool, board: str) -> tuple[dict[str, str], str | None]:
     return about | {"device": "the card or simulator that ttnn finds", "board": found or "like none of ours"}, None
 
 
-def _steps(where: Sequence[str], device: bool, model: str | None, text: str, seconds: float) -> list[Planned]:
+def _steps(
+    where: Sequence[str], device: bool, model: str | None, text: str | None, steps_: int | None, seconds: float
+) -> list[Planned]:
     source = () if model is None else ("--model", model)
     on = ("--device",) if device else ()
+    said = () if text is None else ("--say", text)
+    said = said if steps_ is None else (*said, "--steps", str(steps_))
     check = Step("check", "ttnn accepts every graph", ("check", *where, *source, "--json"), "check.json")
-    plan = ("--precision", "bfloat16", *on)
-    page = ("-o", "verify.html")
-    verify = Step(
-        "verify", "numbers beside Hugging Face's", ("verify", *source, *plan, "--json", *page), "verify.json", page[1:]
-    )
-    limit = ("--seconds", f"{seconds:g}")
-    tune = Step("tune", "plans side by side", ("tune", *where, *source, *limit, "--json"), "tune.json")
+    how = ("verify", *source, "--precision", "bfloat16", *on, *said, "--json", "-o", "verify.html")
+    verify = Step("verify", "numbers beside Hugging Face's", how, "verify.json", ("verify.html",))
+    how = ("tune", *where, *source, *said, "--seconds", f"{seconds:g}", "--json")
+    tune = Step("tune", "plans side by side", how, "tune.json")
 
     def speak(before: Sequence[Result]) -> Step:
         """With the plan that was kept, where one was on this device."""
         tuned = device and any(each.step.name == "tune" and each.state is State.PASSED for each in before)
-        how = ("--tuned", "--device") if tuned else ("--precision", "bfloat16", *on)
-        spoken = ("speak", text, *source, *how, "-o", "speech.wav")
-        return Step("speak", "speech", spoken, "speak.txt", ("speech.wav",))
+        plan = ("--tuned",) if tuned else ("--precision", "bfloat16")
+        arguments = ("speak", text or TEXT, *source, *plan, *on, "-o", "speech.wav")
+        return Step("speak", "text to sound", arguments, "speak.txt", ("speech.wav",))
 
     return [check, verify, tune, speak]

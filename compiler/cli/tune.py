@@ -180,10 +180,11 @@ def _ground(
         with grounds.on_the_mock(compiled, subject, numbers or board, stage) as ground:
             yield compiled, ground
         return
-    from compiler.device import opening, session  # noqa: PLC0415
+    from compiler.device import mock, opening, session  # noqa: PLC0415
 
     if opening.is_mock():
         raise InvalidArgument("ttnn opens a mock here, which computes no numbers: leave out --device")
+    mock.hush()  # logs on stdout would be part of the JSON
     stage("looking for a device")
     found = session.probe() or compiled.options.board
     _check_constants(numbers, found)

@@ -298,11 +298,12 @@ def _executor(device: bool) -> Iterator[tuple[Executor, str]]:
 
         yield ReferenceExecutor(), ""
         return
-    from compiler.device import session  # noqa: PLC0415
+    from compiler.device import mock, session  # noqa: PLC0415
     from compiler.device.opening import is_mock, open_device  # noqa: PLC0415
 
     if is_mock():
         raise InvalidArgument("ttnn opens a mock here, which computes no numbers: leave out --device")
+    mock.hush()  # logs on stdout would be part of the JSON
     session.probe()  # in a process of its own, which can be ended where another holds the device
     with open_device() as executor:
         yield executor, _name(executor)

@@ -53,6 +53,11 @@ _PLAIN: Final = "/._-+,@%=:"
 """The characters besides letters and digits that ttnn takes in a path: those without a meaning for a shell."""
 
 
+def hush() -> None:
+    """Keep ttnn's logs off the terminal in this process and its children, unless variables ask for them."""
+    os.environ.update(QUIET | os.environ)
+
+
 def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict[str, str]:
     """The whole environment for a new process in which ttnn opens the mock of ``board``.
 

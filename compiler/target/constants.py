@@ -71,9 +71,11 @@ class Constants:
 
     def with_values(self, source: str, values: Mapping[str, float]) -> Constants:
         """Return the same with other values, by the names of :meth:`values`; those not named stay."""
-        sharded = {readers: values.get(f"dram_sharded.{readers}", rate) for readers, rate in self.dram_sharded.items()}
-        plain = {name: value for name, value in values.items() if not name.startswith("dram_sharded.")}
-        return replace(self, source=source, dram_sharded=sharded, **plain)
+        new = {**self.values(), **values}
+        sharded = {readers: new[f"dram_sharded.{readers}"] for readers in self.dram_sharded}
+        return Constants(
+            self.board, source, new["dispatch"], new["matrix"], new["vector"], new["dram"], sharded, new["host"]
+        )
 
     def board_with(self) -> Board:
         """Return the board with these constants in the place of its own."""

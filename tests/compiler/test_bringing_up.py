@@ -160,10 +160,12 @@ def test_figures_are_those_of_the_json_and_no_more(tmp_path: Path) -> None:
         "tune": '{"plans": [',
         "speak": "",
     }
+    printed["speak"] = "1.06 s of sound: speech.wav\n"
     results = [Result(step(name), State.PASSED, 1.0, Ran(0, said, "")) for name, said in printed.items()]
     assert figures(results) == [
         "check, device, BLACKHOLE 13x10: ttnn accepts 6 of 8 ops, least PCC 0.99910",
         "verify, bfloat16: 0 of 1 rungs pass, device; not: op encoder",
+        "speak: 1.06 s of sound: speech.wav",
     ]
 
 

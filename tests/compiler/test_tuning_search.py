@@ -35,6 +35,7 @@ class Made:
     seed: int = 0
     checked: list[Plan] = field(default_factory=list)
     ran: list[Plan] = field(default_factory=list)
+    held: set[Plan] = field(default_factory=set)
     now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -54,10 +55,15 @@ class Made:
 
     def check(self, plan: Plan) -> Read:
         self.checked.append(plan)
+        self.held.add(plan)
         self.now += 1.0
         return Read(plan not in self.wrong)
 
+    def forget(self, plan: Plan) -> None:
+        self.held.discard(plan)
+
     def run(self, plan: Plan) -> float:
+        assert plan in self.held
         self.ran.append(plan)
         seconds = 1.0 + self.drift * len(self.ran)
         for each in plan:
@@ -92,6 +98,7 @@ def test_what_is_kept(name: str) -> None:
     assert all(each.why == WRONG and each.timing is None and not each.kept for each in wrong)
     assert not {*made.wrong} & {*made.ran}, "a wrong plan is not even timed"
     assert len(made.checked) == len(set(made.checked)), "each plan is checked once"
+    assert made.held == {best}, "what was made for others is let go"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compiler.device.reasons import Refused
+from compiler.errors import InvalidArgument
 from compiler.inspect.ladder.records import Bar
 from compiler.inspect.tuning import fitting
 from compiler.inspect.tuning import node_times as timing
@@ -25,6 +26,7 @@ from compiler.speecht5.tuning.digest import digest
 from compiler.speecht5.tuning.numbers import Numbers
 from compiler.speecht5.verifying.asked import Bars, Subject
 from compiler.target.boards import BOARDS
+from tests.device.conftest import Mocks
 from tests.device.standin import models, products
 from tests.device.standin.module import executor_on
 from tests.models import speaker, tokens
@@ -155,6 +157,20 @@ def test_what_a_node_updates_is_a_copy() -> None:
     assert seen == [*range(5, 5 + CALLS + 1), 5], "the last call is the run's own, on what was there"
 
 
+def test_a_node_that_no_trace_can_hold_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = executor_on("n150", traced=True)
+    real = products.linear
+
+    def waits(**given: Any) -> Any:
+        given["input_tensor_a"].on_device.host_is_to_wait("a read")
+        return real(**given)
+
+    executor.binder.ttnn.linear = waits
+    nodes = node_times({"encoder": graphs()["encoder"]}, StandInClock.planted(BOARD), BOARD, executor, rounds=1)
+    assert any(node.op == "ttnn.linear" for node in nodes)
+    assert executor.device.traces == {} and executor.device.tape is None
+
+
 def test_a_refused_node_is_named() -> None:
     executor = executor_on("n150")
 
@@ -221,3 +237,16 @@ def test_a_digest_is_of_the_model_and_of_no_plan(monkeypatch: pytest.MonkeyPatch
 def test_a_choice_is_an_option_of_a_plan() -> None:
     plan = models.compiled("one row").with_plan(**Choice("mixed", ("shard-norms",), ("choose-blocks",)).plan)
     assert (plan.options.weights, plan.options.disable) == ("mixed", ("choose-blocks",))
+
+
+def test_the_mock_says_what_it_refuses_of_a_plan(mocks: Mocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a card: ttnn's mock accepts the plans, and a plan for more cores than it has is refused."""
+    monkeypatch.setattr(grounds, "Session", mocks)
+    compiled = models.compiled("one row")
+    with grounds.on_the_mock(compiled, subject(compiled), BOARD) as ground:
+        assert list(ground.refuses(compiled)) == []
+        assert (ground.clock.label, ground.on_device, ground.traces) == (STAND_IN, False, False)
+        real = grounds.checking.check
+        monkeypatch.setattr(grounds.checking, "check", lambda plan, _, **given: real(plan, "p150", **given))
+        with pytest.raises(InvalidArgument, match="was compiled for a p150"):
+            ground.refuses(compiled)

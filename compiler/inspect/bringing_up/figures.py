@@ -1,4 +1,4 @@
-"""Figures for the summary out of the JSON that ``check``, ``verify`` and ``tune`` print."""
+"""Figures for the summary out of what ``check``, ``verify``, ``tune`` and ``speak`` print."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ def figures(results: Sequence[Result]) -> list[str]:
     """Return lines on what the steps found, as far as they printed it; their names are those of the commands."""
     lines: list[str] = []
     for result in results:
+        if result.step.name == "speak" and result.ran.stdout.strip():
+            lines.append(f"speak: {result.ran.stdout.strip().splitlines()[-1]}")
         say = _SAID.get(result.step.name)
         if say is None:
             continue

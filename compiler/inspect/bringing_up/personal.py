@@ -49,7 +49,7 @@ class Personal:
     def without(self, text: str) -> str:
         """Return a text without all of it."""
         for path, shown in sorted(self.paths.items(), key=lambda each: -len(each[0])):
-            text = re.sub(rf"{re.escape(path)}(?![\w-])", lambda _, shown=shown: shown, text)
+            text = re.sub(rf"{re.escape(path)}(?![\w-])", shown.replace("\\", r"\\"), text)
         text = _HOMES.sub(r"\1/USER", text)
         for name, shown in sorted(self.names.items(), key=lambda each: -len(each[0])):
             text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", shown, text)

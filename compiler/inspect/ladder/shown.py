@@ -97,7 +97,7 @@ def shortfall(rung: Rung) -> str:
     if bar.error is not None and not found.error <= bar.error:
         said.append(f"error {found.error:.1e} is {found.error / bar.error:.1f} times the {bar.error:.0e} asked for")
     if bar.distance is not None and rung.distance is not None and not rung.distance <= bar.distance:
-        said.append(f"{rung.distance:.2g} dB is more than {bar.distance:g} dB")
+        said.append(f"{rung.distance:.3g} dB is more than {bar.distance:g} dB")
     if bar.excess is not None and rung.excess is not None and not rung.excess <= bar.excess:
         said.append(f"{rung.excess:.1f} times what the op explains; `verify --bisect` looks into it")
     if bar.wrong is not None and rung.wrong is not None and not rung.wrong <= bar.wrong:

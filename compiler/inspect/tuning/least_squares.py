@@ -71,7 +71,8 @@ def fit(
 
 def predicted(amounts: _Array, shape: Shape, coefficients: _Array) -> _Array:
     """The figures [rows] of amounts [rows, terms] under coefficients [terms]."""
-    return (amounts * _used(shape, _largest(amounts, shape, coefficients)) * coefficients).sum(axis=1)
+    made: _Array = (amounts * _used(shape, _largest(amounts, shape, coefficients)) * coefficients).sum(axis=1)
+    return made
 
 
 def _turns(
@@ -107,7 +108,8 @@ def _largest(amounts: _Array, shape: Shape, coefficients: _Array) -> NDArray[np.
     """The group [rows] whose sum is the largest."""
     inside = [np.isin(shape.names, group) for group in shape.groups]
     sums = np.stack([(amounts * coefficients)[:, held].sum(axis=1) for held in inside], axis=1)
-    return sums.argmax(axis=1)
+    largest: NDArray[np.intp] = sums.argmax(axis=1)
+    return largest
 
 
 def _used(shape: Shape, largest: NDArray[np.intp]) -> _Array:
@@ -138,4 +140,5 @@ def _non_negative(matrix: _Array) -> _Array:
             if (found >= 0).all() and gain < least:
                 least, best = gain, np.zeros(matrix.shape[1])
                 best[chosen] = found
-    return best / scale
+    made: _Array = best / scale
+    return made

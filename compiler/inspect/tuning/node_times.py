@@ -155,29 +155,42 @@ def _copied(executor: TtnnExecutor, node: Node, operands: Sequence[Any]) -> list
 def _calls(executor: TtnnExecutor, clock: Clock, node: Node, call: Callable[[], Any]) -> Iterator[Calls]:
     """A node called ``CALLS`` times, as a trace where that can be; the first call compiles its program."""
     call()
-    if not executor.traced or runs_on_host(node) or not work(node).programs:
-
-        def again() -> None:
-            for _ in range(CALLS):
-                call()
-                clock.called(node)
-
-        yield again
-        return
+    trace = None
+    if executor.traced and not runs_on_host(node) and work(node).programs:
+        trace = _captured(executor, call)
     ttnn, device = executor.binder.ttnn, executor.binder.device
-    trace = ttnn.begin_trace_capture(device, cq_id=0)
-    try:
+
+    def again() -> None:
         for _ in range(CALLS):
             call()
-    finally:  # a device that is left capturing takes no other command
-        ttnn.end_trace_capture(device, trace, cq_id=0)
+            clock.called(node)
 
     def replay() -> None:
         ttnn.execute_trace(device, trace, cq_id=0, blocking=False)
         _tell(clock, node)
 
+    if trace is None:
+        yield again
+        return
     try:
         replay()
         yield replay
     finally:
         ttnn.release_trace(device, trace)
+
+
+def _captured(executor: TtnnExecutor, call: Callable[[], Any]) -> Any:
+    """A trace of ``CALLS`` calls; ``None`` where one of them asks the host for something, which no trace can hold."""
+    ttnn, device = executor.binder.ttnn, executor.binder.device
+    trace = ttnn.begin_trace_capture(device, cq_id=0)
+    refused = False
+    try:
+        for _ in range(CALLS):
+            call()
+    except REFUSALS:
+        refused = True
+    finally:  # a device that is left capturing takes no other command
+        ttnn.end_trace_capture(device, trace, cq_id=0)
+    if refused:
+        ttnn.release_trace(device, trace)
+    return None if refused else trace

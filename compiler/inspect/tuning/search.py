@@ -48,6 +48,10 @@ class Contest[Plan: Hashable](Protocol):
         """Run it once; the seconds that this took."""
         ...
 
+    def forget(self, plan: Plan) -> None:
+        """Let go of what was made to run it: it is wrong, or slower than another."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -121,11 +125,13 @@ def search[Plan: Hashable](
             progress(f"checking the numbers of {plan}")
             if state.checked(plan):
                 right.append(plan)
-        if not right:
-            continue
-        progress(f"timing {', '.join(map(str, right))}")
-        rounds = [*([] if state.best is None else [state.best]), *right]
-        state.judge(right, in_turn(rounds), in_turn)
+        before = [] if state.best is None else [state.best]
+        if right:
+            progress(f"timing {', '.join(map(str, right))}")
+            state.judge(right, in_turn([*before, *right]), in_turn)
+        for plan in (*before, *batch):
+            if plan != state.best:
+                contest.forget(plan)
     return state.found(now() - begun)
 
 

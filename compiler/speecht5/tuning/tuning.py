@@ -12,7 +12,6 @@ from compiler.inspect.tuning.executors import Dry, Metered, Untraced
 from compiler.inspect.tuning.node_times import NodeTime, node_times
 from compiler.inspect.tuning.records import FORMAT, NumbersRead, PlanRow, Tuning
 from compiler.inspect.tuning.search import Found, Limits, Tried, search
-from compiler.kept import Kept
 from compiler.pipeline import ACCURACY
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
@@ -69,16 +68,21 @@ class SpeechContest:
     ground: Ground
     space: Space
     numbers: Numbers = field(init=False)
-    _plans: Kept[tuple[object, ...], Any] = field(init=False)
+    _plans: dict[tuple[object, ...], Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.numbers = Numbers(self.compiled, self.subject)
-        self._plans = Kept(8)
 
     def plan(self, choice: Choice) -> Any:
-        """The compiled model under a choice; those used least recently are let go."""
-        asked = choice.plan
-        return self._plans.get(tuple(asked.values()), lambda: self.compiled.with_plan(**asked))
+        """The compiled model under a choice. It has weights, here and on the device, once it was run."""
+        key = tuple(choice.plan.values())
+        if key not in self._plans:
+            self._plans[key] = self.compiled.with_plan(**choice.plan)
+        return self._plans[key]
+
+    def forget(self, plan: Choice) -> None:
+        """Let go of a plan with its weights; it is compiled again where it is asked for."""
+        self._plans.pop(tuple(plan.plan.values()), None)
 
     def neighbours(self, plan: Choice) -> list[Choice]:
         return list(self.space.neighbours(plan))
@@ -165,7 +169,7 @@ def _nodes(
     """The times of the nodes of the best plan, and of what other right plans have besides; a note where none are."""
     ground, best = contest.ground, found.best or Choice()
     others = [tried.plan for tried in found.tried if tried.timing is not None and tried.plan != best]
-    more = (executable for choice in others for executable in _graphs(contest, choice).values())
+    more = (executable for choice in others for executable in _graphs(contest, choice, forget=True).values())
     executor = ground.numbers if ground.on_device else None
     try:
         graphs = _graphs(contest, best)
@@ -174,12 +178,14 @@ def _nodes(
         return (), (f"The nodes could not be timed: {str(error).splitlines()[0]}",)
 
 
-def _graphs(contest: SpeechContest, choice: Choice) -> dict[str, Executable]:
-    """The graphs that a timed run has, the step's for its last bucket."""
+def _graphs(contest: SpeechContest, choice: Choice, forget: bool = False) -> dict[str, Executable]:
+    """The graphs that a timed run has, the step's for its last bucket. ``forget``: nobody needs the plan afterwards."""
     plan, theirs = contest.plan(choice), contest.numbers.theirs
     graphs = {name: plan.graph(name, text=theirs.ids.shape[1], steps=theirs.steps) for name in GRAPHS}
     if plan.vocoder is not None:
         graphs["vocoder"] = plan.graph("vocoder", frames=plan.vocoder.options.windows[0])
+    if forget:
+        contest.forget(choice)
     return graphs
 
 
