@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from compiler import CompiledSpeechT5, CompileOptions, InvalidArgument, checkpoint, compile_speecht5, emit
+from compiler.cli.app import app
 from compiler.device import mock
 from compiler.pipeline import OPTIONAL
 from compiler.speecht5.emitting import SCRIPT
@@ -34,6 +36,8 @@ ROWS, MASKS = 16384, 3072
 """Bytes of L1 that a script uses longer than the executor: measured, a tenth of the most that is in use."""
 THRESHOLD = 0.16
 """Of the stop probabilities of a step, which reach it after some steps."""
+LINES = 850
+"""Lines of the small voice's script, at the most."""
 PLANS: dict[str, dict[str, Any]] = {
     "n150": {"board": "n150"},
     "p150": {"board": "p150"},
@@ -219,6 +223,15 @@ def test_what_cannot_be_written_is_refused(
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize(("option", "least"), [("--text", 1), ("--steps", 1), ("--frames", 2)])
+def test_a_length_of_nothing_is_refused_before_a_model_is_loaded(
+    option: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compiler.cli.emitting.compiled_model", None)
+    made = CliRunner().invoke(app, ["emit", "-o", str(tmp_path / "script"), option, str(least - 1)])
+    assert made.exit_code == 2 and f"equal to {least} " in made.output
+
+
 def test_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="is there already: name a new folder"):
         emit(compiled("n150"), tmp_path, **SIZES)
@@ -227,8 +240,10 @@ def test_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_readme_shows_the_small_voices_decoder_layer(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     emit(compile_speecht5(checkpoint.SMALL_VOICE, precision="bfloat16"), tmp_path / "script")
-    step = (tmp_path / "script" / SCRIPT).read_text().partition("def step(")[2]
-    layer = textwrap.dedent(step[step.index("        for i in range(") : step.index("        del table")])
+    script = (tmp_path / "script" / SCRIPT).read_text()
+    assert len(script.splitlines()) <= LINES
+    step = script.partition("def step(")[2]
+    layer = textwrap.dedent(step[step.index("        for i in range(") : step.index("        del mask")])
     page = Path(__file__).parents[2] / "README.md"
     before, _, rest = page.read_text().partition("```py\n")
     _, _, after = rest.partition("```")

@@ -71,7 +71,7 @@ class Hints:
             return self._of_weights(base) or statement.name
         first = statement.operands[0] if statement.operands else None
         if statement.moves and statement.name != "embedding" and first is not None and first in names:
-            return names[first]
+            return re.sub(r"_\d+$", "", names[first])
         if (statement.moves or statement.on_host or statement.path == UPLOAD) and (origin := self._origin(ref)):
             return origin.rpartition("_")[2] if origin in taken | RESERVED else origin
         read = [ref.key for ref in statement.operands if isinstance(ref, Weight)]

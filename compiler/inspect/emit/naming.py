@@ -12,8 +12,17 @@ from compiler.inspect.emit.host import typed_on_host
 from compiler.inspect.emit.lines import quoted
 from compiler.inspect.emit.names import joined
 from compiler.inspect.emit.statements import GIVEN_TOO, Chosen, Input, Key, Local, Ref, Statement, Weight
-from compiler.inspect.emit.trees import Tree, resolved, rewritten, shown
+from compiler.inspect.emit.trees import Form, Tree, resolved, rewritten, shown
 from compiler.inspect.emit.turns import BLOCK
+
+
+def _says(base: Key | None, module: Sequence[str], heading: str) -> bool:
+    """Whether the name of a statement's weights says where it is from, or that it is not from there."""
+    if base is None:
+        return False
+    key = joined("*" if isinstance(part, Form) else part for part in base)
+    leaf = next((part for part in reversed(heading.split(".")) if part != "*"), "")
+    return key.startswith(heading) or leaf not in key.split(".") or key.split(".")[-1] == module[-1]
 
 
 @dataclass(frozen=True)
@@ -132,10 +141,8 @@ class Names:
         numbered = next((at for at, part in enumerate(parts) if part.isdigit()), None)
         until = 3 if numbered is None else numbered + 2
         heading = ".".join("*" if part.isdigit() else part for part in parts[:until])
-        base = base_name(statement)
-        named = base is not None and len(parts) == until and parts[-1] == base[-1]  # its weights say where it is from
-        said = not heading or heading in self.headings or named or GIVEN_TOO in statement.guards
-        if said or statement.moves or statement.path.startswith("self."):
+        said = not heading or heading in self.headings or _says(base_name(statement), parts, heading)
+        if said or GIVEN_TOO in statement.guards or statement.moves or statement.path.startswith("self."):
             return []
         self.headings.add(heading)
         return [f"# {heading}"]
