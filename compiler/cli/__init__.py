@@ -3,7 +3,7 @@
 A command imports heavy libraries only when it runs, so that ``--help`` and wrong usage are answered at once.
 """
 
-from compiler.cli import speak, graphs, parameters, report, emitting, opt, plans, verify  # noqa: F401, I001, --help lists commands in import order
+from compiler.cli import speak, graphs, parameters, report, emitting, opt, check, cost, bench, verify  # noqa: F401, I001, --help lists commands in import order
 from compiler.cli.app import app, completing
 
 __all__ = ["app", "completing"]
