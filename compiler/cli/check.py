@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
-from compiler.choices import BOARDS, GRAPHS, VOCODER_GRAPHS, check_precision, one_of
+from compiler.choices import BOARDS, GRAPHS, VOCODER_GRAPHS, Board, check_precision, one_of
 from compiler.cli import visualizer
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
@@ -65,7 +65,7 @@ def check(
         _check_budgets(as_json)
         return
     with refusals():
-        compiled = replace(chosen, board=(board or BOARDS)[0]).compiled()
+        compiled = replace(chosen, board=cast(Board, (board or BOARDS)[0])).compiled()
         from compiler.inspect import checking  # noqa: PLC0415
 
         check_precision(compiled.options.precision)

@@ -126,7 +126,7 @@ PRENET, POSTNET = "speecht5.decoder.prenet", "speech_decoder_postnet"
 REFUSED: dict[str, tuple[Callable[[Any], None], str]] = {
     "a subclass's generate_speech": (
         lambda model: setattr(model, "__class__", Louder),
-        r"generate_speech is not transformers' own, but Louder.generate_speech \(test_changed_models.py:\d+\)",
+        r"generate_speech is not transformers' own, but Louder.generate_speech \(test_changed_parts.py:\d+\)",
     ),
     "a layer too few": (_one(PRENET, lambda p: setattr(p, "layers", p.layers[:1])), f"{PRENET}.layers are 1, and"),
     "a layer too many": (_one(PRENET, lambda p: p.layers.append(nn.Linear(48, 48))), f"{PRENET}.layers are 3, and"),
