@@ -8,33 +8,19 @@ from typing import Annotated
 import typer
 
 from compiler.cli.app import app
-from compiler.cli.options import (
-    Asked,
-    BoardOption,
-    DisableOption,
-    EnableOption,
-    FullSizeOption,
-    ModelOption,
-    VocoderOption,
-    WeightsOption,
-    compiled_model,
-)
+from compiler.cli.chosen import Chosen, choosing
+from compiler.cli.options import Asked
 from compiler.cli.terminal import progress_bar, refusals
 from compiler.folder import check_new
 from compiler.speecht5.quiet import quiet
 
 
 @app.command()
+@choosing(without=("precision", "postnet", "batch_size", "text", "steps", "frames"))
 def emit(
-    context: typer.Context,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The new folder to write into.")],
-    model: ModelOption = None,
-    vocoder: VocoderOption = None,
-    full_size: FullSizeOption = False,
-    weights: WeightsOption = "bfloat16",
-    board: BoardOption = "n150",
-    enable: EnableOption = None,
-    disable: DisableOption = None,
+    chosen: Chosen,
     text: Annotated[
         int | None, typer.Option("--text", metavar="N", min=1, help="Tokens of the longest text. [64]")
     ] = None,
@@ -48,18 +34,7 @@ def emit(
     """Write the bfloat16 plan as a Python script that needs only ttnn, torch and safetensors, with its weights."""
     with refusals():
         check_new(output)
-        compiled = compiled_model(
-            context,
-            model,
-            full_size,
-            vocoder,
-            Asked(None, None, None, frames),
-            precision="bfloat16",
-            weights=weights,
-            board=board,
-            enable=enable,
-            disable=disable,
-        )
+        compiled = chosen.compiled(Asked(None, None, None, frames))
         from compiler.speecht5 import emitting  # noqa: PLC0415, imports torch
 
         with quiet(), progress_bar() as stage:

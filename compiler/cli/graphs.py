@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,25 +12,10 @@ import typer
 from compiler.choices import AnyGraphName, check_stage
 from compiler.cli import pictures
 from compiler.cli.app import app
+from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.highlight import show
 from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
-from compiler.cli.options import (
-    Asked,
-    BatchOption,
-    BoardOption,
-    DisableOption,
-    EnableOption,
-    FramesOption,
-    FullSizeOption,
-    ModelOption,
-    PostnetOption,
-    PrecisionOption,
-    StepsOption,
-    TextOption,
-    VocoderOption,
-    WeightsOption,
-    compiled_model,
-)
+from compiler.cli.options import Asked
 from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.cli.tuned import TunedOption, check_tuned
 from compiler.cli.tuned import tuned as tuned_plan
@@ -42,17 +27,10 @@ _UP_TO = " (by default 1). With --output also for fewer, and by default for all.
 
 
 @app.command("compile")
+@choosing(without=("full_size", "text", "steps"), precision="float32")
 def compile_(
-    context: typer.Context,
-    model: ModelOption = None,
-    vocoder: VocoderOption = None,
-    precision: PrecisionOption = "float32",
-    weights: WeightsOption = "bfloat16",
-    postnet: PostnetOption = "bucket",
-    board: BoardOption = "n150",
-    batch_size: BatchOption = 1,
-    enable: EnableOption = None,
-    disable: DisableOption = None,
+    *,
+    chosen: Chosen,
     text: Annotated[
         int | None,
         typer.Option(
@@ -69,7 +47,6 @@ def compile_(
             help="Compile for this many decoder steps; with --output, and for fewer. [default: 1; all]",
         ),
     ] = None,
-    frames: FramesOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Save the compiled model with its voice, for --model."),
@@ -85,22 +62,10 @@ def compile_(
         elif overwrite:
             raise InvalidArgument("--overwrite goes with --output")
         if tuned:
-            check_tuned(context)
-        asked = Asked(None, text, steps, frames)
-        compiled = compiled_model(
-            context,
-            model,
-            False,
-            vocoder,
-            asked,
-            precision="bfloat16" if tuned else precision,
-            weights=weights,
-            postnet=postnet,
-            board=board,
-            batch_size=batch_size,
-            enable=enable,
-            disable=disable,
-        )
+            check_tuned(chosen.context)
+            chosen = replace(chosen, precision="bfloat16")
+        asked = Asked(None, text, steps, chosen.frames)
+        compiled = chosen.compiled(asked)
         from compiler.inspect import report  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
@@ -126,8 +91,9 @@ def compile_(
 
 
 @app.command(cls=InspectCommand)
+@choosing()
 def inspect(
-    context: typer.Context,
+    *,
     graph: Annotated[
         AnyGraphName | None,
         typer.Argument(
@@ -161,19 +127,7 @@ def inspect(
         Path | None,
         typer.Option(metavar="FILE", help="Also write the literals that the text names by digest, for `opt`."),
     ] = None,
-    model: ModelOption = None,
-    vocoder: VocoderOption = None,
-    full_size: FullSizeOption = False,
-    precision: PrecisionOption = "bfloat16",
-    weights: WeightsOption = "bfloat16",
-    postnet: PostnetOption = "bucket",
-    board: BoardOption = "n150",
-    batch_size: BatchOption = 1,
-    enable: EnableOption = None,
-    disable: DisableOption = None,
-    text: TextOption = 1,
-    steps: StepsOption = 1,
-    frames: FramesOption = None,
+    chosen: Chosen,
     format: pictures.FormatOption = "text",
     output: pictures.OutputOption = None,
 ) -> None:
@@ -185,21 +139,8 @@ def inspect(
         for each in (stage, *(diff or ())):
             check_stage(each)
         pictures.check(format, output, stage, views | {"--literals": literals is not None})
-        asked = Asked(graph, text, steps, frames)
-        compiled = compiled_model(
-            context,
-            model,
-            full_size,
-            vocoder,
-            asked,
-            precision=precision,
-            weights=weights,
-            postnet=postnet,
-            board=board,
-            batch_size=batch_size,
-            enable=enable,
-            disable=disable,
-        )
+        asked = chosen.asked(graph)
+        compiled = chosen.compiled(asked)
         if find is not None:
             show_found(compiled, find, graph, asked.lengths)
             return

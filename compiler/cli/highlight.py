@@ -5,66 +5,23 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
-from rich.highlighter import RegexHighlighter
-from rich.text import Text
-from rich.theme import Theme
-
-_STYLES = Theme(
-    {
-        "graph.keyword": "bold",
-        "graph.value": "cyan",
-        "graph.type": "green",
-        "graph.op": "bold blue",
-        "graph.name": "yellow",
-        "graph.origin": "dim",
-        "graph.added": "green",
-        "graph.removed": "red",
-        "graph.place": "magenta",
-    }
-)
 
 
-class GraphHighlighter(RegexHighlighter):
-    """Marks what a line of a graph's text consists of."""
+def show(text: str, diff: bool = False) -> None:
+    """Print text to stdout, in a terminal with colours unless ``NO_COLOR`` is set; long lines are not cut.
 
-    base_style = "graph."
-    highlights = (  # later ones win
-        r"^\s*(?P<keyword>graph(?= )|inputs:|constants:|nodes:|outputs:|[a-z][a-z ]+:$)",
-        r"(?P<name>\b[a-z_]\w*(?==))",
-        r'(?P<value>%(?:"[^"]*"|[\w.]+))',
-        r"(?P<type>\b(?:f32|bf16|bfp8|i64|i32|u32|u16|bool)\[[\d,]*\])",
-        r"(?P<type> (?:tile|row_major)(?: \w+)?(?:\(\d+\))?)",
-        r"(?P<op>\b(?:aten|ttnn)\.[\w.]+)",
-        r"(?P<origin>  # .*$)",
-    )
-
-
-class DiffHighlighter(GraphHighlighter):
-    """The same for lines of a unified diff: what was added or removed has one colour."""
-
-    def highlight(self, text: Text) -> None:
-        """Style one line by its first character."""
-        line = text.plain
-        if line.startswith(("+++", "---")):
-            text.stylize("bold")
-        elif line.startswith("@@"):
-            text.stylize("graph.place")
-        elif line.startswith("+"):
-            text.stylize("graph.added")
-        elif line.startswith("-"):
-            text.stylize("graph.removed")
-        else:
-            super().highlight(text)
-
-
-def show(text: str, highlighter: RegexHighlighter | None = None) -> None:
-    """Print text to stdout, in a terminal with colours unless ``NO_COLOR`` is set; long lines are not cut."""
+    ``diff``: it is a unified diff.
+    """
     if sys.stdout is None or not sys.stdout.isatty():
         typer.echo(text)
         return
-    console = Console(theme=_STYLES, highlight=False)
-    marks = GraphHighlighter() if highlighter is None else highlighter
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from compiler.cli.marks import STYLES, DiffHighlighter, GraphHighlighter  # noqa: PLC0415
+
+    console = Console(theme=STYLES, highlight=False)
+    marks = DiffHighlighter() if diff else GraphHighlighter()
     for line in text.splitlines():
         marked = Text(line)
         marks.highlight(marked)

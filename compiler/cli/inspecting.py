@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from compiler.choices import GRAPHS, VOCODER_GRAPHS
-from compiler.cli.highlight import DiffHighlighter, show
+from compiler.cli.highlight import show
 from compiler.cli.terminal import progress_bar
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
@@ -83,6 +83,6 @@ def show_difference(recorder: Recorder, between: Sequence[str], origins: bool) -
         raise InvalidArgument("--diff: a saved model has its final graphs alone, so compile the checkpoint")
     found = difference(recorder, between, origins)
     if found:
-        show(found, DiffHighlighter())
+        show(found, diff=True)
     else:
         typer.echo(f"no difference: {' and '.join(between)}", err=True)

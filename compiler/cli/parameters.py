@@ -8,37 +8,18 @@ from typing import Annotated
 import typer
 
 from compiler.cli.app import app
+from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.highlight import show
-from compiler.cli.options import (
-    Asked,
-    BoardOption,
-    FullSizeOption,
-    ModelOption,
-    PostnetOption,
-    PrecisionOption,
-    StepsOption,
-    TextOption,
-    VocoderOption,
-    WeightsOption,
-    compiled_model,
-)
 from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
 
 
 @app.command()
+@choosing(without=("frames",))
 def parameters(
-    context: typer.Context,
-    model: ModelOption = None,
-    vocoder: VocoderOption = None,
-    full_size: FullSizeOption = False,
-    precision: PrecisionOption = "bfloat16",
-    weights: WeightsOption = "bfloat16",
-    postnet: PostnetOption = "bucket",
-    board: BoardOption = "n150",
-    text: TextOption = 1,
-    steps: StepsOption = 1,
+    *,
+    chosen: Chosen,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the Markdown that docs/ contain.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
@@ -46,25 +27,14 @@ def parameters(
     with refusals():
         if markdown and as_json:
             raise InvalidArgument("--markdown and --json: one at a time")
-        asked = Asked(None, text, steps, None)
-        compiled = compiled_model(
-            context,
-            model,
-            full_size,
-            vocoder,
-            asked,
-            precision=precision,
-            weights=weights,
-            postnet=postnet,
-            board=board,
-        )
+        compiled = chosen.compiled()
         from compiler.inspect import parameter_text  # noqa: PLC0415
         from compiler.inspect import parameters as inspected  # noqa: PLC0415
         from compiler.inspect.report import said  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
-            entries = inspected.book(compiled, stage, **asked.lengths)
-        plan = f"a plan in {compiled.options.precision} for up to {said(compiled.sizes(**asked.lengths))}"
+            entries = inspected.book(compiled, stage, **chosen.asked().lengths)
+        plan = f"a plan in {compiled.options.precision} for up to {said(compiled.sizes(**chosen.asked().lengths))}"
         if as_json:
             typer.echo(json.dumps(parameter_text.as_dicts(entries), indent=2))
         elif markdown:

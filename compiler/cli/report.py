@@ -9,23 +9,7 @@ import typer
 
 from compiler.choices import GRAPHS, VOCODER_GRAPHS, one_of
 from compiler.cli.app import app
-from compiler.cli.options import (
-    Asked,
-    BatchOption,
-    BoardOption,
-    DisableOption,
-    EnableOption,
-    FramesOption,
-    FullSizeOption,
-    ModelOption,
-    PostnetOption,
-    PrecisionOption,
-    StepsOption,
-    TextOption,
-    VocoderOption,
-    WeightsOption,
-    compiled_model,
-)
+from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.output import check_file, write_whole
@@ -33,8 +17,9 @@ from compiler.speecht5.quiet import quiet
 
 
 @app.command()
+@choosing()
 def report(
-    context: typer.Context,
+    *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the page here, as in report.html.")
     ] = None,
@@ -42,19 +27,7 @@ def report(
     graph: Annotated[
         list[str] | None, typer.Option(metavar="GRAPH", help="Show this graph; may be repeated. All, if none.")
     ] = None,
-    model: ModelOption = None,
-    vocoder: VocoderOption = None,
-    full_size: FullSizeOption = False,
-    precision: PrecisionOption = "bfloat16",
-    weights: WeightsOption = "bfloat16",
-    postnet: PostnetOption = "bucket",
-    board: BoardOption = "n150",
-    batch_size: BatchOption = 1,
-    enable: EnableOption = None,
-    disable: DisableOption = None,
-    text: TextOption = 1,
-    steps: StepsOption = 1,
-    frames: FramesOption = None,
+    chosen: Chosen,
 ) -> None:
     """Write one page on the compiled model: graphs, passes, nodes, memory, parameters; it needs no network."""
     with refusals():
@@ -64,29 +37,19 @@ def report(
             check_file(output)
         for each in graph or ():
             one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
-        asked = Asked(None, text, steps, frames)
-        compiled = compiled_model(
-            context,
-            model,
-            full_size,
-            vocoder,
-            asked,
-            precision=precision,
-            weights=weights,
-            postnet=postnet,
-            board=board,
-            batch_size=batch_size,
-            enable=enable,
-            disable=disable,
-        )
+        compiled = chosen.compiled()
         from compiler.inspect.page import render  # noqa: PLC0415
         from compiler.inspect.page.collect import collect  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
-            shown = "transformers' default configuration, random weights" if full_size else model or "the small voice"
-            about = {"model": shown, "vocoder": vocoder or ("the model's" if compiled.beside else "none")}
+            shown = (
+                "transformers' default configuration, random weights"
+                if chosen.full_size
+                else chosen.model or "the small voice"
+            )
+            about = {"model": shown, "vocoder": chosen.vocoder or ("the model's" if compiled.beside else "none")}
             made = collect(
-                compiled, title="SpeechT5 on TTNN", about=about, graphs=graph, progress=stage, **asked.lengths
+                compiled, title="SpeechT5 on TTNN", about=about, graphs=graph, progress=stage, **chosen.asked().lengths
             )
             stage("drawing")
             page = None if output is None else render.to_html(made)

@@ -6,16 +6,16 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from compiler.cli.fitted import fitted
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.process import INTERRUPTED, interruption
 from compiler.versions import UnsupportedVersion
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType  # a command that shows no table and no progress does without
 
 PIPE_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
@@ -46,10 +46,14 @@ def _interrupted() -> typer.Exit:
     return typer.Exit(INTERRUPTED)
 
 
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def announced(what: str) -> Iterator[None]:
     """Say on stderr what is being done while Ctrl-C ends the process at once; nothing if stderr is not a terminal."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
+    shown = _is_terminal()
     if shown:
         sys.stderr.write(f"{what} ...")
         sys.stderr.flush()
@@ -67,6 +71,13 @@ def progress_bar() -> Iterator[Callable[..., None]]:
 
     Yields a function that takes a description, and optionally the steps done and the most steps that can come.
     """
+    interruption.begin_work()
+    if not _is_terminal():
+        yield lambda *_: interruption.raise_noted()
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
     console = Console(stderr=True)
     columns = (
         SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
@@ -75,7 +86,6 @@ def progress_bar() -> Iterator[Callable[..., None]]:
         TextColumn("{task.fields[steps]}"),
         TimeElapsedColumn(),
     )
-    interruption.begin_work()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None, steps="")
 
@@ -89,6 +99,11 @@ def progress_bar() -> Iterator[Callable[..., None]]:
 
 def tables(*shown: RenderableType) -> None:
     """Print tables to stdout, each in several where a terminal has no room for its columns."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from compiler.cli.fitted import fitted  # noqa: PLC0415
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPE_WIDTH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +12,8 @@ import typer
 
 from compiler.choices import DEFAULT_PASSES, OPTIONAL_PASSES, Precision, Weights, one_of
 from compiler.cli.app import app
-from compiler.cli.options import (
-    Asked,
-    BoardOption,
-    DisableOption,
-    EnableOption,
-    FullSizeOption,
-    ModelOption,
-    PostnetOption,
-    VocoderOption,
-    checkpoint_of,
-    compiled_model,
-)
+from compiler.cli.chosen import Chosen, choosing
+from compiler.cli.options import Asked, checkpoint_of
 from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target
@@ -44,19 +34,14 @@ ALL: tuple[tuple[Precision, Weights], ...] = (
 
 
 @app.command()
+@choosing(without=("precision", "weights", "batch_size", "text", "steps", "frames"))
 def verify(
-    context: typer.Context,
-    model: ModelOption = None,
-    vocoder: VocoderOption = None,
-    full_size: FullSizeOption = False,
+    *,
+    chosen: Chosen,
     precision: Annotated[
         Precision | None, typer.Option(help="Float type of the plan. By default all plans are compared.")
     ] = None,
     weights: Annotated[Weights | None, typer.Option(help="How a bfloat16 plan stores weights.")] = None,
-    postnet: PostnetOption = "bucket",
-    board: BoardOption = "n150",
-    enable: EnableOption = None,
-    disable: DisableOption = None,
     say: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Speak this text. By default the small voice says a sentence of its own."),
@@ -106,31 +91,20 @@ def verify(
             raise InvalidArgument("--without is for --bisect: leave a pass out of the ladder's plans with --disable")
         if readings and (graph or without is not None or output is not None):
             raise InvalidArgument("--readings goes without --graph, --without and --output: it prints tables or JSON")
-        if readings and full_size:
+        if readings and chosen.full_size:
             raise InvalidArgument("--readings is for speech that stops by itself: leave out --full-size")
         if without is not None:
             one_of("--without", without, (*DEFAULT_PASSES, *OPTIONAL_PASSES))
-        if full_size and not (say is None and speaker is None):
+        if chosen.full_size and not (say is None and speaker is None):
             raise InvalidArgument("--full-size has no tokenizer and no speakers: leave out --say and --speaker")
         if say is not None and not say.strip():
             raise InvalidArgument("--say: the text is empty")
         if output is not None:
             check_target(output, False) if bisect else check_file(output)
         plans = _plans(precision, weights, device, bisect and not readings)
-        compiled = compiled_model(
-            context,
-            model,
-            full_size,
-            vocoder,
-            Asked(None, None, None, None),
-            precision=plans[0][0],
-            weights=plans[0][1],
-            postnet=postnet,
-            board=board,
-            enable=enable,
-            disable=disable,
-        )
-        asked = _Asked(model, full_size, say, speaker, seed, steps)
+        planned = replace(chosen, precision=plans[0][0], weights=plans[0][1])
+        compiled = planned.compiled(Asked(None, None, None, None))
+        asked = _Asked(chosen.model, chosen.full_size, say, speaker, seed, steps)
         if readings:
             passed = _read(compiled, asked, plans, device, bisect, as_json)
         elif bisect:

@@ -169,6 +169,6 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
 
 
 def test_every_group_is_named_in_the_command_s_help() -> None:
-    from compiler.cli import plans
+    from compiler.cli import bench
 
-    assert ", ".join(GROUPS) in str(plans.bench.__annotations__["only"])
+    assert ", ".join(GROUPS) in str(bench.bench.__annotations__["only"])

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from compiler.cli.highlight import DiffHighlighter, GraphHighlighter, show
+from compiler.cli.highlight import show
+from compiler.cli.marks import DiffHighlighter, GraphHighlighter
 from compiler.inspect import difference, explain, neighbours, parameter_text
 from compiler.inspect.parameters import book, find
 from compiler.speecht5 import checkpoint

@@ -2,78 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from compiler.errors import UnsupportedModel, UnsupportedOperation
-from compiler.frontend.importer import import_program
-from compiler.frontend.trace import Traced, trace
-from compiler.ir.check import check_graph
-from compiler.ir.graph import Graph
-from compiler.ir.operation import Origin, Stage
-from compiler.speecht5.components import Component
-from tests.passes.interpret import interpret, ops_of
-
-
-class Part(nn.Module):
-    """Has something of everything. A test gives it a ``forward``: lines of such a method are what torch remembers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(0.5)
-        self.count = nn.Buffer(torch.zeros(1))
-        self.table = nn.Parameter(torch.linspace(-1, 1, 24).view(6, 4))
-
-
-class Whole(nn.Module):
-    """Holds a part, so that origins have a path."""
-
-    def __init__(self, part: type[Part]) -> None:
-        super().__init__()
-        self.part = part()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        made = self.part(x)
-        return made if isinstance(made, tuple) else (made,)
-
-
-def traced(part: type[Part], outputs: int = 1, training: bool = False) -> Traced:
-    names = tuple(f"y{i}" for i in range(outputs))
-    return trace(Component("whole", Whole(part).train(training), {"x": torch.zeros(4, 4)}, {}, names))
-
-
-def imported(part: type[Part], outputs: int = 1) -> Graph:
-    """The graph of a part, after checking that it computes what the part does and writes nothing."""
-    program = traced(part, outputs)
-    graph = import_program(program, {})
-    check_graph(graph, Stage.ATEN)
-    assert not any(n.op.overload._schema.is_mutable for n in graph.nodes)
-    x = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    want = Whole(part).double().eval()(x.clone())
-    got = interpret(graph, program.parameters, {"x": x})
-    for name, tensor in zip(got, want, strict=True):
-        torch.testing.assert_close(got[name], tensor)
-    return graph
-
-
-def refused(part: type[Part], **options: Any) -> str:
-    with pytest.raises(UnsupportedOperation) as error:
-        import_program(traced(part, **options), {})
-    return str(error.value)
-
-
-def place(part: type[Part], text: str) -> str:
-    """Where ``part`` says ``text``: module path and source line, as messages give it."""
-    lines, first = inspect.getsourcelines(part)
-    (offset,) = (i for i, line in enumerate(lines) if text in line)
-    return f"part ({Path(__file__).parent.name}/{Path(__file__).name}:{first + offset})"
-
+from compiler.errors import UnsupportedModel
+from compiler.ir.operation import Origin
+from tests.compiler.parts import Part, imported, place, refused, traced
+from tests.passes.interpret import ops_of
 
 # What is imported.
 
@@ -312,62 +249,3 @@ class Branch(Part):
 def test_a_module_that_cannot_be_traced() -> None:
     with pytest.raises(UnsupportedModel, match=r"^torch.export could not trace the whole: .*undo the change or report"):
         traced(Branch)
-
-
-# Lengths.
-
-
-class Positions(nn.Module):
-    """Adds a row of a table to each position. The table has 8."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Buffer(torch.linspace(-1, 1, 32).view(8, 4))
-
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        length = x.shape[1]
-        return (x + self.table[:length]) * mask[:, :, None], torch.arange(length)
-
-
-@pytest.fixture(scope="module")
-def positions() -> Traced:
-    inputs = {"x": torch.zeros(1, 3, 4), "mask": torch.ones(1, 3)}
-    lengths = {name: {1: "text"} for name in inputs}
-    return trace(Component("positions", Positions(), inputs, lengths, ("y", "n"), {"text": 8}))
-
-
-def sound(length: int) -> tuple[Tensor, Tensor]:
-    """Numbers, and a mask that leaves out the first of them."""
-    x = torch.randn(1, length, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return x, (torch.arange(length) > 0).double()[None]
-
-
-@pytest.mark.parametrize("length", [1, 2, 5, 8])
-def test_one_trace_at_several_lengths(positions: Traced, length: int) -> None:
-    graph = import_program(positions, {"text": length})
-    check_graph(graph, Stage.ATEN)
-    assert [str(p.value.type) for p in graph.inputs] == [f"f32[1,{length},4]", f"f32[1,{length}]"]
-    assert "constant_pad_nd" not in ops_of(graph)
-    x, mask = sound(length)
-    got = interpret(graph, positions.parameters, {"x": x, "mask": mask})
-    torch.testing.assert_close(got["y"], Positions().double()(x, mask)[0])
-    assert got["n"].tolist() == list(range(length))
-
-
-def test_past_a_table_of_positions_rows_of_zeros_follow(positions: Traced) -> None:
-    graph = import_program(positions, {"text": 12})
-    check_graph(graph, Stage.ATEN)
-    assert "constant_pad_nd" in ops_of(graph)
-    x, mask = sound(12)
-    got = interpret(graph, positions.parameters, {"x": x, "mask": mask})["y"]
-    table = positions.parameters["table"].double()
-    torch.testing.assert_close(got, (x + torch.cat([table, torch.zeros(4, 4)])) * mask[:, :, None])
-
-
-def test_graphs_of_one_trace_at_one_length_are_equal(positions: Traced) -> None:
-    assert import_program(positions, {"text": 5}) == import_program(positions, {"text": 5})
-    assert import_program(positions, {"text": 5}) != import_program(positions, {"text": 6})
-
-
-def test_lengths_that_the_component_does_not_have_are_left_alone(positions: Traced) -> None:
-    assert import_program(positions, {"text": 5, "frames": 9}) == import_program(positions, {"text": 5})

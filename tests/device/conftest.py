@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import pytest
 from torch import Tensor
@@ -112,3 +114,14 @@ def numbers(session: Session, on_device: bool) -> Session:
     if not on_device:
         pytest.skip("ttnn's mock computes no numbers: run with --device")
     return session
+
+
+def precompiled() -> Path:
+    spec = importlib.util.find_spec("ttnn")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "tt_metal" / "pre-compiled"
+
+
+@pytest.fixture(scope="module")
+def firmware() -> Path:
+    return min(precompiled().glob("*/trisc2/trisc2_weakened.elf"))

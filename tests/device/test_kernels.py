@@ -12,7 +12,7 @@ import pytest
 
 from compiler.device import kernels, mock, toolchain
 from compiler.errors import DeviceError
-from tests.device.test_mock import RUN
+from tests.device.test_mock_opened import RUN
 
 WHOLE = toolchain.kernel(0x4000, 0xFFB00000)
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {

@@ -3,106 +3,33 @@
 from __future__ import annotations
 
 import copy
-import functools
-import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from transformers import SpeechT5ForTextToSpeech
 from transformers.models.speecht5 import modeling_speecht5
 
 import compiler
 from compiler import CompiledSpeechT5, CompileOptions, UnsupportedModel
 from compiler.speecht5 import components
 from compiler.speecht5.components.replaced import FUNCTIONS, REPLACED
-from tests.fidelity.test_generate_speech import BAR, small
-from tests.models import lively, relative_error, speaker, tokens
-
-CONFIG = small(encoder_layers=1, decoder_layers=1, speech_decoder_postnet_layers=2)
-MODEL = lively(CONFIG, feedback=0.5)
-PATHS = [path for path, _ in MODEL.named_modules()]
-IDS, VOICE = tokens(CONFIG, 10), speaker(CONFIG)
-STEPS = {"minlenratio": 0.8, "maxlenratio": 0.8}
-STOP = "speech_decoder_postnet.prob_out"
-
-
-def say(model: Any, **options: Any) -> Any:
-    torch.manual_seed(0)
-    return model.generate_speech(IDS, VOICE, **(options or STEPS))
-
-
-def other(x: Tensor) -> Tensor:
-    """What each change does: to be heard, past a norm as well, and little enough for sixty of them at once."""
-    return 0.97 * x + 0.06 * x.relu()
-
-
-def changed(made: Any) -> Any:
-    """An output, or the first of several, made another."""
-    if isinstance(made, Tensor):
-        return other(made)
-    if isinstance(made, tuple):
-        return (other(made[0]), *made[1:])
-    made = copy.copy(made)
-    made["last_hidden_state"] = other(made["last_hidden_state"])
-    return made
-
-
-def hook(model: nn.Module, path: str) -> None:
-    model.get_submodule(path).register_forward_hook(lambda _, __, made: changed(made))
-
-
-def pre_hook(model: nn.Module, path: str) -> None:
-    """On the first input that is a float, by position or by name; not on a mask, a float only where compiled."""
-
-    def change(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        floats = [n for n, x in named.items() if isinstance(x, Tensor) and x.is_floating_point() and "mask" not in n]
-        if args and args[0].is_floating_point():
-            return (other(args[0]), *args[1:]), named
-        return args, named | {name: other(named[name]) for name in floats[:1]}
-
-    model.get_submodule(path).register_forward_pre_hook(change, with_kwargs=True)
-
-
-def replaced_forward(model: nn.Module, path: str) -> None:
-    """By a function that holds on to the module that it was made for, of which a copy of the model knows nothing."""
-    module = model.get_submodule(path)
-    before = module.forward
-    module.forward = lambda *args, **named: changed(before(*args, **named))
-
-
-class Around(nn.Module):
-    """What an adapter does: stands where the module stood, and shows what the module has."""
-
-    def __init__(self, base: nn.Module) -> None:
-        super().__init__()
-        self.base = base
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("base"), name)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.base)
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    def forward(self, *args: Any, **named: Any) -> Any:
-        return changed(self.base(*args, **named))
-
-
-def wrapped(model: nn.Module, path: str) -> None:
-    parent, _, name = path.rpartition(".")
-    if path:
-        setattr(model.get_submodule(parent), name, Around(model.get_submodule(path)))
-
+from tests.fidelity.changing import (
+    MODEL,
+    PATHS,
+    STEPS,
+    STOP,
+    changed,
+    hook,
+    patched,
+    pre_hook,
+    replaced_forward,
+    say,
+    wrapped,
+)
+from tests.fidelity.test_generate_speech import BAR
+from tests.models import relative_error
 
 OWN = {replaced.path for replaced in REPLACED if replaced.path and "forward" in replaced.methods}
 """Where the compiled graphs have code of their own in place of ``forward``."""
@@ -165,22 +92,6 @@ def test_an_encoder_that_calls_another_models_layers() -> None:
         CompiledSpeechT5(model, CompileOptions())
 
 
-@contextmanager
-def patched(owner: Any, name: str, by: Callable[[Any], Any] = changed) -> Iterator[None]:
-    """A function of a class or module replaced for all, by one that looks as much like it as Python lets it."""
-    own, before = name in vars(owner), getattr(owner, name)
-
-    @functools.wraps(before)
-    def change(*args: Any, **named: Any) -> Any:
-        return by(before(*args, **named))
-
-    setattr(owner, name, change)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before) if own else delattr(owner, name)
-
-
 @pytest.mark.slow
 def test_every_class_in_turn() -> None:
     kinds = {type(module) for module in MODEL.modules()}
@@ -241,166 +152,3 @@ def test_a_class_that_is_changed_later() -> None:
         with pytest.raises(UnsupportedModel, match=r"^LayerNorm\.forward was changed after the model was compiled"):
             say(compiled, output_cross_attentions=True, **STEPS)
     assert relative_error(say(compiled, output_cross_attentions=True, **STEPS)[0], want) <= BAR
-
-
-class Adapter(nn.Module):
-    """An adapter that was not merged, as adapter libraries put it in place of a linear."""
-
-    def __init__(self, base: nn.Linear) -> None:
-        super().__init__()
-        self.base, self.up = base, nn.Linear(base.in_features, base.out_features, bias=False)
-        self.scale = torch.tensor(0.5)  # neither a parameter nor a buffer
-
-    weight = property(lambda self: self.base.weight)
-    bias = property(lambda self: self.base.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.up(x) * self.scale
-
-
-class Along(nn.Module):
-    """A convolution along a text or along frames, beside what comes in."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv1d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.convolution(x.transpose(1, 2)).transpose(1, 2)
-
-
-class Longer(SpeechT5ForTextToSpeech):
-    def said_twice(self, *arguments: Any) -> Tensor:
-        return torch.cat([self.generate_speech(*arguments)] * 2)
-
-
-class Louder(SpeechT5ForTextToSpeech):
-    def generate_speech(self, *arguments: Any, **options: Any) -> Any:
-        return super().generate_speech(*arguments, **options) + 1
-
-
-class Twice(nn.Module):
-    def forward(self, weight: Tensor) -> Tensor:
-        return 2 * weight
-
-
-@pytest.mark.slow
-def test_changes_that_are_traced() -> None:
-    """Adapters, a tensor that a hook has from elsewhere, methods, code that counts dimensions, what only looks on."""
-    model = copy.deepcopy(MODEL)
-    torch.manual_seed(1)
-    prenet, layer = model.speecht5.decoder.prenet, model.speecht5.decoder.wrapped_decoder.layers[0]
-    prenet.layers[0], elsewhere = Adapter(prenet.layers[0]), nn.Linear(64, 64)
-    parametrize.register_parametrization(prenet.layers[1], "bias", Twice())
-    parametrize.register_parametrization(prenet.encode_positions, "alpha", Twice())
-    model.speecht5.encoder.wrapped_encoder.layers[0].attention.k_proj = Adapter(nn.Linear(64, 64))
-    layer.register_forward_hook(lambda _, __, made: (made[0] + elsewhere(made[0]), *made[1:]))
-    layer.feed_forward.output_dense = nn.Sequential(layer.feed_forward.output_dense, Along(64))  # one frame at a time
-    head = model.speech_decoder_postnet
-    postnet = type(head).postnet
-    head.postnet = types.MethodType(lambda self, frames: postnet(self, frames) * 1.5, head)
-    head.feat_out.register_forward_hook(lambda _, __, made: torch.cat([made[:, :1] * 2, made[:, 1:]], 1))
-    seen: list[Tensor] = []
-    model.speecht5.encoder.register_forward_hook(lambda _, __, made: seen.append(made.last_hidden_state))
-    model.speecht5.encoder.prenet.register_full_backward_hook(lambda *_: None)
-    model.__class__ = Longer
-    compiled = compiler.compile_speecht5(model)
-    want = say(model)
-    with torch.no_grad():
-        elsewhere.weight.zero_()
-    compiled.evict()
-    assert relative_error(say(compiled), want) <= BAR
-    assert relative_error(say(model), want) > 10 * BAR
-
-
-def _one(path: str, change: Callable[[Any], None]) -> Callable[[Any], None]:
-    return lambda model: change(model.get_submodule(path))
-
-
-def _own_dropout(prenet: Any) -> None:
-    prenet.config = copy.deepcopy(prenet.config)
-    prenet.config.speech_decoder_prenet_dropout = 0.2
-
-
-def _without_statistics(norm: Any) -> None:
-    norm.running_mean = norm.running_var = None
-    norm.track_running_stats = False
-
-
-def _counting(layer: nn.Module) -> None:
-    calls: list[int] = []
-    layer.register_forward_hook(lambda _, __, made: (calls.append(1), made * len(calls))[1])
-
-
-def _elsewhere(head: Any) -> None:
-    before = head.postnet
-    head.postnet = lambda frames: before(frames) * 1.5
-
-
-def _filled(value: float) -> Callable[[Any], None]:
-    return lambda layer: layer.bias.data.fill_(value)
-
-
-PRENET, POSTNET = "speecht5.decoder.prenet", "speech_decoder_postnet"
-REFUSED: dict[str, tuple[Callable[[Any], None], str]] = {
-    "a subclass's generate_speech": (
-        lambda model: setattr(model, "__class__", Louder),
-        r"generate_speech is not transformers' own, but Louder.generate_speech \(test_changed_models.py:\d+\)",
-    ),
-    "a layer too few": (_one(PRENET, lambda p: setattr(p, "layers", p.layers[:1])), f"{PRENET}.layers are 1, and"),
-    "a layer too many": (_one(PRENET, lambda p: p.layers.append(nn.Linear(48, 48))), f"{PRENET}.layers are 3, and"),
-    "another configuration": (_one(PRENET, _own_dropout), "speech_decoder_prenet_dropout=0.2, the model's says 0.5"),
-    "no prenet": (_one("speecht5.decoder", lambda d: delattr(d, "prenet")), f"the model has no {PRENET}"),
-    "a convolution along the text": (
-        _one("speecht5.encoder.prenet", lambda p: setattr(p, "embed_tokens", nn.Sequential(p.embed_tokens, Along(64)))),
-        "speecht5.encoder.prenet.embed_tokens.1: its class is Along.*its frames",
-    ),
-    "a convolution along the frames": (
-        _one(PRENET, lambda p: setattr(p, "final_layer", nn.Sequential(p.final_layer, Along(64)))),
-        f"{PRENET}.final_layer.1: its class is Along.*its frames",
-    ),
-    "a mean over the text": (
-        _one("speecht5.encoder.prenet", lambda p: p.register_forward_hook(lambda _, __, x: x - x.mean(1, True))),
-        "speecht5.encoder.prenet: a forward hook.*its frames",
-    ),
-    "a mean over the frames": (
-        _one(f"{POSTNET}.layers.0", lambda p: p.register_forward_hook(lambda _, __, x: x - x.mean(2, True))),
-        "a forward hook.*its refined frames are not.*compile with postnet='exact'",
-    ),
-    "statistics of what comes in": (_one(f"{POSTNET}.layers.0.batch_norm", _without_statistics), "its refined frames"),
-    "padding that goes around": (
-        _one(f"{POSTNET}.layers.0.conv", lambda c: setattr(c, "padding_mode", "circular")),
-        "padding_mode='circular'.*its refined frames",
-    ),
-    "another model's post-net": (_one(POSTNET, _elsewhere), f"{POSTNET}: a replaced postnet.*its refined frames"),
-    "random numbers": (
-        _one(f"{PRENET}.final_layer", lambda x: x.register_forward_hook(lambda _, __, y: y + torch.randn_like(y))),
-        f"{PRENET}.final_layer: a forward hook.*draw nothing",
-    ),
-    "a hook that counts": (_one(f"{PRENET}.final_layer", _counting), "a forward hook.*keep or draw nothing"),
-    "a hook that fails": (
-        _one(f"{PRENET}.final_layer", lambda x: x.register_forward_hook(lambda _, __, y: y[7])),
-        "a forward hook.*does not run: IndexError",
-    ),
-    "what cannot be copied": (
-        lambda model: setattr(model, "generator", (number for number in range(3))),
-        "cannot be copied.*generator",
-    ),
-    "no number": (_one(STOP, _filled(float("nan"))), f"the weight {STOP}.bias holds numbers that are infinite or not"),
-    "an infinite weight": (_one(f"{POSTNET}.feat_out", _filled(float("inf"))), f"the weight {POSTNET}.feat_out.bias"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_refused(what: str) -> None:
-    change, message = REFUSED[what]
-    model = copy.deepcopy(MODEL)
-    change(model)
-    with pytest.raises(UnsupportedModel, match=message):
-        CompiledSpeechT5(model, CompileOptions())
-
-
-def test_a_mean_over_the_frames_at_their_exact_length() -> None:
-    model = copy.deepcopy(MODEL)
-    REFUSED["a mean over the frames"][0](model)
-    CompiledSpeechT5(model, CompileOptions(postnet="exact"))

@@ -8,37 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 import compiler
 from compiler import CompiledSpeechT5, InvalidArgument, SpeechTooLong
 from compiler.runtime.reference import ReferenceExecutor
-from compiler.speecht5.components import constants_of
 from compiler.speecht5.streaming import hifigan_reach
-from tests.fidelity.test_generate_speech import padded_batch, small
-from tests.models import lively, relative_error, speaker, tokens
+from tests.fidelity.streams import BAR, arguments, check, hifigan, seen_behind
+from tests.fidelity.test_generate_speech import small
+from tests.models import lively, relative_error
 from tests.shared import Pair
-
-BAR = 1e-5
-
-
-def hifigan(**changes: Any) -> Any:
-    """A vocoder of 20 mels with weights that are heard: four samples a frame, by default."""
-    sizes: dict[str, Any] = {
-        "model_in_dim": 20,
-        "upsample_initial_channel": 16,
-        "upsample_rates": [2, 2],
-        "upsample_kernel_sizes": [4, 4],
-        "resblock_kernel_sizes": [3],
-        "resblock_dilation_sizes": [[1, 3]],
-    }
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**sizes | changes)).eval().requires_grad_(False)
-        for name, parameter in vocoder.named_parameters():
-            if name.endswith("weight"):
-                parameter.normal_(0, parameter[0].numel() ** -0.5)
-    return vocoder
 
 
 @pytest.fixture(scope="module")
@@ -49,35 +27,6 @@ def vocoder() -> Any:
 @pytest.fixture(scope="module")
 def compiled(hesitant: Pair) -> CompiledSpeechT5:
     return hesitant[1]
-
-
-def arguments(compiled: CompiledSpeechT5, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return padded_batch(compiled.config)[:rows], speaker(compiled.config, rows=rows)
-
-
-def check(compiled: CompiledSpeechT5, rows: int, **options: Any) -> None:
-    """The chunks of each row joined are its speech, with all of the random numbers that it takes."""
-    how = {name: options.pop(name) for name in ("chunk_steps", "read_every") if name in options}
-    options.setdefault("maxlenratio", 3.1)
-    generators = [torch.Generator().manual_seed(7) for _ in range(2)]
-    whole, lengths, *attentions = compiled.generate_speech(
-        *arguments(compiled, rows), **options, return_output_lengths=True, generator=generators[0]
-    )
-    made = list(
-        compiled.stream_speech(
-            *arguments(compiled, rows), **options, return_output_lengths=True, generator=generators[1], **how
-        )
-    )
-    if attentions:
-        got = torch.cat([chunk[1] for chunk in made], 2)
-        assert torch.equal(got.view(attentions[0].shape), attentions[0])
-        made = [chunk[0] for chunk in made]
-    assert len(made) > 1, "there must be something to join"
-    for row, length in enumerate(lengths):
-        joined = torch.cat([chunk[row] for chunk in made])
-        assert joined.shape == whole[row, :length].shape
-        assert relative_error(joined, whole[row, :length]) <= BAR
-    assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -128,76 +77,6 @@ def test_the_first_chunk_comes_as_soon_as_it_can(
     next(stream)
     assert len(told) == behind // 2 + 1 + 16
     stream.close()
-
-
-def seen_behind(vocoder: Any) -> int:
-    """The last frame that, changed, changes a sample of the first frame."""
-    frames = torch.randn(60, vocoder.config.model_in_dim, generator=torch.Generator().manual_seed(0))
-    hop, before = len(vocoder(frames)) // 60, vocoder(frames)
-    seen = 0
-    for frame in range(60):
-        changed = frames.clone()
-        changed[frame] += 3
-        if not torch.equal(vocoder(changed)[:hop], before[:hop]):
-            seen = frame
-    return seen
-
-
-VOCODERS: dict[str, dict[str, Any]] = {
-    "small": {},
-    "odd kernels": {"upsample_rates": [3, 2], "upsample_kernel_sizes": [7, 4]},
-    "default": {"upsample_rates": [4, 4, 4, 4], "upsample_kernel_sizes": [8, 8, 8, 8]},
-}
-DEFAULT_BLOCKS = {"resblock_kernel_sizes": [3, 7, 11], "resblock_dilation_sizes": [[1, 3, 5]] * 3}
-
-
-@pytest.mark.parametrize("case", VOCODERS)
-def test_what_a_vocoder_sees_is_derived_from_its_configuration(case: str) -> None:
-    """One frame is changed at a time: outside the reach no sample of the middle frame changes, at its ends some do."""
-    vocoder = hifigan(**VOCODERS[case], **(DEFAULT_BLOCKS if case == "default" else {})).double()
-    vocoder.config.leaky_relu_slope = 0.9  # what is far away must still be heard
-    for module in vocoder.modules():
-        if hasattr(module, "leaky_relu_slope"):
-            module.leaky_relu_slope = 0.9
-    reach = hifigan_reach(vocoder.config)
-    if case == "default":
-        assert (reach.before, reach.behind) == (24, 24)
-    middle, count = reach.before + 2, reach.before + reach.behind + 5
-    frames = torch.randn(count, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    before = vocoder(frames)
-    hop = len(before) // count
-    seen = []
-    for frame in (middle - reach.before - 1, middle - reach.before, middle + reach.behind, middle + reach.behind + 1):
-        changed = frames.clone()
-        changed[frame] += 1e3
-        part = slice(middle * hop, (middle + 1) * hop)
-        seen.append(not torch.equal(vocoder(changed)[part], before[part]))
-    assert seen == [False, True, True, False]
-
-
-@pytest.mark.parametrize("changes", [{}, {"speech_decoder_postnet_kernel": 3, "speech_decoder_postnet_layers": 2}])
-def test_what_the_post_net_sees(changes: dict[str, Any]) -> None:
-    model = lively(small(**changes))
-    reach = constants_of(model).postnet_reach
-    assert reach is not None
-    postnet, frames = model.speech_decoder_postnet.postnet, torch.randn(1, 40, 20)
-    before = postnet(frames)
-    seen = []
-    for frame in range(40):
-        changed = frames.clone()
-        changed[0, frame] += 100
-        if not torch.equal(postnet(changed)[0, 20], before[0, 20]):
-            seen.append(frame)
-    assert (20 - seen[0], seen[-1] - 20) == (reach.before, reach.behind)
-
-
-def test_a_post_net_that_was_changed_is_not_streamed() -> None:
-    model = lively(small(encoder_layers=1, decoder_layers=1))
-    model.speech_decoder_postnet.layers[0].register_forward_hook(lambda *_: None)
-    changed = CompiledSpeechT5(model, compiler.CompileOptions())
-    assert changed.constants.postnet_reach is None
-    with pytest.raises(InvalidArgument, match="the post-net was changed, and how many frames it looks at is not"):
-        changed.stream_speech(tokens(model.config, 5), speaker(model.config))
 
 
 class Ready:

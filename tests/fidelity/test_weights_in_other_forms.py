@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import compiler
 from compiler import CompiledSpeechT5, CompileOptions
-from tests.fidelity.test_changed_models import IDS, MODEL, STOP, VOICE, say
+from tests.fidelity.changing import IDS, MODEL, STOP, VOICE, say
 from tests.fidelity.test_generate_speech import BAR
 from tests.models import relative_error
 

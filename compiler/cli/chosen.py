@@ -1,0 +1,121 @@
+"""The options that commands share: a model, its plan, and the lengths to compile for.
+
+A command takes them as one value, and says which it does without::
+
+    @app.command()
+    @choosing(without=("frames",))
+    def count(*, chosen: Chosen, as_json: ... = False) -> None:
+        compiled = chosen.compiled()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, fields
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import typer
+
+from compiler.cli.options import (
+    Asked,
+    BatchOption,
+    BoardOption,
+    DisableOption,
+    EnableOption,
+    FramesOption,
+    FullSizeOption,
+    ModelOption,
+    PostnetOption,
+    PrecisionOption,
+    StepsOption,
+    TextOption,
+    VocoderOption,
+    WeightsOption,
+    compiled_model,
+)
+
+if TYPE_CHECKING:
+    from compiler.speecht5.text_to_speech import CompiledSpeechT5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the command line says of a model; a command that does without an option has its default."""
+
+    context: typer.Context
+    model: ModelOption = None
+    vocoder: VocoderOption = None
+    full_size: FullSizeOption = False
+    precision: PrecisionOption = "bfloat16"
+    weights: WeightsOption = "bfloat16"
+    postnet: PostnetOption = "bucket"
+    board: BoardOption = "n150"
+    batch_size: BatchOption = 1
+    enable: EnableOption = None
+    disable: DisableOption = None
+    text: TextOption = 1
+    steps: StepsOption = 1
+    frames: FramesOption = None
+
+    def asked(self, graph: str | None = None) -> Asked:
+        """All graphs, or the one to show, at these lengths."""
+        return Asked(graph, self.text, self.steps, self.frames)
+
+    def compiled(self, asked: Asked | None = None) -> CompiledSpeechT5:
+        """Load the model; no graph is compiled yet. Raises what :func:`compiled_model` raises."""
+        return compiled_model(
+            self.context,
+            self.model,
+            self.full_size,
+            self.vocoder,
+            asked or self.asked(),
+            precision=self.precision,
+            weights=self.weights,
+            postnet=self.postnet,
+            board=self.board,
+            batch_size=self.batch_size,
+            enable=self.enable,
+            disable=self.disable,
+        )
+
+
+def choosing(
+    *, without: Collection[str] = (), **defaults: object
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of :class:`Chosen` in place of its parameter ``chosen``.
+
+    ``without`` names fields that are no options of this command, ``defaults`` other defaults than theirs.
+    """
+
+    def spread(command: Callable[..., None]) -> Callable[..., None]:
+        shared = {each.name: each for each in _shared(without, defaults)}
+        parameters = [*_spread(command, shared.values())]
+
+        def run(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in shared}
+            command(chosen=Chosen(**chosen), **given)
+
+        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return spread
+
+
+def _shared(without: Collection[str], defaults: dict[str, object]) -> Iterator[Parameter]:
+    hints = get_type_hints(Chosen, include_extras=True)
+    for field in fields(Chosen):
+        if field.name not in without:
+            default = Parameter.empty if field.name == "context" else defaults.get(field.name, field.default)
+            yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name])
+
+
+def _spread(command: Callable[..., None], shared: Collection[Parameter]) -> Iterator[Parameter]:
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in signature(command).parameters.items():
+        if name == "chosen":
+            yield from shared
+        else:
+            yield parameter.replace(annotation=hints[name], kind=Parameter.KEYWORD_ONLY)
