@@ -92,14 +92,14 @@ def choosing(
         shared = {each.name: each for each in _shared(without, defaults)}
         parameters = [*_spread(command, shared.values())]
 
-        def run(**given: Any) -> None:
+        def _run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in shared}
             command(chosen=Chosen(**chosen), **given)
 
-        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
-        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
+        _run.__name__, _run.__doc__, _run.__module__ = command.__name__, command.__doc__, command.__module__
+        _run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        _run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return _run
 
     return spread
 
