@@ -33,7 +33,7 @@ from tests.models import lively, speaker, tokens
 SIZES = {"text": 20, "steps": 128, "frames": 64}
 ROWS, MASKS = 16384, 3072
 """Bytes of L1 that a script uses longer than the executor: measured, a tenth of the most that is in use."""
-LINES = 850
+LINES = 830
 """Lines of the small voice's script, at the most."""
 PLANS: dict[str, dict[str, Any]] = {
     "n150": {"board": "n150"},
