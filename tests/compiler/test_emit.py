@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from compiler.dialects.ttnn.symbols import Named, Typed
 from compiler.inspect.emit import bodies, functions
 from compiler.inspect.emit.loops import Item, Loop, rolled
 from compiler.inspect.emit.names import Weights, joined, parts
+from compiler.inspect.emit.preparing import with_shared_call
 from compiler.inspect.emit.routines import extracted
 from compiler.inspect.emit.sizes import join
 from compiler.inspect.emit.statements import GIVEN_TOO, Carried, Chosen, Input, Local, Program, Ref, Statement, Weight
@@ -266,6 +268,21 @@ def test_what_a_function_can_tell_from_its_tensors_is_no_parameter() -> None:
         '    w.update(zip((f"{name}.weight", f"{name}.bias"), prepared))',
         "    return output",
     ]
+
+
+def test_ops_that_prepare_weights_share_the_call() -> None:
+    """What they say of sizes stays theirs; one op alone needs no other function."""
+    several = [replace(conv(at, 3, at + 1), path=f"ttnn.conv{1 + at % 2}d") for at in range(4)]
+    made = with_shared_call(functions.factored(several, lambda _: 0).functions)
+    assert [(each.name, each.through and each.through[0]) for each in made] == [
+        ("conv", None),
+        ("conv1d", "conv"),
+        ("conv2d", "conv"),
+    ]
+    assert bodies.printed(made[0])[0] == "def conv(op, x, w, name, **sizes):"
+    body = " ".join(map(str.strip, bodies.printed(made[1])[1:]))
+    assert body.startswith("return conv( ttnn.conv1d, x, w, name, in_channels=x.shape[-1], dilation=[dilation, 1], ")
+    assert len(with_shared_call(functions.factored(several[::2], lambda _: 0).functions)) == 1
 
 
 def test_weights_of_one_name_are_told_apart() -> None:

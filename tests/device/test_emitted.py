@@ -36,7 +36,7 @@ ROWS, MASKS = 16384, 3072
 """Bytes of L1 that a script uses longer than the executor: measured, a tenth of the most that is in use."""
 THRESHOLD = 0.16
 """Of the stop probabilities of a step, which reach it after some steps."""
-LINES = 850
+LINES = 830
 """Lines of the small voice's script, at the most."""
 PLANS: dict[str, dict[str, Any]] = {
     "n150": {"board": "n150"},

@@ -42,11 +42,19 @@ def printed(function: Function) -> list[str]:
     own = [p.name + (f"={typed(shown(p.default))}" if p.has_default else "") for p in function.parameters]
     count = len(function.positional)
     keywords = [*(["*"] if own and not count and "=" not in own[0] else []), *own[count:]]
-    lines = signature(function.name, [*required, *weights, *own[:count], *left, *keywords])
+    op = [function.path] if function.path.isidentifier() else []
+    lines = signature(function.name, [*op, *required, *weights, *own[:count], *left, *keywords])
+    if function.through is not None:
+        caller, passed = function.through
+        first: list[Tree] = [Typed(each) for each in (function.path, *required, *weights)]
+        given: list[tuple[str | None, Tree]] = [(None, shown(value)) for value in (*first, *passed)]
+        return [*lines, *_call("return ", caller, [*given, *((n, shown(v)) for n, v in function.keywords)])]
     tensors: list[tuple[str, Tree]] = [(name, Typed(names[name])) for name in function.tensors]
     tensors += [(name, Typed(_weight(function, name, end))) for name, end in function.named]
     begin = "output, prepared = " if function.prepared else "return "
-    lines += _call(begin, function.path, [*tensors, *((name, shown(value)) for name, value in function.keywords)])
+    rest = [(None, Typed(p.name)) for p in function.parameters if p.name.startswith("**")]
+    own_keywords = [(name, shown(value)) for name, value in function.keywords]
+    lines += _call(begin, function.path, [*tensors, *own_keywords, *rest])
     if function.prepared:
         keys = "".join(f'f"{{name}}.{end}", ' for _, end in function.named)
         keys = keys.removesuffix(", " if len(function.named) > 1 else " ")

@@ -57,7 +57,8 @@ class Function:
     ``tensors`` are the parameters of tensors, which may be left out if in ``without``. With ``named`` the function
     takes all weights and a name, under which it finds those of these parameters: by parameter, the end of the name;
     but those in ``given`` a call may give itself. If the op prepares weights, it keeps what was ``prepared``.
-    ``names`` has what the function calls ttnn's parameters.
+    ``names`` has what the function calls ttnn's parameters. ``through`` is a function that makes the call for it, with
+    what that is given: see ``preparing``.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Function:
     given: tuple[str, ...] = ()
     prepared: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    through: tuple[str, tuple[Tree, ...]] | None = None
 
     @property
     def positional(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from compiler.inspect.emit.lines import dictionary, docstring, indented, quoted,
 from compiler.inspect.emit.loops import Item, Loop, Rolled, rolled
 from compiler.inspect.emit.names import Weights, joined
 from compiler.inspect.emit.places import table_of
+from compiler.inspect.emit.preparing import with_shared_call
 from compiler.inspect.emit.repeats import invariants_first
 from compiler.inspect.emit.routines import Routine, Rows, extracted, rows_of, table_lines
 from compiler.inspect.emit.sizes import Tables, join
@@ -116,7 +117,7 @@ def written(parts: Sequence[Part], device: DeviceSpec) -> Source:
     for part, weights, methods in made:
         classes += ["", "", *_class(part, weights, methods, calls, definitions)]
         tensors |= {f"{part.key}.{name}": _stored(tensor) for name, tensor in weights.tensors.items()}
-    functions = [line for function in calls.functions for line in ("", "", *printed(function))]
+    functions = [line for each in with_shared_call(calls.functions) for line in ("", "", *printed(each))]
     return Source((*definitions_printed(definitions), *functions), tuple(classes), tensors, definitions)
 
 
