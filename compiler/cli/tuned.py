@@ -40,6 +40,8 @@ def tuned(compiled: CompiledSpeechT5, *, device: bool) -> tuple[CompiledSpeechT5
     from compiler.inspect.tuning import clock, defaults  # noqa: PLC0415
     from compiler.speecht5.tuning import choices, digest  # noqa: PLC0415
 
+    if compiled.saved:
+        raise InvalidArgument("--tuned is for a checkpoint: a saved model has one plan (`compile --tuned -o`)")
     board, graphs, ttnn = compiled.options.board, digest.digest(compiled), metadata.version("ttnn")
     labels = (clock.device_label(),) if device else (clock.MEASURED, clock.STAND_IN)
     keys = [defaults.Key(board, ttnn, graphs, label) for label in labels]

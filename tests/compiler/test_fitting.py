@@ -61,9 +61,10 @@ def test_no_coefficient_is_negative_and_what_no_row_has_stays() -> None:
     given = [{"gap": 1.0, "pages": 1.0}, {"gap": 2.0, "pages": 1.0}, {"gap": 3.0, "pages": 1.0}]
     start = dict.fromkeys(TRUE, 0.5)
     found = least_squares.fit(given, [0.9, 2.0, 3.1], SHAPE, start)
-    assert min(found.coefficients.values()) >= 0
-    assert {"link", "matrix", "vector", "shards"} <= {*found.open}
+    assert {*found.open} == {"link", "matrix", "vector", "pages", "shards"}, "pages would be negative"
     assert all(found.coefficients[name] == 0.5 for name in found.open)
+    ratios = [gap / time for gap, time in ((1, 0.9), (2, 2.0), (3, 3.1))]
+    assert found.coefficients["gap"] == pytest.approx(sum(ratios) / sum(ratio**2 for ratio in ratios))
 
 
 @pytest.mark.parametrize("figures", [[], [1.0, 0.0]])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from compiler.inspect.tuning.search import TIME_UP, WRONG, Found, Limits, search
+from compiler.inspect.tuning.search import NOT_TIMED, TIME_UP, WRONG, Found, Limits, search
 from compiler.inspect.tuning.statistics import Timing, Verdict, compare, interleaved
 
 Plan = tuple[int, ...]
@@ -36,6 +36,7 @@ class Made:
     checked: list[Plan] = field(default_factory=list)
     ran: list[Plan] = field(default_factory=list)
     held: set[Plan] = field(default_factory=set)
+    begun: list[float] = field(default_factory=list)
     now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -55,6 +56,7 @@ class Made:
 
     def check(self, plan: Plan) -> Read:
         self.checked.append(plan)
+        self.begun.append(self.now)
         self.held.add(plan)
         self.now += 1.0
         return Read(plan not in self.wrong)
@@ -120,16 +122,24 @@ def test_nothing_right_leaves_nothing_kept() -> None:
     assert result.best is None and made.ran == [] and not any(each.kept for each in result.tried)
 
 
-@pytest.mark.parametrize("limit", [0.0, 12.0, 40.0])
-def test_the_time_limit_holds(limit: float) -> None:
-    """Nothing begins after it but what the last batch needs: a check, and the fewest rounds."""
+@pytest.mark.parametrize("limit", [0.0, 8.5, 12.0, 40.0])
+@pytest.mark.parametrize("beam", [1, 8])
+def test_the_time_limit_holds(limit: float, beam: int) -> None:
+    """No check and no batch begins after it, but those of the plan to begin with; a batch ends its fewest rounds."""
     made = Made({each: 0.99 for each in range(1, 9)})
-    result = found(made, seconds=limit, beam=2)
+    result = found(made, seconds=limit, beam=beam)
     assert not result.complete
     assert result.best is not None, "the plan to begin with is tried in any case"
-    assert result.seconds <= limit + 2 * 1.0 + 3 * 8 * 1.0
-    left = [each for each in result.tried if each.why == TIME_UP]
-    assert left and all(each.timing is None for each in left)
+    assert all(begun < limit for begun in made.begun[1:])
+    assert result.seconds <= max(limit, 5.0) + 2 * 4 * (beam + 1), "a batch, and the winner again"
+    left = [each for each in result.tried if each.why in (TIME_UP, NOT_TIMED)]
+    assert left and all(each.timing is None and not each.kept for each in left)
+
+
+def test_what_was_checked_when_the_time_is_up_is_not_timed() -> None:
+    result = found(Made({each: 0.9 for each in range(1, 9)}), seconds=12.0, beam=8)
+    whys = [each.why for each in result.tried]
+    assert (whys[0], whys.count(NOT_TIMED), whys.count(TIME_UP)) == ("the first that passes", 3, 5)
 
 
 def test_each_round_runs_all_and_begins_with_the_next() -> None:

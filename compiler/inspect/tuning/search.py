@@ -93,6 +93,7 @@ class Found[Plan: Hashable]:
 
 
 TIME_UP = "not tried: the time was up"
+NOT_TIMED = "its numbers pass, and it was not timed: the time was up"
 WRONG = "its numbers do not pass"
 
 
@@ -126,7 +127,7 @@ def search[Plan: Hashable](
             if state.checked(plan):
                 right.append(plan)
         before = [] if state.best is None else [state.best]
-        if right:
+        if right and not (before and time_is_up()):
             progress(f"timing {', '.join(map(str, right))}")
             state.judge(right, in_turn([*before, *right]), in_turn)
         for plan in (*before, *batch):
@@ -155,7 +156,7 @@ class _State[Plan: Hashable]:
 
     def checked(self, plan: Plan) -> bool:
         reading = self._contest.check(plan)
-        self.tried[plan] = replace(self.tried[plan], reading=reading, why="" if reading.passed else WRONG)
+        self.tried[plan] = replace(self.tried[plan], reading=reading, why=NOT_TIMED if reading.passed else WRONG)
         if not reading.passed and plan == self._start:
             self._grow(plan)  # it may be wrong, and one of its neighbours right
         return reading.passed
@@ -209,7 +210,7 @@ class _State[Plan: Hashable]:
         left = {plan: Tried(plan, modelled, None, None, False, TIME_UP) for plan, modelled in sorted_by(self.waiting)}
         tried = [*self.tried.values(), *left.values()]
         kept = tuple(replace(each, kept=each.plan == self.best) for each in tried)
-        return Found(kept, self.best, seconds, not any(each.why == TIME_UP for each in tried))
+        return Found(kept, self.best, seconds, not any(each.why in (TIME_UP, NOT_TIMED) for each in tried))
 
 
 def sorted_by[Plan: Hashable](waiting: Mapping[Plan, float]) -> list[tuple[Plan, float]]:
