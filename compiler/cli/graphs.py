@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from compiler.choices import AnyGraphName, check_stage
-from compiler.cli import pictures
+from compiler.cli import numbers, pictures
 from compiler.cli.app import app
 from compiler.cli.highlight import show
 from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
+from compiler.cli.numbers import FidelityOption
 from compiler.cli.options import (
     Asked,
     BatchOption,
@@ -168,6 +169,7 @@ def inspect(
     frames: FramesOption = None,
     format: pictures.FormatOption = "text",
     output: pictures.OutputOption = None,
+    fidelity: FidelityOption = None,
 ) -> None:
     """Print GRAPH as text at any stage of its compilation, or draw it; or tell what became of a parameter."""
     with refusals():
@@ -177,6 +179,10 @@ def inspect(
         for each in (stage, *(diff or ())):
             check_stage(each)
         pictures.check(format, output, stage, views | {"--literals": literals is not None})
+        if fidelity is not None and format != "model-explorer":
+            raise InvalidArgument("--fidelity goes with --format model-explorer, whose nodes get the numbers")
+        shown = "transformers' default configuration, random weights" if full_size else model or "the small voice"
+        ladders = () if fidelity is None else numbers.read(fidelity, shown)
         asked = Asked(graph, text, steps, frames)
         compiled = compiled_model(
             context,
@@ -204,7 +210,8 @@ def inspect(
             said("tracing and compiling")
             recorder = compiled.stages(graph, **asked.lengths)
         if format != "text" or output is not None:
-            pictures.show(compiled, graph, recorder, stage, format, output, origins, **asked.lengths)
+            own = numbers.of_plan(ladders, compiled, fidelity)
+            pictures.show(compiled, graph, recorder, stage, format, output, origins, own, **asked.lengths)
         elif list_stages:
             tables(report.stage_table(recorder))
         elif node is not None:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from compiler.choices import GRAPHS, VOCODER_GRAPHS, one_of
+from compiler.cli import numbers
 from compiler.cli.app import app
+from compiler.cli.numbers import FidelityOption
 from compiler.cli.options import (
     Asked,
     BatchOption,
@@ -55,6 +57,7 @@ def report(
     text: TextOption = 1,
     steps: StepsOption = 1,
     frames: FramesOption = None,
+    fidelity: FidelityOption = None,
 ) -> None:
     """Write one page on the compiled model: graphs, passes, nodes, memory, parameters; it needs no network."""
     with refusals():
@@ -64,6 +67,8 @@ def report(
             check_file(output)
         for each in graph or ():
             one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
+        shown = "transformers' default configuration, random weights" if full_size else model or "the small voice"
+        ladders = () if fidelity is None else numbers.read(fidelity, shown)
         asked = Asked(None, text, steps, frames)
         compiled = compiled_model(
             context,
@@ -83,10 +88,16 @@ def report(
         from compiler.inspect.page.collect import collect  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
-            shown = "transformers' default configuration, random weights" if full_size else model or "the small voice"
             about = {"model": shown, "vocoder": vocoder or ("the model's" if compiled.beside else "none")}
             made = collect(
-                compiled, title="SpeechT5 on TTNN", about=about, graphs=graph, progress=stage, **asked.lengths
+                compiled,
+                title="SpeechT5 on TTNN",
+                about=about,
+                graphs=graph,
+                progress=stage,
+                ladders=ladders,
+                own=numbers.of_plan(ladders, compiled, fidelity),
+                **asked.lengths,
             )
             stage("drawing")
             page = None if output is None else render.to_html(made)

@@ -1,4 +1,4 @@
-"""The rung of words: what a recogniser hears of our sound, of Hugging Face's, and of Hugging Face's in the plan's type."""
+"""The rung of words: what is heard of our sound, of Hugging Face's, and of Hugging Face's in the plan's type."""
 
 from __future__ import annotations
 
