@@ -23,7 +23,6 @@ LAYER = "net.layers.0"
 
 def ladder(node: str = "linear") -> Ladder:
     rung = Rung("layer", "encoder: <layers.0>", "theirs", "here", Measured(0.9, 0.2, -0.1), Bar(pcc=0.99, error=0.1))
-    right, wrong = (node, "ttnn.linear", 0.004, 0.9, 0.7), ("relu", "ttnn.conv1d", 1.0, 0.0, math.inf)
     return Ladder(
         2,
         "bfloat16, weights bfloat16",
