@@ -58,6 +58,13 @@ class Chosen:
     steps: StepsOption = 1
     frames: FramesOption = None
 
+    @property
+    def title(self) -> str:
+        """What a page calls the model."""
+        if self.full_size:
+            return "transformers' default configuration, random weights"
+        return self.model or "the small voice"
+
     def asked(self, graph: str | None = None) -> Asked:
         """All graphs, or the one to show, at these lengths."""
         return Asked(graph, self.text, self.steps, self.frames)

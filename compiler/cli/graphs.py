@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from compiler.choices import AnyGraphName, check_stage
-from compiler.cli import pictures
+from compiler.cli import numbers, pictures
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.highlight import show
 from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
+from compiler.cli.numbers import FidelityOption
 from compiler.cli.options import Asked
 from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.cli.tuned import TunedOption, check_tuned
@@ -130,6 +131,7 @@ def inspect(
     chosen: Chosen,
     format: pictures.FormatOption = "text",
     output: pictures.OutputOption = None,
+    fidelity: FidelityOption = None,
 ) -> None:
     """Print GRAPH as text at any stage of its compilation, or draw it; or tell what became of a parameter."""
     with refusals():
@@ -139,6 +141,9 @@ def inspect(
         for each in (stage, *(diff or ())):
             check_stage(each)
         pictures.check(format, output, stage, views | {"--literals": literals is not None})
+        if fidelity is not None and format != "model-explorer":
+            raise InvalidArgument("--fidelity goes with --format model-explorer, whose nodes get the numbers")
+        ladders = () if fidelity is None else numbers.read(fidelity, chosen.title)
         asked = chosen.asked(graph)
         compiled = chosen.compiled(asked)
         if find is not None:
@@ -153,7 +158,8 @@ def inspect(
             said("tracing and compiling")
             recorder = compiled.stages(graph, **asked.lengths)
         if format != "text" or output is not None:
-            pictures.show(compiled, graph, recorder, stage, format, output, origins, **asked.lengths)
+            own = numbers.of_plan(ladders, compiled, fidelity)
+            pictures.show(compiled, graph, recorder, stage, format, output, origins, own, **asked.lengths)
         elif list_stages:
             tables(report.stage_table(recorder))
         elif node is not None:

@@ -13,6 +13,7 @@ from compiler.output import check_file, write_whole
 
 if TYPE_CHECKING:
     from compiler.compiled import CompiledModel
+    from compiler.inspect.ladder.records import Ladder
     from compiler.ir.stages import Recorder
 
 Format = Literal["text", "dot", "svg", "json", "model-explorer"]
@@ -48,9 +49,13 @@ def show(
     format: Format,
     output: Path | None,
     origins: bool,
+    own: Ladder | None = None,
     **lengths: int,
 ) -> None:
-    """Draw the graph ``name`` of ``recorder`` after ``stage``; print it, or write it whole to ``output``."""
+    """Draw the graph ``name`` of ``recorder`` after ``stage``; print it, or write it whole to ``output``.
+
+    ``own`` are the numbers of the plan for Model Explorer, where there are any.
+    """
     from compiler.inspect import report  # noqa: PLC0415
     from compiler.inspect.pictures import data, dot  # noqa: PLC0415
     from compiler.ir.text import to_text  # noqa: PLC0415
@@ -58,7 +63,7 @@ def show(
 
     if format == "model-explorer":
         assert output is not None
-        _explorer(compiled, name, recorder, output, lengths)
+        _explorer(compiled, name, recorder, output, own, lengths)
         return
     graph = report.at_stage(recorder, stage)
     described = data.graph_data(graph, BOARDS[compiled.options.board])
@@ -74,7 +79,9 @@ def show(
         write_whole(output, f"{made}\n".encode())
 
 
-def _explorer(compiled: CompiledModel, name: str, recorder: Recorder, output: Path, lengths: dict[str, int]) -> None:
+def _explorer(
+    compiled: CompiledModel, name: str, recorder: Recorder, output: Path, own: Ladder | None, lengths: dict[str, int]
+) -> None:
     from compiler.inspect.fidelity import fidelity  # noqa: PLC0415
     from compiler.inspect.pictures import data, model_explorer  # noqa: PLC0415
     from compiler.inspect.report import changes  # noqa: PLC0415
@@ -89,7 +96,8 @@ def _explorer(compiled: CompiledModel, name: str, recorder: Recorder, output: Pa
     measured = {last: {names[node.results[0]]: found for node, found in errors.items()}} if errors else {}
     stages = {stage: data.graph_data(graph, board) for stage, graph in graphs.items()}
     files = {output: model_explorer.to_json(stages)}
-    for kind, content in model_explorer.node_data(stages, measured).items():
+    spoken = None if own is None else {last: model_explorer.Spoken.of(own, stages[last])}
+    for kind, content in model_explorer.node_data(stages, measured, spoken).items():
         files[output.with_suffix(f".{kind}.json")] = content
     for file in files:
         check_file(file)

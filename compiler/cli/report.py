@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from compiler.choices import GRAPHS, VOCODER_GRAPHS, one_of
+from compiler.cli import numbers
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
+from compiler.cli.numbers import FidelityOption
 from compiler.cli.terminal import progress_bar, refusals
 from compiler.errors import InvalidArgument
 from compiler.output import check_file, write_whole
@@ -28,6 +30,7 @@ def report(
         list[str] | None, typer.Option(metavar="GRAPH", help="Show this graph; may be repeated. All, if none.")
     ] = None,
     chosen: Chosen,
+    fidelity: FidelityOption = None,
 ) -> None:
     """Write one page on the compiled model: graphs, passes, nodes, memory, parameters; it needs no network."""
     with refusals():
@@ -37,19 +40,22 @@ def report(
             check_file(output)
         for each in graph or ():
             one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
+        ladders = () if fidelity is None else numbers.read(fidelity, chosen.title)
         compiled = chosen.compiled()
         from compiler.inspect.page import render  # noqa: PLC0415
         from compiler.inspect.page.collect import collect  # noqa: PLC0415
 
         with quiet(), progress_bar() as stage:
-            shown = (
-                "transformers' default configuration, random weights"
-                if chosen.full_size
-                else chosen.model or "the small voice"
-            )
-            about = {"model": shown, "vocoder": chosen.vocoder or ("the model's" if compiled.beside else "none")}
+            about = {"model": chosen.title, "vocoder": chosen.vocoder or ("the model's" if compiled.beside else "none")}
             made = collect(
-                compiled, title="SpeechT5 on TTNN", about=about, graphs=graph, progress=stage, **chosen.asked().lengths
+                compiled,
+                title="SpeechT5 on TTNN",
+                about=about,
+                graphs=graph,
+                progress=stage,
+                ladders=ladders,
+                own=numbers.of_plan(ladders, compiled, fidelity),
+                **chosen.asked().lengths,
             )
             stage("drawing")
             page = None if output is None else render.to_html(made)

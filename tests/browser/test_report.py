@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from compiler.inspect.page import render
 from compiler.inspect.page.collect import collect
+from tests.compiler.test_stored_numbers import ladder
 
 GRAPHS = ["decoder_step_attentions", "postnet"]
 ROWS = "() => [...document.querySelectorAll('tr.searched:not([hidden])')].map((row) => row.textContent)"
@@ -20,7 +22,12 @@ ROWS = "() => [...document.querySelectorAll('tr.searched:not([hidden])')].map((r
 def written(tiny_compiled: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The page, and its records as ``--json`` prints them."""
     compiled = tiny_compiled.with_plan(precision="bfloat16")
-    made = collect(compiled, title="A model", about={"model": "<tiny>"}, graphs=GRAPHS)
+    first = next(node for node in compiled.graph("postnet").graph.nodes if node.op.name == "ttnn.conv1d")
+    numbers = ladder()
+    figures = (replace(numbers.nodes["g"][0], node=first.results[0].name, op="ttnn.conv1d"),)
+    numbers = replace(numbers, nodes={"postnet": figures})
+    about = {"model": "<tiny>"}
+    made = collect(compiled, title="A model", about=about, graphs=GRAPHS, ladders=[numbers], own=numbers)
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(render.to_html(made))
     return file, json.loads(render.to_json(made))
@@ -100,6 +107,19 @@ def test_the_picture_unfolds(report: Any) -> None:
     assert "conv1d" in said and "speech_decoder_postnet" in said
     assert drawn.bounding_box()["width"] > 200
     assert report.locator("#graph-postnet .plot svg").count() == 2
+
+
+def test_numbers_beside_hugging_faces_are_shown(report: Any) -> None:
+    report.locator("nav a", has_text="Numbers").click()
+    rows = report.locator("#numbers table.rungs tbody tr")
+    assert [row.split("\t")[-2] for row in rows.all_inner_texts()] == ["as theirs", "FAIL", "not run"]
+    assert "encoder: <layers.0>" in rows.first.inner_text() and "0.800000; 3.0e-01" in rows.first.inner_text()
+    assert report.locator("#numbers .plot svg").count() == 2
+    heads = report.locator("#graph-postnet table.nodes thead th").all_inner_texts()
+    place = heads.index("of what its op explains")
+    cells = report.locator(f"#graph-postnet table.nodes tbody td:nth-child({place + 1})").all_inner_texts()
+    assert [each for each in cells if each] == ["0.70"]
+    assert "of what its op explains" not in report.inner_text("#graph-decoder_step_attentions table.nodes thead")
 
 
 def test_keys_move_and_change_the_theme(report: Any) -> None:

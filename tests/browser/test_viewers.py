@@ -52,7 +52,9 @@ def test_model_explorer_shows_the_stages_and_their_node_data(
     names = names_of(final)
     errors = {names[node.results[0]]: found for node, found in fidelity(compiled.graph("postnet")).items()}
     (tmp_path / "postnet.json").write_text(model_explorer.to_json(stages))
-    data = {f"{kind}.json": content for kind, content in model_explorer.node_data(stages, {last: errors}).items()}
+    spoken = {last: model_explorer.Spoken({names[final.nodes[0].results[0]]: 0.004}, {}, {})}
+    files = model_explorer.node_data(stages, {last: errors}, spoken)
+    data = {f"{kind}.json": content for kind, content in files.items()}
     for name, content in data.items():
         (tmp_path / name).write_text(content)
     beside = ",".join(str(tmp_path / name) for name in data)
@@ -67,7 +69,8 @@ def test_model_explorer_shows_the_stages_and_their_node_data(
         page.get_by_text(names_shown[-1]).last.click()
         page.get_by_text("modelled us on n150").first.wait_for(timeout=20_000)
         told = body.inner_text()
-        assert all(title in told for title in ("type", "placement", "modelled us on n150", "relative error"))
+        titles = ("type", "placement", "modelled us on n150", "relative error", model_explorer.SPOKEN["error"])
+        assert all(title in told for title in titles)
         assert "speech_decoder_postnet" in told, "the nodes are in the modules of the model"
         page.close()  # before the server goes
 

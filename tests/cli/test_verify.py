@@ -53,8 +53,22 @@ def test_what_misses_its_bar_fails_and_says_by_how_much(
     assert not found["passed"]
     (plan,) = found["plans"]
     assert (plan["title"], plan["on_device"], plan["about"]["text"]) == ("float32", False, "no")
-    assert {rung["passed"] for rung in plan["rungs"]} == {False}
+    verdicts = {rung["level"]: rung["verdict"] for rung in plan["rungs"]}
+    words = verdicts.pop("words")
+    assert words in ("pass", "not run"), "which is no number to be strict with"
+    assert set(verdicts.values()) <= {"FAIL", "as theirs"} and "FAIL" in verdicts.values()
     assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
+def test_readings_beside_theirs(run: Callable[..., Any]) -> None:
+    asked = ("verify", "--readings", "--precision", "float32", "--say", "no", "--speaker", "anna")
+    made = run(*asked, "--json")
+    assert (made.exit_code, made.stderr) == (0, "")
+    (plan,) = json.loads(made.stdout)["plans"]
+    assert (plan["title"], plan["theirs"], plan["departures"]) == ("float32", "Hugging Face in float32", [])
+    assert [(each["speaker"], each["seed"]) for each in plan["readings"]] == [("anna", seed) for seed in range(3)]
+    assert all(each["ours"]["stop"] == each["stop"] == each["theirs"]["stop"] > 5 for each in plan["readings"])
 
 
 def test_no_wrong_node(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -110,6 +124,9 @@ def test_two_plans_side_by_side(run: Callable[..., Any]) -> None:
         (["--bisect", "--without", "fuse-bia"], "did you mean 'fuse-bias'"),
         (["--bisect", "--graph", "encodr"], "there is no graph 'encodr'"),
         (["--say", " "], "the text is empty"),
+        (["--readings", "--full-size"], "--readings is for speech that stops by itself"),
+        (["--readings", "-o", "page.html"], "--readings goes without"),
+        (["--readings", "--bisect", "--graph", "encoder"], "--readings goes without"),
         (["--speaker", "ana"], "did you mean 'anna'|choose one of"),
         (["--full-size", "--say", "no"], "--full-size has no tokenizer"),
         (["-o", "nowhere/page.html"], "make it first"),

@@ -1,4 +1,4 @@
-"""The rung of words: what a recogniser hears of our sound, of Hugging Face's, and of that in the plan's type."""
+"""The rung of words: what is heard of our sound, of Hugging Face's, and of Hugging Face's in the plan's type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from compiler.inspect.ladder.records import Rung
 from compiler.speecht5.verifying import hearing, referee
 from compiler.speecht5.verifying.asked import Subject
-from compiler.speecht5.verifying.subjects import WORDS
+from compiler.speecht5.verifying.subjects import SENTENCE, WORDS
 from tests.shared import small_voice
 
 OURS, THEIRS, OWN = (torch.full((1,), float(value)) for value in range(3))
@@ -58,13 +58,13 @@ def test_without_a_recogniser_the_rung_says_how_to_get_one(monkeypatch: pytest.M
 
 
 def test_the_real_recogniser_hears_the_small_voice() -> None:
-    """And hears nothing of it in noise."""
+    """And less of it in noise."""
     pytest.importorskip("pocketsphinx", reason="the project's extra `voice` is not installed")
     voice, _ = small_voice()
-    ids = voice.tokenizer("hello world", return_tensors="pt").input_ids
+    ids = voice.tokenizer(SENTENCE, return_tensors="pt").input_ids
     torch.manual_seed(0)
     sound = voice.model.generate_speech(ids, voice.speakers["anna"][None], vocoder=voice.vocoder)
-    said = Subject(ids, voice.speakers["anna"][None], 0, "hello world", 0, tuple(WORDS.read_text().split()))
+    said = Subject(ids, voice.speakers["anna"][None], 0, SENTENCE, 0, tuple(WORDS.read_text().split()))
     heard = hearing.rung(said, sound, sound, None, "here")
     assert (heard.wrong, heard.verdict) == (0, "pass")
     noise = 0.1 * torch.randn(len(sound), generator=torch.Generator().manual_seed(0))

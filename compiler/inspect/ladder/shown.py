@@ -152,11 +152,21 @@ def to_html(ladders: Sequence[Ladder], heading: str) -> str:
         heading=heading,
         ladders=[(ladder, title(ladder)) for ladder in ladders],
         columns=COLUMNS,
-        depth=_drawn({ladder.title: ladder.depth for ladder in ladders}, "the block", plots.depth),
-        steps=_drawn({ladder.title: ladder.steps for ladder in ladders}, "the step", plots.steps),
+        depth=by_depth(ladders),
+        steps=by_step(ladders),
     )
 
 
-def _drawn(found: Mapping[str, Any], what: str, draw: Any) -> Markup:
+def by_depth(ladders: Sequence[Ladder]) -> Markup:
+    """Return the plot of the error by depth, of all plans; empty where none has one."""
+    return _drawn({ladder.title: ladder.depth for ladder in ladders}, plots.depth)
+
+
+def by_step(ladders: Sequence[Ladder]) -> Markup:
+    """Return the plot of the error by step, of all plans; empty where none has one."""
+    return _drawn({ladder.title: ladder.steps for ladder in ladders}, plots.steps)
+
+
+def _drawn(found: Mapping[str, Any], draw: Any) -> Markup:
     """The plot of what was found, which is no text to escape; empty where nothing was."""
     return Markup(draw(found)) if any(found.values()) else Markup("")

@@ -13,6 +13,8 @@ from compiler.inspect import parameters, report
 from compiler.inspect.explain import Found, NearMiss, found
 from compiler.inspect.fidelity import HOW, fidelity
 from compiler.inspect.formula import formula
+from compiler.inspect.ladder.records import Ladder
+from compiler.inspect.ladder.stored import figures_of
 from compiler.inspect.memory import memory_use
 from compiler.inspect.page.records import (
     FORMAT,
@@ -53,11 +55,14 @@ def collect(
     about: Mapping[str, str],
     graphs: Sequence[str] | None = None,
     progress: Progress | None = None,
+    ladders: Sequence[Ladder] = (),
+    own: Ladder | None = None,
     **lengths: int,
 ) -> Report:
     """Return the report of a compiled model, for all its graphs or those named.
 
-    Lengths are as ``CompiledModel.graph`` takes them. Costs are modelled for the plan's board; fidelity is measured on
+    ``ladders`` are numbers to show, ``own`` that of this very plan, of which nodes have figures. Lengths are as
+    ``CompiledModel.graph`` takes them. Costs are modelled for the plan's board; fidelity is measured on
     the reference executor for a bfloat16 plan. Raises what ``CompiledModel.stages`` raises.
     """
     say = progress or (lambda _: None)
@@ -65,7 +70,7 @@ def collect(
     made = []
     for name in compiled.names if graphs is None else graphs:
         say(f"compiling {name}")
-        made.append(_graph(compiled, name, board, lengths, say))
+        made.append(_graph(compiled, name, board, lengths, say, own))
     say("following parameters")
     named = {page.name for page in made}
     lived = [
@@ -85,6 +90,7 @@ def collect(
         HOW if any(page.fidelity for page in made) else "",
         tuple(made),
         tuple(_parameter(entry, named) for entry in lived),
+        tuple(ladders),
     )
 
 
@@ -95,7 +101,9 @@ def _said(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _graph(compiled: CompiledModel, name: str, board: Board, lengths: Mapping[str, int], say: Progress) -> GraphPage:
+def _graph(
+    compiled: CompiledModel, name: str, board: Board, lengths: Mapping[str, int], say: Progress, own: Ladder | None
+) -> GraphPage:
     sizes = report.report(compiled, name, **lengths)
     recorder = compiled.stages(name, **lengths)
     executable = compiled.graph(name, **lengths)
@@ -123,6 +131,7 @@ def _graph(compiled: CompiledModel, name: str, board: Board, lengths: Mapping[st
         _memory(graph, board),
         _fidelity(executable),
         data,
+        () if own is None else tuple(figures_of(own, data).values()),
     )
 
 

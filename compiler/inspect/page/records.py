@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compiler.inspect.ladder.records import Ladder, NodeFigure
 from compiler.inspect.memory import Resident
 from compiler.inspect.pictures.data import GraphData
 
@@ -86,6 +87,7 @@ class GraphPage:
     """One graph. ``aten_imported`` and ``aten_optimised`` are ``None`` for a saved model, which has no such stages.
 
     ``seconds`` are modelled, of one run on the plan's board. ``fidelity`` is empty where nothing was measured.
+    ``alone`` has each node on the operands that it had in speech, and is empty where no ladder was given.
     """
 
     name: str
@@ -108,6 +110,7 @@ class GraphPage:
     memory: Memory
     fidelity: tuple[NodeFidelity, ...]
     data: GraphData
+    alone: tuple[NodeFigure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,11 @@ class ParameterPage:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that the page shows. ``about`` is what the caller says of the model; ``sizes`` are lengths by label."""
+    """All that the page shows.
+
+    ``about`` is what the caller says of the model; ``sizes`` are lengths by label; ``ladders`` the numbers that were
+    given of this plan and of others.
+    """
 
     format: int
     title: str
@@ -156,3 +163,4 @@ class Report:
     fidelity_how: str
     graphs: tuple[GraphPage, ...]
     parameters: tuple[ParameterPage, ...]
+    ladders: tuple[Ladder, ...] = ()

@@ -12,6 +12,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from compiler.inspect.ladder import shown
+from compiler.inspect.ladder.records import finite
 from compiler.inspect.page import plots
 from compiler.inspect.page.records import GraphPage, Report
 from compiler.inspect.pictures import dot
@@ -24,20 +26,22 @@ MOST_HOVERED = 400
 
 def to_json(report: Report) -> str:
     """Return the records as JSON."""
-    return json.dumps(asdict(report), indent=1, allow_nan=False)
+    plain = finite({**asdict(report), "ladders": [each.as_dict() for each in report.ladders]})
+    return json.dumps(plain, indent=1, allow_nan=False)
 
 
 def to_html(report: Report) -> str:
     """Return the page. Raises ``CompilerError`` where Graphviz is not there."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("compiler.inspect.page", "."),
+        loader=jinja2.PackageLoader("compiler.inspect", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"short": short, "us": _microseconds, "said": _said, "code": _code, "places": _places}
-    return environment.get_template("page.html.jinja").render(
+    environment.filters["cells"] = shown.cells
+    return environment.get_template("page/page.html.jinja").render(
         report=report,
         drawn={page.name: _drawn(page) for page in report.graphs},
         ops=sorted({node.op for page in report.graphs for node in page.data.nodes}),
@@ -46,6 +50,11 @@ def to_html(report: Report) -> str:
         weights={
             page.name: {each.name: _cut(each.expression) for each in page.data.constants} for page in report.graphs
         },
+        alone={page.name: {each.node: each for each in page.alone} for page in report.graphs},
+        ladders=[(ladder, shown.title(ladder)) for ladder in report.ladders],
+        columns=shown.COLUMNS,
+        depth=shown.by_depth(report.ladders),
+        by_step=shown.by_step(report.ladders),
         errors={page.name: {each.node: each for each in page.fidelity} for page in report.graphs},
         worst={page.name: sorted(page.fidelity, key=lambda each: -each.error)[:5] for page in report.graphs},
     )

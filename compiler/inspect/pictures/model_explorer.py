@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from compiler.inspect.agreement import Agreement
+from compiler.inspect.ladder.records import Ladder
+from compiler.inspect.ladder.stored import blocks_of, figures_of
 from compiler.inspect.pictures.data import GraphData, NodeData, TypeData, nesting
 from compiler.inspect.pictures.dot import COLOURS
 
@@ -31,15 +34,50 @@ def called(stages: Mapping[str, GraphData]) -> dict[str, GraphData]:
     return {f"{place:0{wide}} {stage}": data for place, (stage, data) in enumerate(stages.items(), start=1)}
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Numbers of the ladder by node.
+
+    ``error`` is that on the operands that it had in speech, ``explained`` how many times what its op explains, and
+    ``blocks`` the error of the block that ends with it.
+    """
+
+    error: Mapping[str, float]
+    explained: Mapping[str, float]
+    blocks: Mapping[str, float]
+
+    @classmethod
+    def of(cls, ladder: Ladder, data: GraphData) -> Spoken:
+        """Return the numbers that a ladder has of a graph."""
+        found = figures_of(ladder, data)
+        return cls(
+            {name: each.error for name, each in found.items()},
+            {name: each.excess for name, each in found.items()},
+            blocks_of(ladder, data),
+        )
+
+
+SPOKEN = {
+    "error": "error by itself, in speech",
+    "explained": "of what its op explains",
+    "blocks": "error of the block, beside Hugging Face",
+}
+"""What the numbers of :class:`Spoken` are called."""
+
+
 def node_data(
-    stages: Mapping[str, GraphData], fidelity: Mapping[str, Mapping[str, Agreement]] | None = None
+    stages: Mapping[str, GraphData],
+    fidelity: Mapping[str, Mapping[str, Agreement]] | None = None,
+    spoken: Mapping[str, Spoken] | None = None,
 ) -> dict[str, str]:
     """Return the node data files, as JSON by what they say: ``types``, ``placement``, ``cost`` and ``fidelity``.
 
     ``cost`` are modelled microseconds. ``fidelity`` are relative errors of nodes by stage and name, where they were
-    measured; one that is no finite number is left out.
+    measured; one that is no finite number is left out. ``spoken`` has numbers of speech by stage, which make
+    ``error``, ``explained`` and ``blocks``.
     """
     said: dict[str, dict[str, Any]] = {"types": {}, "placement": {}, "cost": {}, "fidelity": {}}
+    said |= {kind: {} for kind in SPOKEN}
     names = dict(zip(stages, called(stages), strict=True))
     for stage, data in called(stages).items():
         types = {f"input {port.name}": {"value": port.type.dtype} for port in data.inputs}
@@ -56,14 +94,21 @@ def node_data(
             "results": costs,
             "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#cc4125"}],
         }
-    for stage, errors in (fidelity or {}).items():
-        finite = {name: found.error for name, found in errors.items() if math.isfinite(found.error)}
-        said["fidelity"][names[stage]] = {
-            "name": "relative error",
-            "results": {name: {"value": error} for name, error in finite.items()},
-            "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#674ea7"}],
-        }
+    for stage, found in (fidelity or {}).items():
+        said["fidelity"][names[stage]] = _errors("relative error", {name: each.error for name, each in found.items()})
+    for stage, numbers in (spoken or {}).items():
+        for kind, title in SPOKEN.items():
+            if values := getattr(numbers, kind):
+                said[kind][names[stage]] = _errors(title, values)
     return {kind: json.dumps(by_stage, allow_nan=False) for kind, by_stage in said.items() if by_stage}
+
+
+def _errors(title: str, values: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "name": title,
+        "results": {name: {"value": value} for name, value in values.items() if math.isfinite(value)},
+        "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#674ea7"}],
+    }
 
 
 def _placed(type: TypeData) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -32,6 +33,21 @@ class Bars:
         if weights == "bfloat16":
             return cls(Bar(pcc=0.999, error=2e-2), Bar(pcc=0.999), distance, Bar(distance=2.0))
         return cls(Bar(pcc=0.99), Bar(pcc=0.99), distance, Bar())
+
+
+def title(options: Any) -> str:
+    """Name a plan by its options."""
+    return "float32" if options.precision == "float32" else f"{options.precision}, weights {options.weights}"
+
+
+def told(options: Any) -> dict[str, str]:
+    """Say what else makes a plan: the board, the post-net and the passes."""
+    return {
+        "board": options.board,
+        "postnet": options.postnet,
+        "optional passes": ", ".join(options.enable) or "none",
+        "passes left out": ", ".join(options.disable) or "none",
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

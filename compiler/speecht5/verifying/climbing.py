@@ -11,7 +11,7 @@ from compiler.inspect.ladder.records import FORMAT, OWN, Ladder
 from compiler.runtime.executor import Executor
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.verifying import own
-from compiler.speecht5.verifying.asked import Bars, Subject
+from compiler.speecht5.verifying.asked import Bars, Subject, title, told
 from compiler.speecht5.verifying.ours import Graphs
 from compiler.speecht5.verifying.rungs import Run
 from compiler.speecht5.verifying.theirs import spoken
@@ -57,19 +57,14 @@ def climb(
         rungs = [*run.ops(), *rungs]
     return Ladder(
         FORMAT,
-        f"{options.precision}, weights {options.weights}" if options.precision != "float32" else "float32",
+        title(options),
         {
             **about,
             "text": subject.said,
             "computed by": where,
             OWN: f"none: {others.failed[0]}" if others.failed else theirs.said,
         },
-        {
-            "board": options.board,
-            "postnet": options.postnet,
-            "optional passes": ", ".join(options.enable) or "none",
-            "passes left out": ", ".join(options.disable) or "none",
-        },
+        told(options),
         dict(line.split(" ", 1) for line in installed() if " " in line),
         bool(device),
         tuple(rungs),

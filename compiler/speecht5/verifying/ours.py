@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,10 +60,12 @@ class Graphs:
         made = self._watched("encoder", self.given["encoder"])
         return self.executor.read(made["encoder_hidden_states"])[0, : self.tokens]
 
-    def steps(self, hidden: Tensor, count: int, watch: bool = False) -> Tensor:
+    def steps(
+        self, hidden: Tensor, count: int, watch: bool = False, seen: Callable[[int], None] | None = None
+    ) -> Tensor:
         """Make steps from states [text, width], each from the frames that Hugging Face had: [steps, frames, mels].
 
-        With ``watch`` what the blocks give in the last step is kept.
+        With ``watch`` what the blocks give in the last step is kept; with ``seen`` in each step, which it is told.
         """
         executor, step = self.executor, self.graph(STEP)
         once = self.graph("utterance")
@@ -83,10 +85,12 @@ class Graphs:
         for at in range(count):
             row = self._row(step.graph, at)
             state["frames"] = executor.load(self._by_replica(row), step.graph.input("frames").type)
-            last = watch and at == count - 1
-            if last:
+            shown = seen is not None or (watch and at == count - 1)
+            if shown:
                 self.given[STEP] = {name: executor.read(handle).clone() for name, handle in state.items()}
-            out = self._shown(step, state) if last else executor.run(step, state)
+            out = self._shown(step, state) if shown else executor.run(step, state)
+            if seen is not None:
+                seen(at)
             state |= {name: handle for name, handle in out.items() if name in state}
             made.append(self._frames(executor.read(out["frames"])[:1]))
         return torch.stack(made)

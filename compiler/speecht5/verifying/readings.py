@@ -20,7 +20,7 @@ from compiler.inspect.ladder.records import FORMAT, Bar, Measured, finite, measu
 from compiler.runtime.executor import Executor
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.verifying import own
-from compiler.speecht5.verifying.asked import Bars, Subject
+from compiler.speecht5.verifying.asked import Bars, Subject, title
 from compiler.speecht5.verifying.theirs import ratios
 
 CHANCE = 0.01
@@ -154,9 +154,8 @@ def take(
             made = (ours(compiled, subject, executor), read(theirs.model, subject, most))
             sides = (Spoken(len(each) // reduction, _common(each, want)) for each in made)
             found.append(Reading(subject.said, speaker, subject.seed, len(want) // reduction, *sides))
-    title = options.precision if options.precision == "float32" else f"{options.precision}, weights {options.weights}"
     bar = Bars.of(options.precision, options.weights).free
-    return Readings(FORMAT, title, theirs.said, bar, tuple(found))
+    return Readings(FORMAT, title(options), theirs.said, bar, tuple(found))
 
 
 def read(model: Any, subject: Subject, most: int) -> Tensor:

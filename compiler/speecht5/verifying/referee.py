@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+Sound = np.ndarray[Any, Any]
+"""Samples, float32 from -1 to 1."""
 REFEREE = {"pip": 0.03, "silprob": 0.1, "cmn": "batch"}
 """Settings of the recogniser, the same for every way of speaking; all others are pocketsphinx's defaults.
 
@@ -61,7 +63,7 @@ def word_errors(spoken: Sequence[str], heard: Sequence[str]) -> Errors:
 
 def make_referee(
     words: Sequence[str], rate: int, settings: Mapping[str, Any] = REFEREE
-) -> Callable[[np.ndarray], list[str]]:
+) -> Callable[[Sound], list[str]]:
     """Return a recogniser: from sound, float32 [samples] at ``rate`` Hz, to any sequence of ``words``.
 
     Raises ``ModuleNotFoundError`` where pocketsphinx is not installed, which the project's extra ``voice`` brings.
@@ -74,7 +76,7 @@ def make_referee(
         file.flush()
         decoder = Decoder(lm=None, jsgf=file.name, samprate=rate, loglevel="FATAL", **settings)
 
-    def listen(wav: np.ndarray) -> list[str]:
+    def listen(wav: Sound) -> list[str]:
         # Without this the front end remembers earlier phrases, and the words that are heard depend on their order.
         decoder.reinit_feat()
         decoder.start_utt()
