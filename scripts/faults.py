@@ -48,7 +48,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: how pytest ended, which tests ran and which failed, seconds, and what was printed."""
+    """What came of a job: how pytest ended, which tests ran and which failed, and what was printed.
+
+    ``seconds`` are the processor's, which do not depend on what else runs.
+    """
 
     job: Job
     code: int | None
@@ -92,9 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [outcome for outcome in outcomes if is_wrong(outcome)]
     planted = [outcome for outcome in outcomes if outcome.job.fault]
     caught = sum(outcome.said == CAUGHT for outcome in planted)
-    if given.page and not given.only:
+    if given.page:
         page = Path(given.page)
-        page.write_text(with_table(page.read_text(encoding="utf-8"), to_markdown(planted)), encoding="utf-8")
+        page.write_text(with_table(page.read_text(encoding="utf-8"), planted), encoding="utf-8")
     print(f"\n{caught} of {len(planted)} faults are caught, in {time.monotonic() - begin:.0f} s")
     return 1 if wrong else 0
 
@@ -103,7 +106,7 @@ def _arguments(arguments: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(prog="python -m scripts.faults", description=str(__doc__).split("\n\n")[0])
     parser.add_argument("--only", default="", help="faults with this in their area, name or test")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="processes (2)")
-    parser.add_argument("--page", metavar="FILE", help="put the table of all faults into this page, too")
+    parser.add_argument("--page", metavar="FILE", help="put the rows of the table into this page, too")
     return parser.parse_args(arguments)
 
 
@@ -175,7 +178,7 @@ class _Running:
             self._source = (tree / job.fault.file).read_text(encoding="utf-8")
             (tree / job.fault.file).write_text(job.fault.planted_in(self._source), encoding="utf-8")
         sys.stdout.flush()
-        self._hangs, self._process = False, os.fork()
+        self._hangs, self._seconds, self._process = False, 0.0, os.fork()
         if not self._process:
             _child(job.tests, tree, self._told, self._output)
 
@@ -184,7 +187,8 @@ class _Running:
             self.stop()
             self._hangs = True
             return True
-        process, status = os.waitpid(self._process, os.WNOHANG)
+        process, status, used = os.wait4(self._process, os.WNOHANG)
+        self._seconds = used.ru_utime + used.ru_stime
         self._hangs = process != 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
         return process != 0
 
@@ -198,10 +202,8 @@ class _Running:
         told = json.loads(self._told.read_text()) if self._told.exists() else {"code": 3, "ran": [], "failed": []}
         code = None if self._hangs else told["code"]
         output = self._output.read_text(encoding="utf-8", errors="replace")
-        ran, failed = tuple(told["ran"]), tuple(told["failed"])
-        return Outcome(
-            self.job, code, ran, failed, time.monotonic() - self._begin, "\n".join(output.splitlines()[-25:])
-        )
+        said = "\n".join(output.splitlines()[-25:])
+        return Outcome(self.job, code, tuple(told["ran"]), tuple(told["failed"]), self._seconds, said)
 
 
 def _child(tests: Sequence[str], tree: Path, told: Path, output: Path) -> NoReturn:
@@ -275,29 +277,32 @@ def _named(fault: Fault) -> str:
     return f"{fault.area}: {fault.name}  ({fault.test})"
 
 
-def with_table(page: str, table: str) -> str:
-    """A page with the table in the place of the one that it has. Raises ``ValueError`` where it has none."""
+def with_table(page: str, outcomes: Sequence[Outcome]) -> str:
+    """A page with a row for each fault of the list, in its order: what came of it now, or what the page said before.
+
+    Raises ``ValueError`` for a page without the two lines between which the table is.
+    """
     before, begin, rest = page.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
+    table, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
-    return f"{before}{begin}{table}{end}{after}"
+    now = {cells(each.job.fault): (f"{each.seconds:.0f}", each.said) for each in outcomes if each.job.fault}
+    known = {tuple(row[:3]): (row[3], row[4]) for line in table.splitlines() if len(row := _split(line)) == 5}
+    rows = ["| part | fault | test | seconds | |", "| --- | --- | --- | ---: | --- |"]
+    for fault in listed():
+        own = cells(fault)
+        rows.append(f"| {' | '.join((*own, *(now.get(own) or known.get(own) or ('', 'not run yet'))))} |")
+    return f"{before}{begin}{chr(10).join(rows)}\n{end}{after}"
 
 
-def cells(fault: Fault) -> tuple[str, ...]:
+def _split(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+
+
+def cells(fault: Fault) -> tuple[str, str, str]:
     """What a row of the table says of a fault itself."""
     file, _, test = fault.test.removeprefix("tests/").partition("::")
     return fault.area, fault.name, f"`{file}`" + (f" `{test}`" if test else "")
-
-
-def to_markdown(outcomes: Sequence[Outcome]) -> str:
-    """The table of faults, in the order of the list."""
-    order = {fault.name: at for at, fault in enumerate(listed())}
-    rows = ["| part | fault | test | seconds | |", "| --- | --- | --- | ---: | --- |"]
-    for outcome in sorted(outcomes, key=lambda each: order[each.job.fault.name] if each.job.fault else 0):
-        assert outcome.job.fault is not None
-        rows.append(f"| {' | '.join([*cells(outcome.job.fault), f'{outcome.seconds:.1f}', outcome.said])} |")
-    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -131,6 +131,18 @@ def test_windows_join_to_what_one_graph_makes(model: Any, compiled: CompiledHifi
     assert relative_error(compiled(spectrogram), uncut(spectrogram)) <= BAR
 
 
+@pytest.mark.parametrize("frames", [49, 70, 131, 300])
+def test_windows_hold_what_their_frames_read(compiled: CompiledHifiGan, frames: int) -> None:
+    """All of it: at the ends of what is read so little is heard that no comparison of sound shows a frame less."""
+    field, begin = compiled.receptive_field, 0
+    for window in compiled.windows(0, frames, finished=True):
+        assert window.begin == begin
+        assert window.start == 0 or window.begin - window.start >= field.before
+        begin, last = window.end, window.start + window.held
+        assert last == frames or last - window.end >= field.after
+    assert begin == frames
+
+
 def test_in_bfloat16_they_join_bit_by_bit(model: Any, narrow: CompiledHifiGan) -> None:
     """The same numbers are summed, in float32: what little the order matters is gone when they are rounded."""
     spectrogram = mels(model.config, 131)

@@ -123,7 +123,7 @@ def _overload(name: str, aten: str | None) -> Any:
     packet, _, which = (aten or name).removeprefix("aten.").partition(".")
     found = getattr(ops, packet, None) if packet.isidentifier() else None
     overload = None if found is None else getattr(found, which or "default", None)
-    if isinstance(overload, torch._ops.OpOverload):
+    if isinstance(overload, torch._ops.OpOverload) and not which.endswith("out"):
         return overload
     if found is not None:
         known = ", ".join(f"{packet}.{each}" for each in found.overloads() if not each.endswith("out"))
