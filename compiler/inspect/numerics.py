@@ -133,7 +133,7 @@ def to_markdown(*added: tuple[str, str, str, str] | str) -> str:
             "explains the model. The bounds come from measurements of ops in the configurations that plans use,",
             f"on {' and '.join(map(str, rigs()))}, not on silicon.",
             "",
-            *_markdown(TITLE, sorted(ops)),
+            *_markdown(TITLE, sorted(ops, key=lambda row: row[0].strip("`"))),
             "",
             "## ATen ops with a lowering",
             "",
