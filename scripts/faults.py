@@ -225,7 +225,19 @@ def _child(tests: Sequence[str], tree: Path, told: Path, output: Path) -> NoRetu
         import pytest
 
         seen = _Seen()
-        given = ["-q", "-x", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="]
+        given = [
+            "-q",
+            "-x",
+            "--no-header",
+            "--tb=short",
+            "--disable-warnings",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-o",
+            "addopts=",
+        ]
         given = given if len(tests) == 1 else [each for each in given if each != "-x"]
         code = int(pytest.main([*given, *tests], plugins=[seen]))
         import compiler
