@@ -22,10 +22,11 @@ from compiler.errors import DeviceError
 from compiler.inspect import checking
 from compiler.inspect.bringing_up import personal, steps
 from compiler.inspect.bringing_up.steps import Ran, Step
+from compiler.inspect.ladder.records import Bar
 from compiler.inspect.tuning import clock
 from compiler.inspect.tuning.clock import STAND_IN, StandInClock
 from compiler.speecht5.tuning import choices, tuning
-from compiler.speecht5.verifying import climbing
+from compiler.speecht5.verifying.asked import Bars
 from compiler.target.boards import BOARDS
 from tests.device.standin.module import executor_on
 
@@ -87,8 +88,8 @@ def card(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any], compiled: Any
         return Ran(made.exit_code, made.stdout, made.stderr)
 
     # Few steps of a sentence are not what the bars are for.
-    loose = climbing.Bars(*[climbing.Bar(pcc=0.99)] * 4)
-    monkeypatch.setattr(climbing.Bars, "of", lambda *_: loose)
+    loose = Bars(*[Bar(pcc=0.99)] * 4)
+    monkeypatch.setattr(Bars, "of", lambda *_: loose)
     monkeypatch.setattr(tuning, "Space", lambda traces: few)
     monkeypatch.setattr(compiler, "CompiledSpeechT5", lambda *_, **__: planned, raising=False)
     monkeypatch.setattr(compiler, "compile_speecht5", lambda *_, **__: planned, raising=False)

@@ -46,7 +46,7 @@ def attentions(s: Sketch, batch: int) -> Results:
 
 
 def planned(batch: int) -> Graph:
-    drawn = Spec("attention", lambda s: attentions(s, batch), 0.0, 0.0, "").sketch()
+    drawn = Spec("attention", lambda s: attentions(s, batch)).sketch()
     return ConcatHeads().run(rules.lower(drawn.graph, DType.BFLOAT16))
 
 
@@ -96,7 +96,7 @@ def test_every_attention_of_a_model_is_told_to_be_exact(session: Session, board:
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_ttnn_divides_a_mask_by_the_scale(session: Session, scale: float) -> None:
     """In a program of its own, which the lowering spares it: it would make -inf of the lowest number."""
-    drawn = Spec("scaled", lambda s: {"out": _masked(s)}, 0.0, 0.0, "").sketch()
+    drawn = Spec("scaled", lambda s: {"out": _masked(s)}).sketch()
     graph = rules.lower(drawn.graph, DType.BFLOAT16)
     (node,) = graph.nodes
     scaled = replace(node, attributes=tuple(sorted({**dict(node.attributes), "scale": scale}.items())))

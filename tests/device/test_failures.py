@@ -39,7 +39,7 @@ LESS = "Compile for shorter lengths or a smaller batch"
 
 def plan(build: Build, dtype: DType = DType.BFLOAT16, memory: Memory | None = None, **attributes: str) -> Plan:
     """A graph to check. ``memory`` is where all its nodes are told to write to, ``attributes`` are added to theirs."""
-    drawn = Spec("doctored", build, 0.0, 0.0, "").sketch()
+    drawn = Spec("doctored", build).sketch()
     graph = rules.lower(drawn.graph, dtype)
     nodes = [replace(n, attributes=tuple(sorted({**dict(n.attributes), **attributes}.items()))) for n in graph.nodes]
     if memory is not None:
@@ -116,7 +116,7 @@ def test_a_result_of_another_type_than_inferred(session: Session) -> None:
 
 
 def test_a_head_that_is_no_whole_tile_is_refused_with_ttnns_own_reason(session: Session) -> None:
-    drawn = Spec("doctored", lambda s: attention(s, 1, 2, 4, 4, 32), 0.0, 0.0, "").sketch()
+    drawn = Spec("doctored", lambda s: attention(s, 1, 2, 4, 4, 32)).sketch()
     graph = rules.lower(drawn.graph, DType.BFLOAT16)
     narrow = {port.value: Value(port.value.type.with_(shape=(1, 2, 4, 24))) for port in graph.inputs}
     (node,) = graph.nodes
@@ -205,7 +205,7 @@ for command in (["check"], ["speak", "four"]):
 
 
 def test_a_float32_plan_stays_off_devices() -> None:
-    drawn = Spec("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
+    drawn = Spec("plain", lambda s: s(ops.relu.default, s.x(2, 3))).sketch()
     executable = Executable(rules.lower(drawn.graph, DType.FLOAT32), Weights({}))
     with pytest.raises(InvalidArgument, match="plain was compiled in float32, which only the reference executor runs"):
         executor._check_precision(executable)
@@ -215,7 +215,7 @@ def test_a_float32_plan_stays_off_devices() -> None:
 def test_a_plan_for_another_board(session: Session, on_device: bool, board: str, cores: int, banks: int) -> None:
     if on_device:
         pytest.skip("--device: a plan for the mock n150 is asked for, and this may be another board")
-    drawn = Spec("plain", lambda s: s(ops.relu.default, s.x(2, 3)), 0.0, 0.0, "").sketch()
+    drawn = Spec("plain", lambda s: s(ops.relu.default, s.x(2, 3))).sketch()
     executable = Executable(rules.lower(drawn.graph, DType.BFLOAT16), Weights({}), board)
     with pytest.raises(InvalidArgument) as error:
         session.call("compiler.device.checks:outputs", Plan.of(executable, "plain", drawn.inputs))

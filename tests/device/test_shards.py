@@ -63,7 +63,7 @@ def test_readers_of_a_bank_have_something_to_write(name: str, mocks: Mocks) -> N
     found: dict[int, int] = {}
     with mocks(name) as session:
         for tiles in (9, 17, 20, 21, 25):
-            case = Spec("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), 0, 0, "", (step,))
+            case = Spec("", lambda s, n=32 * tiles: s(ops.linear.default, s.x(1, 1, 64), s.w(n, 64)), (step,))
             drawn = case.sketch()
             executable = Executable(drawn.lowered(DType.BFLOAT16), Weights(drawn.parameters))
             checked = session.call("compiler.device.checks:check", Plan.of(executable, "linear"))
