@@ -65,6 +65,11 @@ class Chosen:
             return "transformers' default configuration, random weights"
         return self.model or "the small voice"
 
+    def given(self, name: str) -> bool:
+        """Whether the command line says it itself."""
+        source = self.context.get_parameter_source(name)
+        return source is not None and source.name == "COMMANDLINE"
+
     def asked(self, graph: str | None = None) -> Asked:
         """All graphs, or the one to show, at these lengths."""
         return Asked(graph, self.text, self.steps, self.frames)

@@ -13,7 +13,7 @@ from compiler.choices import AnyGraphName
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.terminal import progress_bar, refusals, tables
-from compiler.cli.tune import fitted_board
+from compiler.cli.tune import check_constants, fitted_board
 from compiler.speecht5.quiet import quiet
 
 
@@ -35,6 +35,8 @@ def cost(
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing is measured."""
     with refusals():
         fitted = [] if constants is None else [fitted_board(constants)]
+        if fitted and chosen.given("board"):
+            check_constants(fitted[0], chosen.board)
         asked = chosen.asked(graph)
         compiled = chosen.compiled(asked)
         from compiler.inspect import cost_report, report  # noqa: PLC0415
@@ -67,5 +69,7 @@ def cost(
         if graph:
             numbers = boards[options.board if compiled.saved else chosen.board]
             shown.append(cost_report.op_table(compiled.graph(graph, **asked.lengths).graph, numbers))
+        for numbers in fitted:
+            typer.echo(f"{numbers.name}: constants of {constants}, {numbers.dispatch.source}")
         tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))
         typer.echo(cost_report.input_text(tuple(boards.values())))

@@ -24,7 +24,7 @@ from compiler.cli.options import (
     compiled_model,
 )
 from compiler.cli.terminal import announced, progress_bar, refusals, tables
-from compiler.errors import InvalidArgument
+from compiler.errors import CompilerError, InvalidArgument
 from compiler.output import check_file, write_whole
 from compiler.speecht5.quiet import quiet
 
@@ -105,7 +105,6 @@ def tune(
             compiled, subject = subjects.of(compiled, source, say, speaker, seed, steps)
             with _ground(compiled, subject, device, numbers, stage) as (compiled, ground):
                 made = tuning.tune(compiled, subject, ground, Limits(seconds, beam, rounds), stage)
-        kept = _keep(made) if keep else ""
         if output is not None:
             write_whole(output, f"{made.to_json()}\n".encode())
         if as_json:
@@ -113,8 +112,13 @@ def tune(
         else:
             tables(shown.plan_table(made), shown.op_table(made))
         typer.echo(shown.summary(made), err=as_json)
-        if kept:
-            typer.echo(kept, err=as_json)
+        try:
+            kept = _keep(made) if keep else ""
+        except CompilerError as error:  # the figures took minutes, and are there
+            typer.echo(f"warning: the plan is not kept for --tuned: {error}", err=True)
+        else:
+            if kept:
+                typer.echo(kept, err=as_json)
     if made.kept is None:
         raise typer.Exit(1)
 
@@ -176,7 +180,7 @@ def _ground(
 
     if not device:
         board = BOARDS[compiled.options.board]
-        _check_constants(numbers, board.name)
+        check_constants(numbers, board.name)
         with grounds.on_the_mock(compiled, subject, numbers or board, stage) as ground:
             yield compiled, ground
         return
@@ -187,13 +191,14 @@ def _ground(
     mock.hush()  # logs on stdout would be part of the JSON
     stage("looking for a device")
     found = session.probe() or compiled.options.board
-    _check_constants(numbers, found)
+    check_constants(numbers, found)
     with opening.open_device() as executor:
         compiled = compiled.for_board(found)
         yield compiled, grounds.on_device(executor, numbers or BOARDS[found], clock.device_clock(executor))
 
 
-def _check_constants(numbers: Board | None, board: str) -> None:
+def check_constants(numbers: Board | None, board: str) -> None:
+    """Raise ``InvalidArgument`` for constants of another board."""
     if numbers is not None and numbers.name != board:
         raise InvalidArgument(f"--constants are those of a {numbers.name}, and the plans are for a {board}")
 

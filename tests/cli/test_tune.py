@@ -53,10 +53,12 @@ def without_mock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_tuning_without_a_card_measures_nothing_and_says_so(
-    run: Callable[..., Any], without_mock: None, without_vocoder: None
+    run: Callable[..., Any], without_mock: None, without_vocoder: None, cache: Path
 ) -> None:
+    cache.mkdir()
+    (cache / "tuned").touch()  # where a folder would be
     made = run("tune", *SHORT, "-o", "tune.json")
-    assert (made.exit_code, made.stderr) == (0, "")
+    assert made.exit_code == 0 and made.stderr.startswith("warning: the plan is not kept for --tuned: ")
     assert made.stdout.count(STAND_IN) == 3, "both tables and the summary"
     assert "ttnn's mock of n150" in made.stdout and "not run on a device" in made.stdout
     assert "kept: default (the first that passes); 1 of 2 plans timed, the time was up" in made.stdout
@@ -79,6 +81,8 @@ def test_a_tuning_without_a_card_measures_nothing_and_says_so(
     assert 1.5 < seconds[1] / seconds[0] < 2.5
     assert before["graphs"][0]["boards"]["p150"] == after["graphs"][0]["boards"]["p150"]
     assert any(STAND_IN in each["source"] for each in after["inputs"])
+    table = run("cost", "encoder", "--constants", "constants.json").stdout
+    assert table.startswith("n150: constants of constants.json, fitted to ") and STAND_IN in table.splitlines()[0]
 
 
 def kept(run: Callable[..., Any], compiled: Any, label: str, cache: Path, choice: Choice) -> Path:
@@ -157,7 +161,8 @@ def test_constants_of_another_board_are_refused(run: Callable[..., Any], refused
     from compiler.target.constants import Constants
 
     Path("p150.json").write_text(Constants.of(BOARDS["p150"]).to_json())
-    assert refused("tune", *SHORT, "--constants", "p150.json").startswith("--constants are those of a p150")
+    for command in (("tune", *SHORT), ("cost", "encoder", "--board", "n150")):
+        assert refused(*command, "--constants", "p150.json").startswith("--constants are those of a p150")
 
 
 def test_the_default_distance_of_reads_is_one_that_is_tried() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,34 @@ def test_a_file_that_tune_did_not_write(text: str | None, said: str, tmp_path: P
     with pytest.raises(InvalidArgument) as refused:
         records.read(file)
     assert said in str(refused.value) and "tune.json" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "figure"),
+    [
+        (("board",), "n999"),
+        (("nodes", 0, "timed"), float("inf")),
+        (("nodes", 0, "timed"), -1.0),
+        (("nodes", 0, "work", "cores"), 0),
+        (("nodes", 0, "work", "per_cycle"), 0.0),
+        (("nodes", 0, "work", "read"), 10**400),
+        (("nodes", 0, "work", "written"), -5),
+    ],
+    ids=lambda given: str(given)[:30],
+)
+def test_figures_that_no_node_has_are_named(place: tuple[str | int, ...], figure: object, tmp_path: Path) -> None:
+    node = NodeTime("encoder", "x", "ttnn.linear", 1, 1e-6, 1e-6, 1e-6, 1e-6, Work(1, 64, 64, 4096.0, 1, 8, 8))
+    content: Any = {"format": 1, "board": "n150", "clock": "x", "nodes": [asdict(node)]}
+    file = tmp_path / "tune.json"
+    file.write_text(json.dumps(content))
+    assert records.read(file).nodes == (node,)
+    inside = content
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = figure
+    file.write_text(json.dumps(content))
+    with pytest.raises(InvalidArgument, match=str(place[-1])):
+        records.read(file)
 
 
 def test_nothing_of_the_stand_in_is_called_measured() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from compiler.inspect.tuning.search import NOT_TIMED, TIME_UP, WRONG, Found, Limits, search
+from compiler.inspect.tuning.search import NOT_RUN, NOT_TIMED, TIME_UP, WRONG, Found, Limits, NotRun, search
 from compiler.inspect.tuning.statistics import Timing, Verdict, compare, interleaved
 
 Plan = tuple[int, ...]
@@ -32,6 +32,7 @@ class Made:
     modelled_factors: Mapping[int, float] = field(default_factory=dict)
     noise: float = 0.0
     drift: float = 0.0
+    refused: Sequence[Plan] = ()
     seed: int = 0
     checked: list[Plan] = field(default_factory=list)
     ran: list[Plan] = field(default_factory=list)
@@ -67,6 +68,8 @@ class Made:
     def run(self, plan: Plan) -> float:
         assert plan in self.held
         self.ran.append(plan)
+        if plan in self.refused:
+            raise NotRun("out of memory")
         seconds = 1.0 + self.drift * len(self.ran)
         for each in plan:
             seconds *= self.factors[each]
@@ -114,6 +117,33 @@ def test_a_plan_that_is_simpler_and_as_fast_takes_the_place_of_a_faster_looking_
     made.wrong = [()]
     result = found(made, beam=1)
     assert result.best == (1,)
+
+
+@pytest.mark.parametrize(
+    ("refused", "best"), [([(1,)], (1, 2)), ([()], (1, 2)), ([(1,), (1, 2)], (2,)), ([(), (1,), (2,), (1, 2)], None)]
+)
+def test_a_plan_that_does_not_run_is_listed_and_the_others_go_on(refused: list[Plan], best: Plan | None) -> None:
+    result = found(Made({1: 0.5, 2: 0.9}, refused=refused))
+    assert result.best == best and result.complete
+    left_out = {each.plan: each.why for each in result.tried if each.timing is None}
+    assert left_out == {plan: f"{NOT_RUN}: out of memory" for plan in refused if plan in left_out}
+    assert set(left_out) == {each.plan for each in result.tried} & set(refused)
+
+
+def test_plans_that_take_what_the_best_needs_are_left_out() -> None:
+    made = Made({1: 0.5, 2: 0.9})
+    run = made.run
+
+    def crowded(plan: Plan) -> float:
+        """The best has no room as long as others are on the device."""
+        if plan == () and made.held != {()}:
+            raise NotRun("out of memory")
+        return run(plan)
+
+    made.run = crowded  # type: ignore[method-assign]
+    result = found(made)
+    assert result.best == ()
+    assert [each.why for each in result.tried[1:]] == [f"{NOT_RUN}: out of memory"] * 2
 
 
 def test_nothing_right_leaves_nothing_kept() -> None:

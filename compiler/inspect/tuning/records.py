@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler.choices import BOARDS, one_of
 from compiler.errors import InvalidArgument
 from compiler.inspect.ladder.records import finite
 from compiler.inspect.tuning.node_times import NodeTime
@@ -16,6 +17,8 @@ from compiler.records import record
 FORMAT = 1
 """Version of the records' form. It grows with each change that a reader of the JSON would have to follow."""
 _MOST_BYTES = 1 << 26
+_MOST = 2.0**63
+"""What no figure of a node reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,7 @@ class Tuning:
     """A tuning of one model on one device.
 
     ``clock`` says what the times are: its label goes with every figure. ``computed`` says what computed the numbers.
-    ``run`` says what one timed run is. ``default`` names the file in which the kept plan is that board's default,
-    empty where none is.
+    ``run`` says what one timed run is.
     """
 
     format: int
@@ -79,7 +81,6 @@ class Tuning:
     plans: tuple[PlanRow, ...]
     nodes: tuple[NodeTime, ...]
     notes: tuple[str, ...]
-    default: str = ""
 
     @property
     def kept(self) -> PlanRow | None:
@@ -113,4 +114,19 @@ def read(path: Path) -> Timed:
         raise InvalidArgument(f"{where} cannot be read as JSON: {error}. Make it with `tune -o FILE`") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or "nodes" not in content:
         raise InvalidArgument(f"{where} is no file of `tune` in format {FORMAT}: make it with `tune -o FILE`")
-    return record(Timed, {name: content.get(name) for name in ("board", "clock", "nodes")}, where)
+    made = record(Timed, {name: content.get(name) for name in ("board", "clock", "nodes")}, where)
+    one_of(f"{where}: board", made.board, BOARDS)
+    for i, node in enumerate(made.nodes):
+        _check(node, f"{where}.nodes[{i}]")
+    return made
+
+
+def _check(node: NodeTime, where: str) -> None:
+    """Raise ``InvalidArgument`` for a figure that no node has."""
+    work = node.work
+    least = {"timed": 0.0, "per_cycle": 2.0**-20, "cores": 1, "readers": 1}
+    figures = {"timed": node.timed, **{name: figure for name, figure in asdict(work).items() if name != "matrix"}}
+    for name, figure in figures.items():
+        if not least.get(name, 0) <= figure < _MOST:
+            shown = str(figure)[:20]
+            raise InvalidArgument(f"{where}.{name}={shown}: a number of at least {least.get(name, 0):g} is expected")

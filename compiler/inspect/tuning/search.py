@@ -45,12 +45,16 @@ class Contest[Plan: Hashable](Protocol):
         ...
 
     def run(self, plan: Plan) -> float:
-        """Run it once; the seconds that this took."""
+        """Run it once; the seconds that this took. Raises :class:`NotRun` where the device refuses it."""
         ...
 
     def forget(self, plan: Plan) -> None:
         """Let go of what was made to run it: it is wrong, or slower than another."""
         ...
+
+
+class NotRun(Exception):
+    """A plan whose numbers pass, and that does not run beside the others; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Found[Plan: Hashable]:
 TIME_UP = "not tried: the time was up"
 NOT_TIMED = "its numbers pass, and it was not timed: the time was up"
 WRONG = "its numbers do not pass"
+NOT_RUN = "its numbers pass, and it did not run"
 
 
 def search[Plan: Hashable](
@@ -115,7 +120,25 @@ def search[Plan: Hashable](
         return now() - begun >= limits.seconds
 
     def in_turn(plans: Sequence[Plan]) -> Mapping[Plan, Timing]:
-        return interleaved(plans, contest.run, limits.rounds, lambda: not time_is_up())
+        """Time plans in the same rounds; one that does not run is left out, and the others begin anew."""
+        ran, failed = list(plans), plans[0]
+
+        def run(plan: Plan) -> float:
+            nonlocal failed
+            failed = plan
+            return contest.run(plan)
+
+        while ran:
+            try:
+                return interleaved(ran, run, limits.rounds, lambda: not time_is_up())
+            except NotRun as error:
+                # Where the best does not run, those beside it take what it needs.
+                lost = [plan for plan in ran if plan != state.best] if failed == state.best else [failed]
+                for plan in lost:
+                    state.not_run(plan, str(error))
+                    contest.forget(plan)
+                ran = [plan for plan in ran if plan not in lost]
+        return {}
 
     while state.waiting and not (state.tried and time_is_up()):
         batch = state.next_batch(limits.beam)
@@ -161,6 +184,11 @@ class _State[Plan: Hashable]:
             self._grow(plan)  # it may be wrong, and one of its neighbours right
         return reading.passed
 
+    def not_run(self, plan: Plan, why: str) -> None:
+        self.tried[plan] = replace(self.tried[plan], why=f"{NOT_RUN}: {why}")
+        if plan == self._start:
+            self._grow(plan)
+
     def judge(
         self,
         right: Sequence[Plan],
@@ -171,7 +199,7 @@ class _State[Plan: Hashable]:
 
         What wins must win ``again``.
         """
-        for plan in sorted(right, key=lambda each: timed[each].median):
+        for plan in sorted((each for each in right if each in timed), key=lambda each: timed[each].median):
             before = self.best
             why, wins = self._compared(plan, timed, again)
             self.tried[plan] = replace(self.tried[plan], timing=timed[plan], why=why, beside=before)
@@ -192,6 +220,8 @@ class _State[Plan: Hashable]:
         said = f"{gain:+.1%} to {self.best}"
         if verdict is Verdict.FASTER:
             second = again([self.best, plan])
+            if plan not in second:
+                return f"{said}, and did not run again: the simpler stays", False
             if compare(second[plan], second[self.best]) is Verdict.FASTER:
                 return said, True
             return f"{said}, and not again: the simpler stays", False

@@ -11,7 +11,7 @@ from compiler.inspect.tuning.clock import Clock, StandInClock
 from compiler.inspect.tuning.executors import Dry, Metered, Untraced
 from compiler.inspect.tuning.node_times import NodeTime, node_times
 from compiler.inspect.tuning.records import FORMAT, NumbersRead, PlanRow, Tuning
-from compiler.inspect.tuning.search import Found, Limits, Tried, search
+from compiler.inspect.tuning.search import Found, Limits, NotRun, Tried, search
 from compiler.pipeline import ACCURACY
 from compiler.runtime.executable import Executable
 from compiler.runtime.executor import Executor
@@ -107,7 +107,10 @@ class SpeechContest:
             return NumbersRead(0.0, "", float("inf"), "", (str(error).splitlines()[0],))
 
     def run(self, plan: Choice) -> float:
-        return self._seconds(plan, self.ground.timing(plan), self.ground.clock)
+        try:
+            return self._seconds(plan, self.ground.timing(plan), self.ground.clock)
+        except DeviceError as error:
+            raise NotRun(str(error).splitlines()[0]) from None
 
     def _seconds(self, choice: Choice, executor: Executor, clock: Clock) -> float:
         plan = self.plan(choice)
