@@ -189,12 +189,20 @@ def saved_model(found: Described, vocoder: str | None = None) -> CompiledSpeechT
     return loaded
 
 
-def remembered_model(entry: Entry) -> CompiledSpeechT5:
-    """Compile a checkpoint of which an earlier run kept what it traced."""
+def remembered_model(entry: Entry) -> CompiledSpeechT5 | None:
+    """Compile a checkpoint of which an earlier run kept what it traced; ``None`` where that cannot be read any more.
+
+    Another process may drop or write an entry after it was found whole.
+    """
     with announced("importing torch, reading what was traced before"):
+        from safetensors import SafetensorError  # noqa: PLC0415
+
         from compiler.speecht5 import remembering  # noqa: PLC0415
 
-        return remembering.compiled(entry)
+        try:
+            return remembering.compiled(entry)
+        except (OSError, SafetensorError):
+            return None
 
 
 def check_plan(context: typer.Context, found: Described) -> None:

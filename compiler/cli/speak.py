@@ -164,27 +164,30 @@ def speak(
             for line in warnings:
                 typer.echo(f"warning: {line}", err=True)
         with sound.standard_output() if to_stdout else nullcontext() as pipe:
-            if saved is not None:
-                compiled = saved_model(saved, vocoder)
-            elif known is not None:
-                compiled = remembered_model(known)
-            else:
+            compiled = saved_model(saved, vocoder) if saved else remembered_model(known) if known else None
+            if compiled is None:
                 with announced(IMPORTING):
                     import_libraries()
+                if known is not None:  # lost since it was found: all is done that it spared
+                    entry, hushed = replace(known, facts=None), quiet
+                    with quiet():
+                        chosen = checkpoint.load_tokenizer(source, normalize)
             from compiler import compile_speecht5  # noqa: PLC0415
             from compiler.speecht5 import speaking  # noqa: PLC0415
 
             with hushed(), progress_bar() as stage:
                 stage("loading the voice")
-                traced = saved is None and known is None
-                voice = checkpoint.load_voice(source, vocoder, chosen) if traced else _saved_voice(compiled, chosen)
+                if compiled is None:
+                    voice = checkpoint.load_voice(source, vocoder, chosen)
+                else:
+                    voice = _saved_voice(compiled, chosen)
                 speaking.prepare(voice, said, speaker, most)  # refuse a speaker before the seconds of compiling
                 if device:
                     from compiler.device import session  # noqa: PLC0415
 
                     stage("looking for a device")
                     options = replace(options, board=board or session.probe() or options.board)
-                if traced:
+                if compiled is None:
                     stage("tracing and compiling")
                     options = replace(options, batch_size=min(batch, parts))
                     compiled = compile_speecht5(voice.model, vocoder=voice.vocoder, **asdict(options))

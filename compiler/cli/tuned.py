@@ -23,7 +23,13 @@ _OF_THE_PLAN = ("precision", "weights", "enable", "disable")
 
 
 def check_tuned(context: typer.Context) -> None:
-    """Raise ``InvalidArgument`` for ``--tuned`` beside an option that it decides."""
+    """Raise ``InvalidArgument`` for ``--tuned`` beside an option that it decides, or with more than one row."""
+    for name in ("batch", "batch_size"):
+        if (rows := context.params.get(name) or 1) > 1:
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidArgument(
+                f"--tuned takes no {option} {rows}: a plan is tuned for one row at a time. Leave one of them out"
+            )
     for name in _OF_THE_PLAN:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":

@@ -1,9 +1,9 @@
 """What tracing made of a checkpoint folder, as ``speak`` keeps it: found without torch.
 
-An entry belongs to the content of a checkpoint folder, the options of a plan, the versions of the libraries and the
-code of the compiler: where any of them changes there is another entry. It holds graphs and plain numbers; weights stay
-in the checkpoint. A model object has no entry, as anybody may have changed it. An entry that is damaged in any way is
-as good as none.
+An entry belongs to the files that loading a checkpoint folder reads, the options of a plan, the versions of the
+libraries and the code of the compiler: where any of them changes there is another entry. It holds graphs and plain
+numbers; weights stay in the checkpoint. A model object has no entry, as anybody may have changed it. An entry that is
+damaged in any way is as good as none.
 """
 
 from __future__ import annotations
@@ -30,6 +30,24 @@ VARIABLE = "SPEECHT5_TTNN_TRACES"
 """Environment variable that names the folder of entries; empty: nothing is kept."""
 MODEL, PIECES, VOCODER = "model.safetensors", "spm_char.model", "vocoder"
 """What a checkpoint folder needs to have for an entry."""
+READ = (
+    *("config.json", MODEL, f"{VOCODER}/config.json", f"{VOCODER}/{MODEL}"),
+    *(PIECES, "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json"),
+    *("speakers.safetensors", "words.txt"),
+)
+"""The files that loading reads, of those that decide what is said; templates for chats do not.
+
+Weights in shards or as ``pytorch_model.bin`` are read only where ``model.safetensors`` is missing: then there is no
+entry.
+"""
+_INSTEAD = ("adapter_config.json", f"{VOCODER}/adapter_config.json", "tekken.json", "tokenizer.model", "tiktoken.model")
+"""Files that have transformers read others than ``READ`` where they lie in the folder."""
+_NAMING = {
+    "config.json": ("configuration_files", "transformers_weights"),
+    f"{VOCODER}/config.json": ("configuration_files", "transformers_weights"),
+    "tokenizer_config.json": ("fast_tokenizer_files",),
+}
+"""Keys of files that name other files to read."""
 FACTS, REST = "facts.json", "rest.safetensors"
 _PACKAGES = ("torch", "transformers", "safetensors", "sentencepiece")
 
@@ -67,7 +85,8 @@ def home() -> Path | None:
     """The folder of entries: what ``SPEECHT5_TTNN_TRACES`` names, else one in the cache folder; ``None`` for none."""
     named = os.environ.get(VARIABLE)
     if named is not None:
-        return Path(named).expanduser() if named else None
+        # Path.expanduser raises for a user that there is not, and this leaves the name as it is.
+        return Path(os.path.expanduser(named)) if named else None
     from compiler.device.mock import cache_folder  # noqa: PLC0415
 
     return cache_folder() / "traces"
@@ -80,7 +99,7 @@ def find(source: str, options: CompileOptions) -> Entry | None:
         return None
     try:
         at = home()
-        if at is None:
+        if at is None or _reads_others(folder):
             return None
         entry = Entry(folder, at / _key(folder, options), options)
         return Entry(folder, entry.folder, options, _facts(entry.folder))
@@ -89,10 +108,18 @@ def find(source: str, options: CompileOptions) -> Entry | None:
 
 
 def _key(folder: Path, options: CompileOptions) -> str:
-    files = {path.relative_to(folder).as_posix(): digest_of(path) for path in folder.rglob("*") if path.is_file()}
+    files = {name: digest_of(folder / name) if (folder / name).is_file() else None for name in READ}
     versions = {name: metadata.version(name) for name in _PACKAGES}
     said = json.dumps([asdict(options), files, versions, _code()], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def _reads_others(folder: Path) -> bool:
+    """Whether transformers would read files of the folder that the key does not know."""
+    if any((folder / name).exists() for name in _INSTEAD):
+        return True
+    said = {name: (folder / name).read_bytes() for name in _NAMING if (folder / name).is_file()}
+    return any(f'"{key}"'.encode() in text for name, text in said.items() for key in _NAMING[name])
 
 
 def _code() -> str:

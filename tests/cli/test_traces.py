@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import compiler
 from compiler.speecht5 import checkpoint, remembering, traces
+from compiler.speecht5.options import CompileOptions
 
+ROOT = Path(__file__).parents[2]
 SHORT, LONG = "four nine three", "one two three four five six seven eight"
 
 
@@ -70,6 +74,58 @@ def test_a_damaged_entry_is_as_good_as_none(spoken, loads, cache, file):
     assert found.read_bytes() == whole, "and it is mended"
 
 
+@pytest.mark.parametrize("spoil", [shutil.rmtree, lambda entry: (entry / "rest.safetensors").write_bytes(b"damaged")])
+def test_an_entry_lost_while_it_is_read_is_traced_anew(spoken, loads, monkeypatch, spoil):
+    first, find = spoken(), traces.find
+
+    def spoilt(*arguments):
+        entry = find(*arguments)
+        spoil(entry.folder)
+        return entry
+
+    with monkeypatch.context() as another:
+        another.setattr(traces, "find", spoilt)
+        assert spoken() == first and len(loads) == 2
+    assert spoken() == first and len(loads) == 2, "and it is kept again"
+
+
+def test_an_entry_belongs_to_the_files_that_loading_reads(cache, checkpoint, tmp_path):
+    linked = tmp_path / "elsewhere"
+    (checkpoint / "vocoder").rename(linked)
+    (checkpoint / "vocoder").symlink_to(linked)
+
+    def key(name=None):
+        """The entry's name, with a file changed or added."""
+        file = checkpoint / (name or "config.json")
+        before = file.read_bytes() if file.exists() else None
+        if name is not None:
+            file.write_bytes((before or b"") + b" ")
+        found = traces.find(str(checkpoint), CompileOptions())
+        file.unlink() if before is None else file.write_bytes(before)
+        return None if found is None else found.folder.name
+
+    read = (
+        *("config.json", "model.safetensors", "speakers.safetensors", "words.txt", "spm_char.model"),
+        *("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json"),
+        *("vocoder/config.json", "vocoder/model.safetensors"),
+    )
+    first = key()
+    keys = [key(name) for name in read]
+    assert first is not None and None not in keys and len({first, *keys}) == len(read) + 1
+    for name in ("speech.wav", "README.md", "training.json", "vocoder/speech.wav"):
+        assert key(name) == first, name
+    for name in ("adapter_config.json", "vocoder/adapter_config.json", "tokenizer.model"):
+        assert key(name) is None, f"{name} has transformers read other files"
+    config = checkpoint / "vocoder/config.json"
+    config.write_text(config.read_text().replace("{", '{"transformers_weights": "other.safetensors",', 1))
+    assert key() is None
+
+
+def test_a_folder_of_a_user_that_there_is_not_is_taken_by_its_name(monkeypatch):
+    monkeypatch.setenv(traces.VARIABLE, "~nosuch/x")
+    assert traces.home() == Path("~nosuch/x")
+
+
 def test_another_checkpoint_plan_or_compiler_is_another_entry(spoken, loads, cache, checkpoint, monkeypatch):
     monkeypatch.setattr(remembering, "MOST_ENTRIES", 3)
     (cache / "someone's").mkdir(parents=True)
@@ -107,13 +163,12 @@ LEFT_OUT = (
 
 
 @pytest.mark.slow
-def test_the_second_time_nothing_is_imported_that_traces(tmp_path):
-    environment = {**os.environ, traces.VARIABLE: str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-X", "importtime", "-m", "compiler", "speak", SHORT, "-o", str(tmp_path / "x.wav")]
-    first, second = (
-        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True).stderr
-        for _ in range(2)
-    )
-    heavy = re.compile(rf"\| +({'|'.join(map(re.escape, LEFT_OUT))})$", re.MULTILINE)
-    assert {"transformers", "passes"} <= {*heavy.findall(first)}
-    assert heavy.findall(second) == []
+def test_the_second_time_nothing_is_imported_that_traces(spoken, checkpoint):
+    first = spoken()
+    assert all(map(find_spec, LEFT_OUT)), "what is left out is there to be imported"
+    command = [sys.executable, "-X", "importtime", "-m", "compiler", "speak", SHORT, "-o", "-", "--model", checkpoint]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    second = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=300, check=True)
+    assert second.stdout == first, "from what this process kept"
+    imported = {*re.findall(r"\| +(\S+)$", second.stderr.decode(), re.MULTILINE)}
+    assert "torch" in imported and imported.isdisjoint(LEFT_OUT)

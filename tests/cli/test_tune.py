@@ -148,6 +148,11 @@ def test_speak_takes_the_tuned_plan_on_a_device(
         (("compile", "--tuned", "--weights", "mixed"), "--tuned takes no --weights"),
         (("speak", "x", "--tuned", "--enable", "shard-norms"), "--tuned takes no --enable"),
         (("speak", "x", "--tuned", "--precision", "float32"), "--tuned takes no --precision"),
+        (
+            ("speak", "x", "--tuned", "--batch", "2"),
+            "--tuned takes no --batch 2: a plan is tuned for one row at a time",
+        ),
+        (("compile", "--tuned", "--batch-size", "2"), "--tuned takes no --batch-size 2"),
         (("bring-up", "--device", "--board", "p150"), "--device takes no --board"),
         (("bring-up", "--say", ""), "--say: the text is empty"),
         (("bring-up", "-o", "."), "'.' is there already: name a new folder"),
