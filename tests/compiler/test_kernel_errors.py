@@ -66,7 +66,8 @@ def test_a_float32_plan_is_refused() -> None:
 def test_speech_with_errors_of_the_measured_size_stays_close_to_hugging_face() -> None:
     voice, compiled = small_voice()
     compiled = compiled.with_plan(precision="bfloat16")
-    ids, speaker = voice.tokenizer("no", return_tensors="pt").input_ids, voice.speakers["anna"][None]
+    # Not a phrase whose speech hangs on one rounding, as "no" does: docs/verify.md, Readings.
+    ids, speaker = voice.tokenizer("yes", return_tensors="pt").input_ids, voice.speakers["anna"][None]
     torch.manual_seed(0)
     want = voice.model.generate_speech(ids, speaker)
     after = torch.get_rng_state()
