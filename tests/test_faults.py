@@ -87,6 +87,7 @@ def test_without_a_fault_all_tests_must_run_and_pass(code: int, ran: tuple[str, 
     assert command.is_wrong(outcome) == wrong
 
 
+@pytest.mark.slow
 def test_a_planted_fault_is_caught_and_another_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In processes of their own, in a tree with one module and one test; the tree itself stays as it is."""
     (tmp_path / "compiler").mkdir()
