@@ -87,7 +87,7 @@ def run_all(
     progress: Callable[[str], None],
     skipped: Mapping[str, str] = MappingProxyType({}),
     run: Run | None = None,
-    begins: Callable[[Sequence[Result]], None] = lambda _: None,
+    begins: Callable[[Sequence[Result]], object] = lambda _: None,
 ) -> list[Result]:
     """Run steps in order in ``folder``; each has ``limit`` seconds. After Ctrl-C the rest is not run.
 
