@@ -123,6 +123,7 @@ def test_a_name_that_tells_nothing_stays(name: str, monkeypatch: pytest.MonkeyPa
         ("at /srv/kernels/x, /srv/sim/lib.so", "at $SPEECHT5_TTNN_CACHE/x, $TT_METAL_SIMULATOR"),
         ("/srv/hub/a and /srv/share/b", "$HF_HOME/a and $XDG_DATA_DIRS/b"),
         ("/srv/var/tmp/of-jane/x", "PATH/x"),
+        ("a/var/tmp/of-jane/x", "a/var/tmp/of-USER/x"),
         ("/mnt/lab/secret/x.py:3", "PATH/x.py:3"),
         ("-I /mnt/lab/x -I/mnt/lab/y file:///mnt/lab/z", "-I PATH/x -IPATH/y file://PATH/z"),
         ("/dev/tenstorrent/0 https://a.org/b/c a/b/c ~/a/b 4/5 <br/> </td>",) * 2,

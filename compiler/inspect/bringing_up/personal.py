@@ -64,7 +64,7 @@ class Personal:
     def without(self, text: str) -> str:
         """Return a text without all of it, as it stands there or escaped for JSON or HTML."""
         for path, shown in _escaped(self.paths):
-            text = re.sub(rf"{_BEGINS}{re.escape(path)}(?![\w-])", lambda _, shown=shown: shown, text)
+            text = re.sub(rf"{_BEGINS}{re.escape(path)}(?![\w-])", shown.replace("\\", r"\\"), text)
         text = _HOMES.sub(r"\1/USER", text)
         text = _OTHER.sub(lambda found: f"PATH/{found[1] or ''}", text)
         for name, shown in _escaped(self.names):
