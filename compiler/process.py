@@ -11,7 +11,9 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -35,6 +37,19 @@ class Interruption:
     def begin_work(self) -> None:
         """Raise KeyboardInterrupt on Ctrl-C from now on: there may be a terminal, a file or a worker to clean up."""
         self.at_once = False
+
+    @contextmanager
+    def or_ended(self) -> Iterator[None]:
+        """Take SIGTERM, and SIGHUP of a terminal that is gone, as Ctrl-C in here, unless they are ignored."""
+        main = threading.current_thread() is threading.main_thread()
+        taken = [each for each in (signal.SIGTERM, signal.SIGHUP) if main and signal.getsignal(each) is signal.SIG_DFL]
+        try:
+            for each in taken:
+                signal.signal(each, self._come)
+            yield
+        finally:
+            for each in taken:
+                signal.signal(each, signal.SIG_DFL)
 
     def raise_noted(self) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed and the exception got lost."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +14,36 @@ from typing import Annotated
 import typer
 
 from compiler import __version__, arguments, versions
-from compiler.choices import Board
+from compiler.choices import BOARDS, GRAPHS, PRECISIONS, STAGES, VOCODER_GRAPHS, WEIGHTS, Board
 from compiler.cli.app import app
-from compiler.cli.options import ModelOption
+from compiler.cli.options import ModelOption, check_no_board, given
 from compiler.cli.terminal import refusals
 from compiler.errors import CompilerError, InvalidArgument
-from compiler.folder import check_new, made
+from compiler.folder import check_new, is_saved
 from compiler.inspect.bringing_up import report, steps
 from compiler.inspect.bringing_up.figures import figures
 from compiler.inspect.bringing_up.personal import Personal
 from compiler.inspect.bringing_up.steps import Planned, Result, State, Step
-from compiler.process import INTERRUPTED
+from compiler.process import INTERRUPTED, interruption
 
+STEPS = ("check", "verify", "tune", "speak")
+FIGURES = (
+    "max",
+    "min",
+    "mean",
+    "median",
+    "sum",
+    "device",
+    "board",
+    "step",
+    "sound",
+    "plan",
+    "node",
+    "op",
+    "passed",
+    "ttnn",
+)
+"""Words of figures and of ops, which a user may be called like as well."""
 TEXT = "four nine three"
 """What is said where nobody says what."""
 MOCK = "no card: ttnn's mock, numbers of the reference executor, and a stand-in clock; nothing measured on a device"
@@ -57,9 +77,7 @@ def bring_up(
 ) -> None:
     """Check, verify, tune and speak, and write one folder to attach to an issue: a report first, nothing personal."""
     with refusals():
-        source = context.get_parameter_source("board")
-        if device and source is not None and source.name == "COMMANDLINE":
-            raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+        check_no_board(context, device)
         if say is not None and not say.strip():
             raise InvalidArgument("--say: the text is empty")
         arguments.number("--seconds", seconds)
@@ -67,15 +85,13 @@ def bring_up(
         check_new(folder)
         _tell(f"writing into {folder}: {'the card that ttnn finds' if device else MOCK}")
         named = model if model is None or not Path(model).exists() else str(Path(model).absolute())
-        personal = Personal.here(*([] if named is None else [named]), folder.absolute())
         where = ("--device",) if device else ("--board", board)
         about, missing = _about(device, board)
-        with made(folder) as inside:
-            planned = _steps(where, device, named, say, steps_, seconds)
-            skipped = {} if missing is None else dict.fromkeys(("check", "verify", "tune", "speak"), missing)
-            results = steps.run_all(planned, inside, time_limit, _tell, skipped)
-            said = figures(results)
-            report.write(inside, _title(device), about, results, said, personal)
+        own = named is not None and is_saved(named) and not device and not given(context, "board")
+        plan_for = () if own else where  # a saved model has its own board
+        planned = _steps(where, plan_for, device, named, say, steps_, seconds)
+        skipped = {} if missing is None else dict.fromkeys(STEPS, missing)
+        results, said = _run(planned, folder, named, time_limit, _title(device), about, skipped)
         for line in said:
             typer.echo(line)
         good = sum(result.state is State.PASSED for result in results)
@@ -84,6 +100,39 @@ def bring_up(
         raise typer.Exit(INTERRUPTED)
     if not report.passed(results):
         raise typer.Exit(1)
+
+
+def _run(
+    planned: Sequence[Planned],
+    folder: Path,
+    model: str | None,
+    limit: float,
+    title: str,
+    about: Mapping[str, str],
+    skipped: Mapping[str, str],
+) -> tuple[list[Result], list[str]]:
+    """Run the steps, each in a folder of its own making elsewhere; ``folder`` is right after each of them."""
+    interruption.begin_work()  # a step is to be ended, and the report written
+    with interruption.or_ended(), tempfile.TemporaryDirectory(prefix="bring-up-") as work:
+        personal = Personal.here(*([] if model is None else [model]), folder.absolute(), work, words=_words())
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise InvalidArgument(f"{str(folder)!r} cannot be written: {error.strerror}") from error
+
+        def write(results: Sequence[Result]) -> list[str]:
+            said = figures(results)
+            report.write(folder, Path(work), title, about, results, said, personal)
+            return said
+
+        results = steps.run_all(planned, Path(work), limit, _tell, skipped, begins=write)
+        return results, write(results)
+
+
+def _words() -> set[str]:
+    """What the files of the folder are made of: names of boards, steps, graphs, stages and types, and their words."""
+    names = {*BOARDS, *STEPS, *GRAPHS, *VOCODER_GRAPHS, *STAGES, *PRECISIONS, *WEIGHTS, *FIGURES}
+    return names | {word for name in names for word in name.replace("_", "-").split("-")}
 
 
 def _title(device: bool) -> str:
@@ -96,7 +145,8 @@ def _title(device: bool) -> str:
 
 def _tell(line: str) -> None:
     """Say on stderr what is being done, at once and whatever stderr is: a step takes minutes."""
-    typer.echo(f"bring-up: {line}", err=True)
+    with suppress(OSError):  # the terminal is gone: the folder says it all
+        typer.echo(f"bring-up: {line}", err=True)
 
 
 def _about(device: bool, board: str) -> tuple[dict[str, str], str | None]:
@@ -119,14 +169,19 @@ def _about(device: bool, board: str) -> tuple[dict[str, str], str | None]:
 
 
 def _steps(
-    where: Sequence[str], device: bool, model: str | None, text: str | None, steps_: int | None, seconds: float
+    where: Sequence[str],
+    plan_for: Sequence[str],
+    device: bool,
+    model: str | None,
+    text: str | None,
+    steps_: int | None,
+    seconds: float,
 ) -> list[Planned]:
     source = () if model is None else ("--model", model)
-    on = ("--device",) if device else ()
     said = () if text is None else ("--say", text)
     said = said if steps_ is None else (*said, "--steps", str(steps_))
     check = Step("check", "ttnn accepts every graph", ("check", *where, *source, "--json"), "check.json")
-    how = ("verify", *source, "--precision", "bfloat16", *on, *said, "--json", "-o", "verify.html")
+    how = ("verify", *source, "--precision", "bfloat16", *plan_for, *said, "--json", "-o", "verify.html")
     verify = Step("verify", "numbers beside Hugging Face's", how, "verify.json", ("verify.html",))
     how = ("tune", *where, *source, *said, "--seconds", f"{seconds:g}", "--json")
     tune = Step("tune", "plans side by side", how, "tune.json")
@@ -135,7 +190,7 @@ def _steps(
         """With the plan that was kept, where one was on this device."""
         tuned = device and any(each.step.name == "tune" and each.state is State.PASSED for each in before)
         plan = ("--tuned",) if tuned else ("--precision", "bfloat16")
-        arguments = ("speak", text or TEXT, *source, *plan, *on, "-o", "speech.wav")
+        arguments = ("speak", text or TEXT, *source, *plan, *plan_for, "-o", "speech.wav")
         return Step("speak", "text to sound", arguments, "speak.txt", ("speech.wav",))
 
     return [check, verify, tune, speak]

@@ -13,6 +13,7 @@ from compiler.choices import BOARDS, GRAPHS, VOCODER_GRAPHS, Board, check_precis
 from compiler.cli import visualizer
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
+from compiler.cli.options import check_no_board
 from compiler.cli.terminal import progress_bar, refusals, tables
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
@@ -54,8 +55,7 @@ def check(
             one_of("board", each, BOARDS)
         for each in graph or ():
             one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
-        if device and board:
-            raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+        check_no_board(chosen.context, device)
         if report is not None:
             visualizer.check_report(report, board, device)
         asked = replace(chosen, full_size=False) != Chosen(context=chosen.context) or board or device or graph or report

@@ -221,6 +221,18 @@ def check_plan(context: typer.Context, found: Described) -> None:
             )
 
 
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def check_no_board(context: typer.Context, device: bool) -> None:
+    """Raise ``InvalidArgument`` where ``--board`` stands beside ``--device``."""
+    if device and given(context, "board"):
+        raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+
+
 def checkpoint_of(model: str | None) -> str:
     """Return the checkpoint that ``--model`` names, by default the small voice."""
     from compiler.speecht5 import checkpoint  # noqa: PLC0415

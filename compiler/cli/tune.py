@@ -20,6 +20,7 @@ from compiler.cli.options import (
     ModelOption,
     PostnetOption,
     VocoderOption,
+    check_no_board,
     checkpoint_of,
     compiled_model,
 )
@@ -79,8 +80,7 @@ def tune(
 ) -> None:
     """Time plans side by side on a board, best modelled first, and keep the fastest whose numbers are right."""
     with refusals():
-        if device and _given(context, "board"):
-            raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
+        check_no_board(context, device)
         if full_size and not (say is None and speaker is None):
             raise InvalidArgument("--full-size has no tokenizer and no speakers: leave out --say and --speaker")
         if say is not None and not say.strip():
@@ -150,12 +150,6 @@ def fit(
             tables(fitting.table(found), fitting.residuals(found))
         if output is not None:
             typer.echo(f"written: {output}; show what it models with `cost --constants {output}`", err=as_json)
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def fitted_board(file: Path) -> Board:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import runpy
 import select
 import signal
 import sys
@@ -19,18 +20,22 @@ from typing import Final
 
 _SET_DEATH_SIGNAL: Final = 1
 """``PR_SET_PDEATHSIG`` of Linux' ``prctl``."""
+MODULE: Final = "-m"
+"""In place of a descriptor: keep the module that follows, run as a program with the arguments behind it."""
 
 
-def keep(parent: int, grace: float, connection: int) -> None:
+def keep(parent: int, grace: float, connection: int | None, ask: bool = False) -> None:
     """Go on in a child process; this one stays behind to keep it, and does not return.
 
     The child is ended by SIGKILL ``grace`` seconds after the process ``parent`` has ended, at once on SIGTERM, and at
     once where this process is ended. This process ends as the child does: with its status, or by its signal.
+    SIGINT, which comes to the whole group of processes, is for the child.
 
     Args:
         parent: The process that started this one; where it has ended already, no child is started.
         grace: Seconds in which the child may still close what it has open.
         connection: A file descriptor that is the child's alone, so that its other end sees when the child ends.
+        ask: Whether the child gets SIGINT when ``parent`` has ended. Without it the child is to see that by itself.
     """
     try:
         watched = os.pidfd_open(parent)
@@ -44,9 +49,11 @@ def keep(parent: int, grace: float, connection: int) -> None:
         os.close(watched)
         _end_with(keeper)
         return
-    os.close(connection)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if connection is not None:
+        os.close(connection)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
-    _wait(watched, os.pidfd_open(child), grace)
+    _wait(watched, os.pidfd_open(child), grace, ask)
     _end_like(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
@@ -59,13 +66,15 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _wait(parent: int, child: int, grace: float) -> None:
+def _wait(parent: int, child: int, grace: float, ask: bool) -> None:
     """Wait until the child has ended; end it ``grace`` seconds after its parent has. Both are descriptors."""
     poll = select.poll()
     poll.register(parent, select.POLLIN)
     poll.register(child, select.POLLIN)
     if child not in dict(poll.poll()):
         poll.unregister(parent)
+        if ask:
+            signal.pidfd_send_signal(child, signal.SIGINT)
         if not poll.poll(grace * 1000):
             signal.pidfd_send_signal(child, signal.SIGKILL)
             poll.poll()
@@ -82,7 +91,13 @@ def _end_like(status: int) -> None:
 
 
 if __name__ == "__main__":
-    session, seconds, descriptor = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    session, seconds = int(sys.argv[1]), float(sys.argv[2])
+    if sys.argv[3] == MODULE:
+        keep(session, seconds, None, ask=True)
+        sys.argv = sys.argv[4:]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        sys.exit()
+    descriptor = int(sys.argv[3])
     keep(session, seconds, descriptor)
     from compiler.device.worker import serve  # takes seconds, which the keeper does without
 

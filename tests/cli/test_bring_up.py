@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Self
@@ -29,6 +30,7 @@ from compiler.speecht5.tuning import choices, tuning
 from compiler.speecht5.verifying.asked import Bars
 from compiler.target.boards import BOARDS
 from tests.device.standin.module import executor_on
+from tests.device.test_keeper import running, until
 
 FILES = {
     *("check.json", "verify.json", "verify.html", "tune.json", "tune.stderr.txt", "speak.txt", "speech.wav"),
@@ -166,10 +168,11 @@ def test_a_step_that_fails_or_is_interrupted(
     last = ["interrupted", "not run", "not run"] if stopped else ["failed", "passed", "passed"]
     assert states == ["failed", *last], "verify left no page"
     assert asked[0].arguments == ("check", "--board", "p150", "--json")
+    assert all(" --board p150 " in " ".join(each.arguments) for each in asked), "each plans for this board"
     assert "nothing measured on a device" in Path("found/report.md").read_text().splitlines()[0]
 
 
-def test_it_speaks_up_within_half_a_second_and_leaves_nothing_where_it_is_killed(tmp_path: Path) -> None:
+def test_it_speaks_up_within_half_a_second(tmp_path: Path) -> None:
     """Before anything heavy is imported; the bar is wide, as this machine may be busy."""
     begin = time.monotonic()
     process = subprocess.Popen(
@@ -187,4 +190,50 @@ def test_it_speaks_up_within_half_a_second_and_leaves_nothing_where_it_is_killed
     process.communicate()
     assert re.match(r"bring-up: writing into found: no card: ", first)
     assert seconds < 5
-    assert not (tmp_path / "found").exists()
+
+
+INTERPRETER = """#!/bin/sh
+case "$*" in *" check "*) echo '[]'; exit 0;; esac
+trap 'echo $$ > ended; exit 130' INT
+PY -c 'import os; print(os.getppid())' > PIDS.part && mv PIDS.part PIDS
+while :; do sleep 0.1; done
+"""
+"""In place of Python: ``check`` passes at once, the next step ends on SIGINT only."""
+KILLED = """
+import sys
+from compiler.__main__ import main
+from compiler.inspect.bringing_up import steps
+steps.sys.executable = sys.argv.pop(1)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_run_that_is_killed_leaves_what_ended(number: signal.Signals, tmp_path: Path) -> None:
+    pids, tool = tmp_path / "pids", tmp_path / "python"
+    tool.write_text(INTERPRETER.replace("PIDS", str(pids)).replace("PY", sys.executable))
+    tool.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tool), "bring-up", "-o", "found"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        assert until(pids.exists, 60)
+        process.send_signal(number)
+        status = process.wait(60)
+        report = (tmp_path / "found" / "report.md").read_text()
+        states = [each["state"] for each in json.loads((tmp_path / "found/summary.json").read_text())["steps"]]
+        assert json.loads((tmp_path / "found/check.json").read_text()) == []
+        killed = number is signal.SIGKILL
+        assert status == (-number if killed else 130)
+        assert states == ["passed", "did not end" if killed else "interrupted", "not run", "not run"]
+        assert ("| verify | numbers beside Hugging Face's | did not end" in report) is killed
+        if not killed:
+            assert not running(int(pids.read_text()))
+    finally:
+        process.kill()
+        with suppress(ProcessLookupError):
+            os.kill(int(pids.read_text()), signal.SIGKILL)

@@ -106,9 +106,9 @@ def test_what_is_personal_is_taken_out(mine: Personal, tmp_path: Path) -> None:
     home = tmp_path / "homes" / "jane"
     said = mine.without(
         f"{home}/work/x.py: {home}/notes, {home}/voices/hers, /var/tmp/of-jane/y, /home/joe/z, jane@lab7, "
-        "lab7.example.org, janet of lab77 (root), user_jane"
+        "lab7.example.org, janet of lab77 (root)"
     )
-    assert said == ("./x.py: ~/notes, hers, TMP/y, /home/USER/z, USER@HOST, HOST, janet of lab77 (root), user_USER")
+    assert said == ("./x.py: ~/notes, hers, TMP/y, /home/USER/z, USER@HOST, HOST, janet of lab77 (root)")
 
 
 @pytest.mark.parametrize("name", ["root", "user"])
@@ -117,28 +117,66 @@ def test_a_name_that_tells_nothing_stays(name: str, monkeypatch: pytest.MonkeyPa
     assert Personal.here().without(f"{name} (components/postnet.py:3)") == f"{name} (components/postnet.py:3)"
 
 
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("at /srv/kernels/x, /srv/sim/lib.so", "at $SPEECHT5_TTNN_CACHE/x, $TT_METAL_SIMULATOR"),
+        ("/srv/hub/a and /srv/share/b", "$HF_HOME/a and $XDG_DATA_DIRS/b"),
+        ("/srv/var/tmp/of-jane/x", "PATH/x"),
+        ("a/var/tmp/of-jane/x", "a/var/tmp/of-USER/x"),
+        ("/mnt/lab/secret/x.py:3", "PATH/x.py:3"),
+        ("-I /mnt/lab/x -I/mnt/lab/y file:///mnt/lab/z", "-I PATH/x -IPATH/y file://PATH/z"),
+        ("/dev/tenstorrent/0 https://a.org/b/c a/b/c ~/a/b 4/5 <br/> </td>",) * 2,
+    ],
+)
+def test_no_path_of_the_machine_stays(said: str, left: str, mine: Personal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECHT5_TTNN_CACHE", "/srv/kernels")
+    monkeypatch.setenv("HF_HOME", "/srv/hub/")
+    monkeypatch.setenv("XDG_DATA_DIRS", "/srv/share:/srv/other")
+    monkeypatch.setenv("TT_METAL_SIMULATOR", "/srv/sim/lib.so")
+    assert Personal.here().without(said) == left
+
+
+def test_a_name_is_taken_out_as_json_and_html_spell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(personal.getpass, "getuser", lambda: "j\u00fcr'gen")
+    said = "j\u00fcr'gen j\\u00fcr'gen j\u00fcr&#x27;gen j\u00fcr&#39;gen \\nj\u00fcr'gen"
+    assert Personal.here().without(said) == "USER USER USER USER \\nUSER"
+
+
+def test_a_host_or_user_that_is_called_like_a_word_of_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(personal.getpass, "getuser", lambda: "max")
+    monkeypatch.setattr(personal.socket, "gethostname", lambda: "n150")
+    assert Personal.here(words=("max", "n150")).without("max on n150, max_error") == "max on n150, max_error"
+    assert Personal.here().without("max on n150, max_error") == "USER on HOST, max_error"
+
+
 def test_the_folder(mine: Personal, tmp_path: Path) -> None:
     home = str(tmp_path / "homes" / "jane")
-    folder = tmp_path / "folder"
+    folder, work = tmp_path / "folder", tmp_path / "steps"
     folder.mkdir()
-    (folder / "verify.html").write_text(f"<p>{home}/work on lab7</p>")
-    (folder / "speech.wav").write_bytes(b"RIFF")
+    work.mkdir()
+    (work / "verify.html").write_text(f"<p>{home}/work on lab7</p>")
+    (work / "speech.wav").write_bytes(b"RIFF")
     spoken = step("speak", "speak", "four nine", "--device", files=("speech.wav",))
     results = [
         Result(
-            step("check", "check", "--json"), State.FAILED, 3.4, Ran(1, f'{{"at": "{home}/a"}}', f"{home}|b"), "x|y"
+            step("check", "check", "--json"),
+            State.FAILED,
+            3.4,
+            Ran(1, f'{{"at": "{home}/a", "lab7": 1}}', f"{home}|b"),
+            "x|y",
         ),
         Result(spoken, State.PASSED, 1.0, Ran(0, "", "")),
         Result(step("tune"), State.SKIPPED, 0.0, Ran(None, "", ""), "no device"),
     ]
-    report.write(folder, "Title", {"ttnn": "0.81.1", "device": f"of jane at {home}"}, results, ["a figure"], mine)
+    report.write(folder, work, "Title", {"ttnn": "0.81.1", "device": f"of jane at {home}"}, results, ["a figure"], mine)
     assert sorted(file.name for file in folder.iterdir()) == [
         *("check.json", "check.stderr.txt", "report.md", "speech.wav", "summary.json", "verify.html"),
     ]
     for file in folder.iterdir():
         content = file.read_bytes()
-        assert not any(word in content for word in (b"jane", b"lab7", home.encode())), file
-    assert json.loads((folder / "check.json").read_text()) == {"at": "~/a"}
+        assert not any(word in content.replace(b'"lab7": 1', b"") for word in (b"jane", b"lab7", home.encode())), file
+    assert json.loads((folder / "check.json").read_text()) == {"at": "~/a", "lab7": 1}, "a key is a word of ours"
     text = (folder / "report.md").read_text()
     assert text.startswith("# Title\n\n1 of 3 steps passed.\n\n| step | what | came to |")
     assert "| check | what check is for | failed: x\\|y | 3 | check.json |" in text

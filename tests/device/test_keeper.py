@@ -132,6 +132,33 @@ def test_a_keeper_ends_as_what_it_keeps(does: str, status: int) -> None:
     assert done.returncode == status
 
 
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_program_is_asked_to_end_and_ends_with_its_parent(deaf: bool, tmp_path: Path) -> None:
+    """Where it does not hear, after the time that it has."""
+    program = "import os, signal, sys, time\n"
+    program += "signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if deaf else ""
+    program += "print(os.getppid(), os.getpid(), *sys.argv[1:], flush=True)\n"
+    program += "try: time.sleep(600)\nexcept KeyboardInterrupt: open('left', 'w')\n"
+    (tmp_path / "program.py").write_text(program)
+    seconds = "0.2" if deaf else "600"
+    begin = "import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'compiler.device.keeper', "
+    begin += f"str(os.getpid()), '{seconds}', '-m', 'program', 'a']); time.sleep(600)"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", begin],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    keeper, child, said = parent.stdout.readline().split()
+    parent.kill()
+    parent.wait()
+    assert said == "a"
+    assert until(lambda: not running(int(keeper)) and not running(int(child)))
+    assert (tmp_path / "left").exists() is not deaf
+
+
 @pytest.mark.parametrize("number", [1, 2**22 + 1])
 def test_nothing_is_started_for_a_process_that_has_ended(number: int) -> None:
     """Its number may be nobody's, or another's."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from compiler.inspect.bringing_up.personal import Personal
 from compiler.inspect.bringing_up.steps import Result, State
+from compiler.output import write_whole
 
 FORMAT = 1
 """Version of ``summary.json``. It grows with each change that a reader would have to follow."""
@@ -19,6 +20,7 @@ _TEXTS = (".json", ".md", ".html", ".txt")
 
 def write(
     folder: Path,
+    work: Path,
     title: str,
     about: Mapping[str, str],
     results: Sequence[Result],
@@ -27,19 +29,47 @@ def write(
 ) -> None:
     """Write ``report.md``, ``summary.json`` and each step's output into ``folder``, without what is personal.
 
-    ``about`` are versions and the device, ``figures`` lines for the summary. Text files that the steps wrote there are
-    written anew without it, too.
+    ``about`` are versions and the device, ``figures`` lines for the summary. ``work`` has the files that the steps
+    wrote. Each file is written whole or not at all, also where this is called again with more results.
     """
+    made: dict[str, str] = {}
     for result in results:
         if result.ran.stdout:
-            (folder / result.step.output).write_text(result.ran.stdout, encoding="utf-8")
+            made[result.step.output] = result.ran.stdout
         if result.ran.stderr.strip():
-            (folder / f"{result.step.name}.stderr.txt").write_text(result.ran.stderr, encoding="utf-8")
-    (folder / "report.md").write_text(_markdown(folder, title, about, results, figures), encoding="utf-8")
-    (folder / "summary.json").write_text(_json(title, about, results, figures), encoding="utf-8")
-    for file in sorted(folder.iterdir()):
+            made[f"{result.step.name}.stderr.txt"] = result.ran.stderr
+    for file in sorted(each for each in work.iterdir() if each.is_file()):
         if file.suffix in _TEXTS:
-            file.write_text(personal.without(file.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+            made[file.name] = file.read_text(encoding="utf-8", errors="replace")
+        else:
+            write_whole(folder / file.name, file.read_bytes())
+    for name, text in made.items():
+        write_whole(folder / name, _cleaned(name, text, personal))
+    write_whole(folder / "summary.json", _cleaned("summary.json", _json(title, about, results, figures), personal))
+    report = _markdown(folder, title, about, results, figures)
+    write_whole(folder / "report.md", _cleaned("report.md", report, personal))
+
+
+def _cleaned(name: str, text: str, personal: Personal) -> bytes:
+    """A text without what is personal; of JSON the values, as a key is a word of ours."""
+    if name.endswith(".json"):
+        try:
+            found = json.loads(text)
+        except ValueError:  # the step ended before it printed all of it
+            pass
+        else:
+            return (json.dumps(_values(found, personal), indent=1) + "\n").encode()
+    return personal.without(text).encode(errors="replace")
+
+
+def _values(found: Any, personal: Personal) -> Any:
+    if isinstance(found, str):
+        return personal.without(found)
+    if isinstance(found, list):
+        return [_values(each, personal) for each in found]
+    if isinstance(found, dict):
+        return {key: _values(each, personal) for key, each in found.items()}
+    return found
 
 
 def passed(results: Sequence[Result]) -> bool:

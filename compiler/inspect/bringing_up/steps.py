@@ -16,8 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
+from compiler.device import keeper
+
 CLOSING = 30.0
 """Seconds in which a command that is to end may still close its device."""
+KILLED = "bring-up itself had not ended when this was written"
 
 
 class State(Enum):
@@ -26,6 +29,7 @@ class State(Enum):
     PASSED = "passed"
     FAILED = "failed"
     HUNG = "took too long"
+    UNENDED = "did not end"
     INTERRUPTED = "interrupted"
     SKIPPED = "not run"
 
@@ -83,10 +87,12 @@ def run_all(
     progress: Callable[[str], None],
     skipped: Mapping[str, str] = MappingProxyType({}),
     run: Run | None = None,
+    begins: Callable[[Sequence[Result]], object] = lambda _: None,
 ) -> list[Result]:
     """Run steps in order in ``folder``; each has ``limit`` seconds. After Ctrl-C the rest is not run.
 
-    ``skipped`` says of some steps, by name, why they are not run.
+    ``skipped`` says of some steps, by name, why they are not run. ``begins`` is called before each step that is run,
+    with what is to be known if this process is killed meanwhile: the results so far, and that this step did not end.
     """
     results: list[Result] = []
     stopped = ""
@@ -99,7 +105,11 @@ def run_all(
             continue
         progress(f"{at + 1}/{len(steps)} {step.name}: {step.about} ...")
         begin = time.monotonic()
-        result = _result(step, folder, limit, begin, run or in_process_of_its_own)
+        try:
+            begins([*results, Result(step, State.UNENDED, 0.0, Ran(None, "", ""), KILLED), *_rest(steps, results)])
+            result = _result(step, folder, limit, begin, run or in_process_of_its_own)
+        except KeyboardInterrupt:
+            result = Result(step, State.INTERRUPTED, time.monotonic() - begin, Ran(None, "", ""))
         results.append(result)
         if result.state is State.INTERRUPTED:
             stopped = "it was interrupted before"
@@ -107,11 +117,14 @@ def run_all(
     return results
 
 
+def _rest(steps: Sequence[Planned], results: Sequence[Result]) -> list[Result]:
+    """The steps behind the one that comes after these results, as not run."""
+    rest = [each if isinstance(each, Step) else each(results) for each in steps[len(results) + 1 :]]
+    return [Result(each, State.SKIPPED, 0.0, Ran(None, "", ""), KILLED) for each in rest]
+
+
 def _result(step: Step, folder: Path, limit: float, begin: float, run: Run) -> Result:
-    try:
-        ran = run(step, folder, limit)
-    except KeyboardInterrupt:
-        return Result(step, State.INTERRUPTED, time.monotonic() - begin, Ran(None, "", ""))
+    ran = run(step, folder, limit)
     seconds = time.monotonic() - begin
     if ran.status is None:
         return Result(step, State.HUNG, seconds, ran, f"it was ended after {limit:.0f} s")
@@ -134,14 +147,16 @@ def _why(ran: Ran) -> str:
 def in_process_of_its_own(step: Step, folder: Path, limit: float) -> Ran:
     """Run a step with this interpreter, as ``python -m compiler``; after ``limit`` seconds, or on Ctrl-C, end it.
 
-    It gets the time to close its device. Raises ``KeyboardInterrupt`` when it has ended.
+    It gets the time to close its device, also where this process is killed: a keeper ends it then. Raises
+    ``KeyboardInterrupt`` when it has ended.
     """
     environment = dict(os.environ)
     here = str(Path(__file__).parents[3])
     environment["PYTHONPATH"] = os.pathsep.join([here, *(path or os.getcwd() for path in sys.path)])
+    keeping = (str(os.getpid()), str(CLOSING), keeper.MODULE)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "compiler", *step.arguments],
+            [sys.executable, "-P", "-m", "compiler.device.keeper", *keeping, "compiler", *step.arguments],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
