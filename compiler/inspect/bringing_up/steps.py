@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from compiler.device import keeper
-
 CLOSING = 30.0
 """Seconds in which a command that is to end may still close its device."""
 KILLED = "bring-up itself had not ended when this was written"
@@ -150,6 +148,8 @@ def in_process_of_its_own(step: Step, folder: Path, limit: float) -> Ran:
     It gets the time to close its device, also where this process is killed: a keeper ends it then. Raises
     ``KeyboardInterrupt`` when it has ended.
     """
+    from compiler.device import keeper  # noqa: PLC0415, only this command needs it
+
     environment = dict(os.environ)
     here = str(Path(__file__).parents[3])
     environment["PYTHONPATH"] = os.pathsep.join([here, *(path or os.getcwd() for path in sys.path)])
