@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -211,7 +212,7 @@ sys.exit(main())
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_run_that_is_killed_leaves_what_ended(number: signal.Signals, tmp_path: Path) -> None:
     pids, tool = tmp_path / "pids", tmp_path / "python"
-    tool.write_text(INTERPRETER.replace("PIDS", str(pids)).replace("PY", sys.executable))
+    tool.write_text(INTERPRETER.replace("PIDS", shlex.quote(str(pids))).replace("PY", shlex.quote(sys.executable)))
     tool.chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tool), "bring-up", "-o", "found"],

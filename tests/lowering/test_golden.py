@@ -123,9 +123,10 @@ def golden(use: Use) -> tuple[Tensor, ...]:
         given["dtype"] = {DType.INT32: installed().int32, DType.UINT16: installed().uint16}[use.node.placement.dtype]
     function = installed().get_golden_function(callable_of(name))
     parameters = signature(function).parameters
-    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    if use.node.names[0] not in parameters and not takes_any:  # golden functions call their first tensor what they like
-        given[next(iter(parameters))] = given.pop(names.get(use.node.names[0], use.node.names[0]))
+    first = next(iter(parameters.values()))
+    # Golden functions call their first tensor what they like.
+    if use.node.names[0] not in parameters and first.kind is not Parameter.VAR_POSITIONAL:
+        given[first.name] = given.pop(names.get(use.node.names[0], use.node.names[0]))
     made = as_tuple(function(**given))
     for fused in after:
         made = (bent(made[0], fused),)
