@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from compiler.errors import InvalidArgument
+
+
+def json_object(path: Path, most: int) -> dict[str, Any]:
+    """The JSON object in a file of at most ``most`` bytes. Raises ``ValueError``, which says what is wrong with it."""
+    try:
+        if path.stat().st_size > most:
+            raise ValueError("it is larger than any such file")
+        text = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from None
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it cannot be read as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError("it holds no JSON object")
+    return data
 
 
 def record[Record](kind: type[Record], data: object, where: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -22,13 +23,13 @@ from compiler.speecht5.vocoder import CompiledHifiGan
 from compiler.torch_state import unaffected
 
 
-class Speaks:
+class Speaks(ABC):
     """The part of a compiled SpeechT5 that decodes speech, whole or in chunks."""
 
     @property
+    @abstractmethod
     def speech_model(self) -> SpeechModel:
         """The graphs and plain data that the loop takes."""
-        raise NotImplementedError
 
     @unaffected
     def generate_speech(

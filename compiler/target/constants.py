@@ -11,7 +11,7 @@ from pathlib import Path
 from compiler.choices import BOARDS as NAMES
 from compiler.choices import one_of
 from compiler.errors import InvalidArgument
-from compiler.records import record
+from compiler.records import json_object, record
 from compiler.target.boards import BOARDS, Board, Number
 
 FORMAT = 1
@@ -105,13 +105,9 @@ def read(path: Path) -> Constants:
     """Read constants from a file that ``fit`` wrote. Raises ``InvalidArgument``, which names the file."""
     where = f"the constants {str(path)!r}"
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InvalidArgument(f"{where}: larger than any such file")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgument(f"{where} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"{where} cannot be read as JSON: {error}. Write them anew with `fit`") from None
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        content = json_object(path, _MOST_BYTES)
+    except ValueError as error:
+        raise InvalidArgument(f"{where}: {error}. Write them anew with `fit`") from None
+    if content.pop("format", None) != FORMAT:
         raise InvalidArgument(f"{where}: format {FORMAT} is expected. Write them anew with `fit`")
     return record(Constants, content, where)

@@ -169,7 +169,7 @@ def _changed(change: Callable[[dict[str, Any]], Any]) -> str:
     ("text", "said"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "format 1 is expected"),
+        ("[]", "it holds no JSON object"),
         (_changed(lambda c: c.update(format=2)), "format 1 is expected"),
         (_changed(lambda c: c.update(board="n151")), "board='n151' is not known"),
         (_changed(lambda c: c.update(dram=0.0)), "dram=0.0: a positive number is expected"),

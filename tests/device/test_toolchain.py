@@ -166,17 +166,17 @@ def test_a_wrong_firmware_is_refused(firmware: Path, tmp_path: Path, change, mes
     assert not (tmp_path / "kernel.elf").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-Wl,--just-symbols=nowhere.elf", "-o", "kernel.elf"], "nowhere.elf"),
-        (["firmware.o", "-o", "firmware.elf"], "unset the variables whose names start with TT_METAL_"),
-        (["-c", "kernel.cc"], "no -o FILE among the arguments: -c kernel.cc"),
-        (["-c", "kernel.cc", "-o"], "no -o FILE among the arguments"),
-        (["-c", "kernel.cc", "-o", "nowhere/kernel.o"], "nowhere/kernel.o"),
-    ],
-    ids=["missing firmware", "firmware itself", "no output", "no output name", "missing folder"],
-)
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "missing firmware": (["-Wl,--just-symbols=nowhere.elf", "-o", "kernel.elf"], "nowhere.elf"),
+    "firmware itself": (["firmware.o", "-o", "firmware.elf"], "unset the variables whose names start with TT_METAL_"),
+    "no output": (["-c", "kernel.cc"], "no -o FILE among the arguments: -c kernel.cc"),
+    "no output name": (["-c", "kernel.cc", "-o"], "no -o FILE among the arguments"),
+    "missing folder": (["-c", "kernel.cc", "-o", "nowhere/kernel.o"], "nowhere/kernel.o"),
+}
+"""What cannot be done, and what is said."""
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_done_is_refused(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert result.returncode == 1

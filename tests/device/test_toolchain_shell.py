@@ -14,7 +14,7 @@ import pytest
 from compiler.device import toolchain
 from compiler.device.kernels import remove_damaged
 from tests.device.conftest import precompiled
-from tests.device.test_toolchain import SCRIPT, VERSION
+from tests.device.test_toolchain import REFUSED, SCRIPT, VERSION
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +95,7 @@ def test_a_kept_kernel_that_is_damaged_is_deleted_and_made_again(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (["-Wl,--just-symbols=nowhere.elf", "-o", "kernel.elf"], "nowhere.elf"),
-        (["firmware.o", "-o", "firmware.elf"], "unset the variables whose names start with TT_METAL_"),
-        (["-c", "kernel.cc"], "no -o FILE among the arguments: -c kernel.cc"),
-        (["-c", "kernel.cc", "-o"], "no -o FILE among the arguments"),
-        (["-c", "kernel.cc", "-o", "nowhere/kernel.o"], "nowhere/kernel.o"),
-        (["-c", "kernel.cc", "-o", "kernel.o", "-MF", "nowhere/rule.d"], "nowhere/rule.d"),
-    ],
+    [*REFUSED.values(), (["-c", "kernel.cc", "-o", "kernel.o", "-MF", "nowhere/rule.d"], "nowhere/rule.d")],
 )
 def test_what_the_shell_cannot_do_is_refused_in_the_scripts_words(
     compiler: Path, arguments: list[str], message: str, tmp_path: Path

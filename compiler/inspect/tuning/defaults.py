@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compiler.errors import InvalidArgument
 from compiler.output import write_whole
-from compiler.records import record
+from compiler.records import json_object, record
 
 FORMAT = 1
 """Version of the file's form. It grows with each change after which an older file would mean something else."""
@@ -69,18 +69,12 @@ def load(cache: Path, key: Key) -> Default | None:
     Raises ``InvalidArgument``, which names the file, for one that is not as it was written.
     """
     path = cache / FOLDER / key.name
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise _damaged(path, "it is larger than any such file")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise _damaged(path, f"it cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"it cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise _damaged(path, "it holds no JSON object")
+    try:
+        content = json_object(path, _MOST_BYTES)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
     said = content.pop("sha256", None)
     if said != _digest(content):
         raise _damaged(path, "its digest does not match its content")

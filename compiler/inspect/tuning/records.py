@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from compiler.choices import BOARDS, one_of
 from compiler.errors import InvalidArgument
 from compiler.inspect.ladder.records import finite
 from compiler.inspect.tuning.node_times import NodeTime
-from compiler.records import record
+from compiler.records import json_object, record
 
 FORMAT = 1
 """Version of the records' form. It grows with each change that a reader of the JSON would have to follow."""
@@ -105,14 +104,10 @@ def read(path: Path) -> Timed:
     """Read what a fit takes of a file that ``tune --json`` printed. Raises ``InvalidArgument``, which names it."""
     where = f"{str(path)!r}"
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InvalidArgument(f"{where} is larger than any file that `tune` writes")
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgument(f"{where} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"{where} cannot be read as JSON: {error}. Make it with `tune -o FILE`") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or "nodes" not in content:
+        content = json_object(path, _MOST_BYTES)
+    except ValueError as error:
+        raise InvalidArgument(f"{where}: {error}. Make it with `tune -o FILE`") from None
+    if content.get("format") != FORMAT or "nodes" not in content:
         raise InvalidArgument(f"{where} is no file of `tune` in format {FORMAT}: make it with `tune -o FILE`")
     made = record(Timed, {name: content.get(name) for name in ("board", "clock", "nodes")}, where)
     one_of(f"{where}: board", made.board, BOARDS)
