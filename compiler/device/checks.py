@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from compiler.device import tensors
-from compiler.device.binder import Binder
-from compiler.device.executor import TtnnExecutor
+from compiler.device.binder import Binder, Bound
+from compiler.device.executor import Program, TtnnExecutor
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.kernels import blame_disk
 from compiler.device.reasons import REFUSALS, is_out_of_memory, reason
@@ -38,7 +38,8 @@ def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> 
     """Check one graph. ``report`` is told each op before it is called."""
     executor.device.clear_program_cache()  # a program that is compiled says what it takes of L1, a known one does not
     executable = plan.executable()
-    walk = _Walk(executor, executable, plan.name, report)
+    # Weights go to the device once, for the walk and for the run that follows it.
+    walk = _Walk(executor, executable, executor.program(executable), plan.name, report)
     walk.run(loaded(executor, plan))
     again = 0
     if not walk.complaints:
@@ -102,22 +103,27 @@ class _Walk:
     """
 
     def __init__(
-        self, executor: TtnnExecutor, executable: Executable, name: str, report: Callable[[str], None]
+        self,
+        executor: TtnnExecutor,
+        executable: Executable,
+        program: Program,
+        name: str,
+        report: Callable[[str], None],
     ) -> None:
-        self._executor, self._executable, self._name, self._report = executor, executable, name, report
+        self._executor, self._executable, self._program = executor, executable, program
+        self._name, self._report = name, report
         self.accepted = self.equal = self.l1_bytes = self.state_programs = 0
         self.programs: Counter[str] = Counter()
         self.device_operations: Counter[str] = Counter()
         self.complaints: list[Complaint] = []
 
     def run(self, inputs: Mapping[str, Any]) -> None:
-        graph, executor = self._executable.graph, self._executor
-        memory = [executor.load(self._executable.weight(c), c.value.type) for c in graph.constants]
-        memory += [inputs[port.name] for port in graph.inputs]
+        memory: list[Any] = [*self._program.constants]
+        memory += [inputs[port.name] for port in self._executable.graph.inputs]
         memory += [None] * (len(self._executable.places) - len(memory))
-        for call in self._executable.calls:
+        for call, bound in zip(self._executable.calls, self._program.calls, strict=True):
             self._report(f"{self._name}, {call.node.op.name} from {_origin(call.node)}")
-            results = self._call(call.node, [memory[place] for place in call.reads])
+            results = self._call(call.node, bound, [memory[place] for place in call.reads])
             if not results:
                 break
             for place, result in zip(call.writes, results, strict=True):
@@ -125,17 +131,17 @@ class _Walk:
             for place in call.frees:
                 memory[place] = None
 
-    def _call(self, node: Node, operands: list[Any]) -> list[Any]:
+    def _call(self, node: Node, bound: Bound, operands: list[Any]) -> list[Any]:
         """The results of a node; none where there is no memory for them, and nothing can stand in."""
         if runs_on_host(node):
-            return list(self._executor.binder.prepare(node)(operands))
+            return list(bound(operands))
         ttnn = self._executor.binder.ttnn
         before = ttnn.get_memory_view(self._executor.device, ttnn.BufferType.L1).total_bytes_allocated_per_bank
         ttnn.graph.begin_graph_capture(ttnn.graph.RunMode.NORMAL)
         refused: Exception | None = None
         made: tuple[Any, ...] = ()
         try:
-            made = self._executor.binder.prepare(node)(operands)
+            made = bound(operands)
         except REFUSALS as error:
             refused = error
         finally:

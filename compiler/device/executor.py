@@ -27,7 +27,7 @@ _Key = tuple[object, Expression, TensorType]
 
 
 @dataclass(frozen=True, slots=True)
-class _Program:
+class Program:
     """A graph made ready: its constants on the device, and a call for each node. Kept as long as the graph is."""
 
     executable: ref[Executable]
@@ -51,7 +51,7 @@ class TtnnExecutor:
         self.device = device
         self.replicas = self.binder.spec.replicas
         self._weights: dict[_Key, Any] = {}
-        self._programs: dict[int, _Program] = {}
+        self._programs: dict[int, Program] = {}
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
         with placing(type):
@@ -92,7 +92,7 @@ class TtnnExecutor:
             return Feedback(self, executable, inputs)
         return Replay(self, executable, inputs)
 
-    def program(self, executable: Executable) -> _Program:
+    def program(self, executable: Executable) -> Program:
         """The graph made ready to run. Raises ``InvalidArgument`` for a float32 plan, ``DeviceError`` for an old op."""
         known = self._programs.get(id(executable))
         if known is None:
@@ -102,7 +102,7 @@ class TtnnExecutor:
             pairs = zip(keys, executable.graph.constants, strict=True)
             constants = tuple(self._placed(executable, key, constant) for key, constant in pairs)
             calls = tuple(self.binder.prepare(node) for node in executable.graph.nodes)
-            known = self._programs[id(executable)] = _Program(self._remembered(executable), keys, constants, calls)
+            known = self._programs[id(executable)] = Program(self._remembered(executable), keys, constants, calls)
         return known
 
     def _remembered(self, executable: Executable) -> ref[Executable]:

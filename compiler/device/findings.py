@@ -11,7 +11,7 @@ import torch
 from compiler.ir.constants import Parameter
 from compiler.ir.graph import Constant, Graph
 from compiler.runtime.executable import Executable
-from compiler.runtime.weights import Weights
+from compiler.runtime.weights import Weights, Zeros
 
 PLANS = "plans"
 """The owner of all plans' weights: their names tell what they are, whatever model they come from."""
@@ -138,11 +138,8 @@ class Plan:
 
     def executable(self) -> Executable:
         """The graph with its weights."""
-        if self.weights is not None:
-            return Executable(self.graph, Weights(self.weights, PLANS), self.board)
-        shapes = {_name(c): c.value.type.shape for c in self.graph.constants}
-        zeros = {name: torch.zeros(shape, dtype=torch.float32, device="cpu") for name, shape in shapes.items()}
-        return Executable(self.graph, Weights(zeros, PLANS), self.board)
+        weights = Zeros(PLANS) if self.weights is None else Weights(self.weights, PLANS)
+        return Executable(self.graph, weights, self.board)
 
 
 def _name(constant: Constant) -> str:

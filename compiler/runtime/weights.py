@@ -48,6 +48,27 @@ class Weights:
         """The value of an expression as the device would hold it, as :func:`to_device` makes it."""
         return to_device(self[expression], type, along)
 
+    def held(self, expression: Expression, type: TensorType, along: int) -> torch.Tensor:
+        """The value of an expression as executors hold it.
+
+        Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest
+        so.
+        """
+        made = self.formed(expression, type, along)
+        is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
+        return made.mT.contiguous().mT if is_matrix else made
+
+
+class Zeros(Weights):
+    """Zeros for every constant, for work that depends on types alone. They take no memory."""
+
+    def __init__(self, owner: object = None) -> None:
+        super().__init__({}, owner)
+
+    def held(self, expression: Expression, type: TensorType, along: int) -> torch.Tensor:
+        dtype = torch.float32 if type.dtype.is_float else type.dtype.on_host
+        return torch.zeros((), dtype=dtype, device="cpu").expand(type.shape)
+
 
 def to_device(tensor: torch.Tensor, type: TensorType, along: int = -1) -> torch.Tensor:
     """A tensor as the device would hold it: floats rounded to the type's precision but kept in float32.
@@ -85,15 +106,10 @@ def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def bind(weights: Weights, expression: Expression, type: TensorType, along: int = -1) -> torch.Tensor:
-    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive.
-
-    Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest so.
-    """
+    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive."""
     key = (expression, (type.dtype, along))
     with weights.lock, pinned():
         held = weights.bound.get(key)
         if held is None:
-            made = weights.formed(expression, type, along)
-            is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
-            held = weights.bound[key] = made.mT.contiguous().mT if is_matrix else made
+            held = weights.bound[key] = weights.held(expression, type, along)
         return held
