@@ -7,12 +7,17 @@ What is tested of tracing itself compiles its own model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from compiler import CompiledSpeechT5, CompileOptions
+from compiler.compiled.tracing import Tracing
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice, load_voice
 from compiler.speecht5.quiet import quiet
 from tests.models import lively
@@ -62,3 +67,28 @@ def _model(changes: _Named, drawn: _Named) -> Any:
 def _first(changes: _Named, batch_size: int) -> CompiledSpeechT5:
     """Whoever holds the traces of a configuration and batch."""
     return CompiledSpeechT5(_model(changes, ()), CompileOptions(batch_size=batch_size))
+
+
+_TRACED: dict[tuple[Any, ...], Any] = {}
+
+
+@contextmanager
+def small_voice_traced_once() -> Iterator[None]:
+    """Let each component of the voice that ships with the project be traced once, whoever loads it from its folder.
+
+    Only for tests of commands and pages, which change nothing of the model.
+    """
+    trace = Tracing._trace
+
+    def remembered(self: Tracing, name: str) -> Any:
+        path = str(getattr(self.model.config, "_name_or_path", ""))
+        if Path(path) not in (SMALL_VOICE, SMALL_VOICE / "vocoder"):
+            return trace(self, name)
+        key = (path, name, self.options.batch_size, repr(self.spec.lengths))
+        if key not in _TRACED:
+            _TRACED[key] = trace(self, name)
+        return _TRACED[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tracing, "_trace", remembered)
+        yield

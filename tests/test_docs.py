@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,16 @@ from typer.testing import CliRunner
 
 from compiler.cli.app import app
 from compiler.inspect import numerics
+from tests.shared import small_voice_traced_once
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _traced_once() -> Iterator[None]:
+    with small_voice_traced_once():
+        yield
 
 
 def test_the_page_of_ops_is_up_to_date() -> None:

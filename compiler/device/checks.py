@@ -39,7 +39,7 @@ def check(executor: TtnnExecutor, report: Callable[[str], None], plan: Plan) -> 
     executor.device.clear_program_cache()  # a program that is compiled says what it takes of L1, a known one does not
     executable = plan.executable()
     # Weights go to the device once, for the walk and for the run that follows it.
-    walk = _Walk(executor, executable, executor.program(executable), plan.name, report)
+    walk = _Walk(executor, executable, executor.prepared(executable), plan.name, report)
     walk.run(loaded(executor, plan))
     again = 0
     if not walk.complaints:

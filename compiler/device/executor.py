@@ -52,6 +52,7 @@ class TtnnExecutor:
         self.replicas = self.binder.spec.replicas
         self._weights: dict[_Key, Any] = {}
         self._programs: dict[int, Program] = {}
+        self._checked: set[int] = set()
 
     def load(self, tensor: torch.Tensor, type: TensorType) -> Handle:
         with placing(type):
@@ -94,10 +95,19 @@ class TtnnExecutor:
 
     def program(self, executable: Executable) -> Program:
         """The graph made ready to run. Raises ``InvalidArgument`` for a float32 plan, ``DeviceError`` for an old op."""
-        known = self._programs.get(id(executable))
-        if known is None:
+        checked = id(executable) in self._checked
+        if not checked:
             _check_precision(executable)
             _check_board(executable, self.binder.spec)
+        program = self.prepared(executable)
+        if not checked:
+            self._checked.add(id(executable))
+        return program
+
+    def prepared(self, executable: Executable) -> Program:
+        """The same of any graph: what it was planned for is left to ttnn to judge."""
+        known = self._programs.get(id(executable))
+        if known is None:
             keys = tuple((executable.owner, c.expression, c.value.type) for c in executable.graph.constants)
             pairs = zip(keys, executable.graph.constants, strict=True)
             constants = tuple(self._placed(executable, key, constant) for key, constant in pairs)
@@ -116,6 +126,7 @@ class TtnnExecutor:
         return ref(executable, forget)
 
     def _forget(self, program: int) -> None:
+        self._checked.discard(program)
         gone = self._programs.pop(program, None)
         if gone is not None:
             used = {key for left in self._programs.values() for key in left.keys}

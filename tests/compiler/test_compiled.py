@@ -131,6 +131,7 @@ def test_it_is_reported_explained_and_modelled(compiled: CompiledModel) -> None:
     assert cost.work.programs > 0 and set(cost.times) == {"n150", "n300", "p150", "p100"}
 
 
+@pytest.mark.slow
 def test_a_board_takes_it(model: Counter) -> None:
     (found,) = checking.check(CompiledModel(model, SPEC, PlanOptions(precision="bfloat16")), "n150", steps=40)
     assert found.passed, checking.complaints([found])

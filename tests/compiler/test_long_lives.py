@@ -20,6 +20,8 @@ from compiler.kept import Kept
 from compiler.runtime.executable import Executable
 from tests.compiler.test_torch_state import IDS, VOICE, model, said
 
+pytestmark = pytest.mark.slow
+
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
     """What each returns, all begun at one time in threads of their own; the first exception of any."""

@@ -19,6 +19,8 @@ from passes.fold_constants import FoldConstants
 from passes.fold_scale import FoldScale
 from tests.sketch import Sketch
 
+pytestmark = pytest.mark.slow
+
 
 def recorded(graph: Graph) -> Recorder:
     recorder = Recorder()

@@ -16,6 +16,8 @@ from compiler.inspect.report import report as sizes
 from compiler.target.boards import BOARDS
 from compiler.target.cost import graph_time, graph_work
 
+pytestmark = pytest.mark.slow
+
 GRAPHS = ["utterance", "decoder_step_attentions", "postnet"]
 HOSTILE = '<script>alert(1)</script> & "co"'
 

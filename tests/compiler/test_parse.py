@@ -66,6 +66,7 @@ def test_every_graph_at_every_stage(tiny_compiled: CompiledSpeechT5, name: str, 
         same(graph)
 
 
+@pytest.mark.slow
 @deterministic(60)
 @given(random_cases())
 def test_random_graphs(case: Case) -> None:
@@ -86,6 +87,7 @@ def test_an_input_is_told_from_a_constant_of_its_name() -> None:
     same(builder.graph("g", [Port("c0", c0)], [Port("c0", total)]))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.text(min_size=1),

@@ -67,6 +67,7 @@ def test_the_small_voice_speaks_on_one_thread(four: None, monkeypatch: Any) -> N
     assert speech.seconds > 0 and compiled.compile_seconds > 0
 
 
+@pytest.mark.slow
 def test_a_step_of_the_default_width_is_worth_more() -> None:
     config = SpeechT5Config(encoder_layers=1, decoder_layers=1)
     with torch.device("meta"):
@@ -79,6 +80,7 @@ def test_a_step_of_the_default_width_is_worth_more() -> None:
     assert compiled.graph("encoder", text=50).threads > 2
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_the_setting(four: None) -> None:
     compiled = CompiledSpeechT5(model(), CompileOptions())
 

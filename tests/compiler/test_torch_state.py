@@ -98,6 +98,7 @@ def all_of(*names: str) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
 def test_speech_is_bit_equal_whatever_torch_is_set_to(spoken: tuple[CompiledSpeechT5, Tensor], state: State) -> None:
     compiled, want = spoken

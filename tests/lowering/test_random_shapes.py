@@ -19,6 +19,8 @@ from tests.lowering.resized import Change, resized, sizes_of
 from tests.passes.random_graphs import deterministic
 from tests.sketch import Case
 
+pytestmark = pytest.mark.slow
+
 EACH, FEWEST, MOST = 4, 10, 40
 """Draws for each case of an op, and for an op. Some make no sense to torch, or are refused; one at least is lowered."""
 PRIMES = (2, 3, 5, 7, 11, 13)

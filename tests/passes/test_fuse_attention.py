@@ -12,6 +12,7 @@ from tests.passes.interpret import ops_of
 from tests.sketch import Case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fused"), [("encoder", 2), ("decoder_step", 4), ("postnet", 0)])
 def test_all_attention_of_a_speecht5_is_fused(components: dict[str, Case], name: str, fused: int) -> None:
     graph = run_passes(components[name].graph, ATEN_PASSES, Stage.ATEN)

@@ -82,6 +82,7 @@ def random_graphs(draw: Any) -> Case:
     return s.case(*(s.relu(v) for v in made if draw(st.booleans())), s.relu(pool[-1]))
 
 
+@pytest.mark.slow
 def test_random_graphs() -> None:
     placed: list[Node] = []
 

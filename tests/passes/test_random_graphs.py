@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 
 from compiler.ir.check import check_graph
@@ -10,6 +11,8 @@ from compiler.pipeline import ATEN_PASSES, run_passes
 from tests.passes.interpret import assert_same_numbers, has_dead_code, signature
 from tests.passes.random_graphs import KINDS, deterministic, random_cases
 from tests.sketch import Case
+
+pytestmark = pytest.mark.slow
 
 
 @deterministic(120)
