@@ -25,7 +25,7 @@ speak: setup ## speak TEXT (four nine three) into OUT (speech.wav) with the smal
 test: lint ## check style and types, then run every test in WORKERS (2) processes
 	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) --durations=20 --durations-min=1
 
-quick: setup ## run the short tests of graphs, passes and lowerings: a minute or two
+quick: setup ## run the short tests of graphs, passes and lowerings: a minute
 	$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) -m "not slow" tests/compiler tests/lowering tests/passes
 
 faults: setup ## plant faults in copies of the tree: each must fail its test (10 minutes), into docs/faults.md

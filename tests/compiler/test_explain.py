@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from compiler.dialects.aten import ops
 from compiler.inspect.explain import explain, found, to_text
 from compiler.ir.graph import Graph
@@ -57,6 +59,7 @@ def test_text_groups_nodes_by_reason() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_matches_of_a_model(tiny_compiled: Any) -> None:
     """As many as what they leave behind: an attention a layer, and a norm in each convolution."""
     encoder, postnet = (

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 
 from compiler.inspect.fidelity import fidelity
 from compiler.runtime.executable import Call
+
+pytestmark = pytest.mark.slow
 
 
 def test_errors_are_a_rounding_and_grow(tiny_compiled: Any) -> None:

@@ -22,6 +22,8 @@ from compiler.target.constants import Constants
 from compiler.target.cost import Work, graph_time, time_of, work
 from tests.shared import shared
 
+pytestmark = pytest.mark.slow
+
 SHAPE = least_squares.Shape(("gap", "link"), (("matrix", "vector"), ("pages", "shards")))
 TRUE = {"gap": 4.0, "link": 0.3, "matrix": 0.05, "vector": 2.0, "pages": 0.7, "shards": 0.2}
 

@@ -63,6 +63,7 @@ def test_a_float32_plan_is_refused() -> None:
 # --- Speech -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_speech_with_errors_of_the_measured_size_stays_close_to_hugging_face() -> None:
     voice, compiled = small_voice()
     compiled = compiled.with_plan(precision="bfloat16")

@@ -18,6 +18,7 @@ def test_a_model_with_too_little_to_trace_is_refused_by_name(name: str, size: in
         CompiledSpeechT5(SpeechT5ForTextToSpeech(small(**{name: size})), CompileOptions())
 
 
+@pytest.mark.slow
 def test_the_smallest_tables_of_positions() -> None:
     config = small(max_text_positions=3, max_speech_positions=1, encoder_layers=1, decoder_layers=1)
     compiled = CompiledSpeechT5(SpeechT5ForTextToSpeech(config).eval(), CompileOptions())

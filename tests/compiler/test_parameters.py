@@ -17,6 +17,8 @@ from compiler.ir.constants import parameters
 from compiler.target.options import PlanOptions
 from tests.compiler.test_compiled import SPEC, Counter
 
+pytestmark = pytest.mark.slow
+
 DECODER, POSTNET = "speecht5.decoder.wrapped_decoder.layers", "speech_decoder_postnet.layers"
 
 

@@ -56,6 +56,7 @@ def of_expression(expression: Expression) -> Graph:
 PLANNED = {"precision": "bfloat16", "weights": "mixed", "enable": ("flash-decode", "shard-norms", "shard-weights")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"), [*((name, {}) for name in GRAPHS), *((name, PLANNED) for name in ("encoder", "decoder_step"))]
 )

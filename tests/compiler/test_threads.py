@@ -49,6 +49,7 @@ def test_the_callers_setting_stays(four: None) -> None:
         assert torch.get_num_threads() == 4
 
 
+@pytest.mark.slow
 def test_the_small_voice_speaks_on_one_thread(four: None, monkeypatch: Any) -> None:
     """On a busy machine a second one makes it ten times as slow, and on a quiet one saves next to nothing."""
     voice, compiled = small_voice()

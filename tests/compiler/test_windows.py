@@ -12,6 +12,7 @@ from compiler.speecht5.windows import Window, cover
 SIZES = st.lists(st.integers(2, 80), min_size=1, max_size=4, unique=True).map(sorted)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(SIZES, st.integers(0, 20), st.integers(0, 20), st.integers(1, 300), st.booleans(), st.integers(0, 300))
 def test_every_frame_is_made_once_of_what_it_reads(

@@ -156,6 +156,7 @@ def test_hoisting_too_much_shows() -> None:
         assert_same_numbers(both(case, *too_much, following), want)
 
 
+@pytest.mark.slow
 def test_keys_values_speaker_and_mask_leave_the_decoder_step(components: dict[str, Case]) -> None:
     step = components["decoder_step"]
     graph = run_passes(step.graph, ATEN_PASSES, Stage.ATEN)
