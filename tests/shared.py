@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,18 +72,18 @@ _TRACED: dict[tuple[Any, ...], Any] = {}
 
 
 @contextmanager
-def small_voice_traced_once() -> Iterator[None]:
-    """Let each component of the voice that ships with the project be traced once, whoever loads it from its folder.
+def traced_once() -> Iterator[None]:
+    """Let each component of models that look alike be traced once, whoever loads them.
 
-    Only for tests of commands and pages, which change nothing of the model.
+    Only for tests of commands and pages, whose models are as transformers makes them: a changed module would not show.
     """
     trace = Tracing._trace
 
     def remembered(self: Tracing, name: str) -> Any:
-        path = str(getattr(self.model.config, "_name_or_path", ""))
-        if Path(path) not in (SMALL_VOICE, SMALL_VOICE / "vocoder"):
-            return trace(self, name)
-        key = (path, name, self.options.batch_size, repr(self.spec.lengths))
+        model, config = self.model, self.model.config.to_dict()
+        like = {key: value for key, value in config.items() if key != "_name_or_path"}
+        names = tuple(name for name, _ in model.named_parameters(remove_duplicate=False))
+        key = (type(model), repr(like), names, name, self.options.batch_size, repr(self.spec.lengths))
         if key not in _TRACED:
             _TRACED[key] = trace(self, name)
         return _TRACED[key]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from compiler.cli.app import app
 from compiler.inspect import numerics
-from tests.shared import small_voice_traced_once
+from tests.shared import traced_once
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.fixture(scope="module", autouse=True)
 def _traced_once() -> Iterator[None]:
-    with small_voice_traced_once():
+    with traced_once():
         yield
 
 

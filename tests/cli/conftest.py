@@ -17,12 +17,12 @@ from compiler.cli import app
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.vocoder import planned
-from tests.shared import small_voice, small_voice_traced_once
+from tests.shared import small_voice, traced_once
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _traced_once() -> Iterator[None]:
-    with small_voice_traced_once():
+    with traced_once():
         yield
 
 
