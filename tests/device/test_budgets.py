@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from compiler.device.findings import GraphCheck
 from compiler.dialects.ttnn.shape import to_device
 from compiler.inspect.checking import BoardCheck
@@ -46,13 +44,3 @@ def test_conversions_are_told_by_the_names_of_device_operations() -> None:
     operations = {"Matmul": 3, "TilizeWithValPadding": 1, "Untilize": 2, "InterleavedToSharded": 4}
     row = budgets.budgets(found(device_operations=operations), EMPTY)[5]
     assert (row.name, row.ours, row.met) == ("layout conversions inside a step", 7, False)
-
-
-@pytest.mark.slow
-def test_the_default_configuration_against_its_budgets() -> None:
-    """What is over its budget would be named here."""
-    from compiler.benchmark.contenders import model
-
-    checked, rows = budgets.evaluate(model())
-    assert checked.passed
-    assert {row.name: row.ours for row in rows if not row.met} == {}

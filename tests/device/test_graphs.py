@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,9 +13,10 @@ import compiler
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.errors import InvalidArgument
 from compiler.inspect.checking import BoardCheck, complaints
+from compiler.speecht5 import budgets
 from compiler.speecht5.text_to_speech import GRAPHS
 from tests.device.conftest import Mocks
-from tests.shared import shared
+from tests.shared import shared, traced_once
 
 BOARDS = {"n150": (8, 8), "n300": (8, 7), "p150": (13, 10), "p100": (11, 10)}
 
@@ -41,10 +42,16 @@ def tiny(batch: int, options: Mapping[str, Any] | None = None, **changes: Any) -
 
 
 @pytest.fixture(scope="module")
-def default_size() -> Callable[[int], CompiledSpeechT5]:
-    """transformers' default configuration by batch, traced once for all boards; types alone matter, not numbers."""
-    model = SpeechT5ForTextToSpeech(SpeechT5Config())
-    return cache(lambda batch: CompiledSpeechT5(model, CompileOptions(precision="bfloat16", batch_size=batch)))
+def default_model() -> Iterator[Any]:
+    """A model of transformers' default configuration, traced once a batch; types alone matter, not numbers."""
+    with traced_once():
+        yield SpeechT5ForTextToSpeech(SpeechT5Config())
+
+
+@pytest.fixture(scope="module")
+def default_size(default_model: Any) -> Callable[[int], CompiledSpeechT5]:
+    """Its compiled form by batch."""
+    return cache(lambda batch: CompiledSpeechT5(default_model, CompileOptions(precision="bfloat16", batch_size=batch)))
 
 
 def test_the_graphs_of_a_step(tiny_bfloat16: CompiledSpeechT5, mocks: Mocks) -> None:
@@ -134,14 +141,25 @@ def test_the_small_voice(mocks: Mocks) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("board", "batch", "text"),
-    [("n150", 1, 32), ("p100", 1, 450), ("n150", 4, 450), ("n300", 4, 32), ("p150", 4, 450)],
+    [("p100", 1, 450), ("n150", 4, 450), ("n300", 4, 32), ("p150", 4, 450)],
 )
 def test_the_default_configuration(
     default_size: Callable[[int], CompiledSpeechT5], board: str, batch: int, text: int, mocks: Mocks
 ) -> None:
-    """Every board, batch and end of the lengths in one combination at least; docs/devices.md has all of them."""
+    """Every board, batch and end of the lengths in one combination at least; docs/devices.md has all of them.
+
+    The n150 with one row is held to its budgets besides.
+    """
     (found,) = passed(mocks, default_size(batch), board, text=text, steps=500)
     assert found.sizes == {"text_tokens": 32 if text == 32 else 480, "decoder_steps": 512}
+
+
+@pytest.mark.slow
+def test_the_default_configuration_against_its_budgets(default_model: Any) -> None:
+    """What is over its budget would be named here."""
+    checked, rows = budgets.evaluate(default_model)
+    assert checked.passed
+    assert {row.name: row.ours for row in rows if not row.met} == {}
 
 
 @pytest.mark.parametrize(
