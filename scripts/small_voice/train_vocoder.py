@@ -47,6 +47,7 @@ class Stage:
 
 LEARN = Stage("learning", 16_000, 12, 2e-3, norm=5, spectral=1, envelope=0)
 SHARPEN = Stage("sharpening", 1_750, 8, 5e-4, norm=50, spectral=0.3, envelope=15)
+"""Of the shipped vocoder, the first 1,136 steps of the sharpening had the learning rates of a stage of 2,500."""
 
 
 def make_vocoder(data: Sequence[corpus.Utterance]) -> SpeechT5HifiGan:
