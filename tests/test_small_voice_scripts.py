@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 import typer
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from compiler.speecht5.checkpoint import SMALL_VOICE
 from compiler.speecht5.verifying import referee
+from compiler.speecht5.verifying.readings import Count
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts" / "small_voice"
@@ -28,7 +31,7 @@ def scripts() -> Iterator[SimpleNamespace]:
     before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
-        names = ("card", "corpus", "evaluate_compiled")
+        names = ("card", "corpus", "evaluate_compiled", "spectra", "train_vocoder")
         yield SimpleNamespace(**{name: import_module(name) for name in names})
     for name in set(sys.modules) - before:
         if (SCRIPTS / f"{name}.py").is_file():
@@ -214,6 +217,74 @@ def test_what_cannot_be_evaluated_is_refused_before_the_work(
         module.main(tmp_path / "none")
 
 
+def sounds(count: int) -> Any:
+    """Noise with a pulse every 100 samples, float32 [count, 16384]."""
+    noise = 0.01 * torch.randn(count, 64 * 256, generator=torch.Generator().manual_seed(0))
+    noise[:, ::100] += 0.5
+    return noise
+
+
+def test_envelopes_hear_levels_and_not_where_a_pulse_begins(scripts: Any) -> None:
+    loss, want = scripts.spectra.envelope_loss, sounds(1)
+    bumps = torch.ones(64 * 256)
+    bumps[: 32 * 256] = 0.5
+    assert loss(want, want) == 0
+    assert loss(want.roll(50, 1), want) < 0.2 * loss(want * bumps, want)
+    assert loss(want, 2 * want).item() == pytest.approx(5 * np.log(2), rel=0.02), "a weighted sum of natural logarithms"
+
+
+def pieces(scripts: Any, predicted: float | None = None) -> Any:
+    utterances = [
+        scripts.corpus.Utterance("one", "anna", wav, np.full((64, 80), i, np.float32))
+        for i, wav in enumerate(sounds(2).numpy())
+    ]
+    return scripts.train_vocoder.Pieces(utterances, () if predicted is None else [np.full((64, 80), predicted)] * 2)
+
+
+def test_pieces_are_aligned_and_every_second_is_predicted(scripts: Any) -> None:
+    module, generator = scripts.train_vocoder, torch.Generator().manual_seed(0)
+    mels, wavs = pieces(scripts, predicted=7.0).draw(6, generator)
+    assert mels.shape == (6, module.FRAMES, 80) and wavs.shape == (6, module.FRAMES * scripts.corpus.HOP)
+    assert set(mels[1::2].unique().tolist()) == {7.0} and set(mels[::2].unique().tolist()) <= {0.0, 1.0}
+    ramp = scripts.corpus.Utterance("one", "anna", np.arange(64 * 256, dtype=np.float32), np.arange(64.0)[:, None])
+    mels, wavs = module.Pieces([ramp]).draw(1, generator)
+    assert wavs[0, 128] == 256 * mels[0, 0, 0], "a frame is centred on its samples"
+
+
+def test_training_that_was_stopped_goes_on_to_the_same_vocoder(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = scripts.train_vocoder
+    stage = module.Stage("short", 4, 2, 1e-3, norm=5, spectral=1, envelope=1)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", 0)
+    given = pieces(scripts)
+
+    def vocoder() -> Any:
+        torch.manual_seed(0)
+        loud = SpeechT5HifiGanConfig(upsample_initial_channel=16, resblock_kernel_sizes=[3], initializer_range=0.2)
+        return SpeechT5HifiGan(loud)
+
+    def stop(*asked: Any) -> float:
+        if asked[3] == 3:
+            raise KeyboardInterrupt
+        return float(step(*asked))
+
+    straight, step = vocoder(), module.step
+    module.train(straight, tmp_path / "straight", stage, given)
+    monkeypatch.setattr(module, "step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        module.train(vocoder(), tmp_path / "stopped", stage, given)
+    monkeypatch.setattr(module, "step", step)
+    resumed = vocoder()
+    module.train(resumed, tmp_path / "stopped", stage, given)
+    assert all(map(torch.equal, resumed.state_dict().values(), straight.state_dict().values()))
+    assert not torch.equal(resumed.conv_pre.weight, vocoder().conv_pre.weight)
+    for folder in ("straight", "stopped"):
+        assert json.loads((tmp_path / folder / "training.json").read_text())["short"]["steps"] == 4
+    with pytest.raises(RuntimeError, match="delete it or go back"):
+        module.train(vocoder(), tmp_path / "stopped", replace(stage, steps=5), given)
+
+
 def test_the_pages_have_the_figures_that_were_measured(scripts: Any) -> None:
     assert (SMALL_VOICE / "README.md").read_text() == scripts.card.write_card(SMALL_VOICE), (
         "make it anew: python scripts/small_voice/card.py compiler/speecht5/voices/small"
@@ -243,10 +314,14 @@ def test_figures_follow_from_what_was_heard(scripts: Any) -> None:
 
 
 def test_compiled_the_voice_is_understood_as_before(scripts: Any) -> None:
-    """As near to Hugging Face's float32 as its own float64 and bfloat16 are; the default speaker is understood best."""
+    """As near to Hugging Face's float32 as its own float64 and bfloat16 are, but for chance.
+
+    The default speaker is understood best.
+    """
     figures = json.loads((SMALL_VOICE / scripts.evaluate_compiled.FIGURES).read_text())
-    for precision, theirs in (("float32", "float64"), ("bfloat16", "bfloat16")):
-        ours, scale = figures["ways"][f"compiled, {precision}"], figures["ways"][f"Hugging Face, {theirs}"]
-        assert ours["same_words"] >= scale["same_words"]
+    for precision, scale in (("float32", "float64"), ("bfloat16", "bfloat16")):
+        names = (f"compiled, {precision}", f"Hugging Face, {scale}")
+        ours, theirs = ({i for i, r in enumerate(figures["readings"]) if name in r["otherwise"]} for name in names)
+        assert Count(len(ours - theirs), len(theirs - ours), len(ours & theirs)).passed
     for way in figures["ways"].values():
         assert min(way["wer_by_speaker"], key=way["wer_by_speaker"].get) == min(scripts.corpus.SPEAKERS)
