@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import resource
@@ -20,9 +21,21 @@ from tests.models import relative_error
 PIECES = "four nine three, hello world. good morning, seven. " * 3
 
 
+def rounding(voice: Any, compiled: Any, text: str) -> float:
+    """How far the voice's vocoder in float32 is from itself in float64, on what the model says of a text."""
+    ids = voice.tokenizer(text, return_tensors="pt").input_ids
+    spectrogram = compiled.generate_speech(ids, next(iter(voice.speakers.values()))[None])
+    with torch.no_grad():
+        exact = copy.deepcopy(voice.vocoder).double()(spectrogram.double())
+        return relative_error(voice.vocoder(spectrogram), exact)
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_chunks_joined_are_what_speak_says(voice: Any, compiled: Any, compiled_for_two: Any, rows: int) -> None:
-    """Across pieces, their pauses included, one at a time or two."""
+    """Across pieces, their pauses included, one at a time or two.
+
+    In a window of another length the vocoder's sums have another order: twice its rounding may lie between two sounds.
+    """
     short = compiled if rows == 1 else compiled_for_two
     begun: list[tuple[int, int]] = []
     text = "four nine three, hello world" if rows == 1 else PIECES
@@ -30,7 +43,7 @@ def test_chunks_joined_are_what_speak_says(voice: Any, compiled: Any, compiled_f
     with speaking.stream(voice, short, text, piece=lambda *at: begun.append(at), longest=60) as streamed:
         joined = torch.cat(list(streamed))
     assert joined.shape == speech.sound.shape
-    assert relative_error(joined, speech.sound) <= 1e-5
+    assert relative_error(joined, speech.sound) <= 2 * rounding(voice, compiled, "four nine three, hello world.") < 1e-4
     assert begun == ([(1, 1)] if rows == 1 else [(1, 3), (3, 3)])
     assert streamed.duration == speech.duration
     assert 0 < (streamed.first_seconds or 0) < streamed.seconds
