@@ -116,9 +116,8 @@ executor, which models a device. `evaluation_compiled.json` has all figures, and
 - Corpus: {train_count} phrases per speaker, spoken by `flite`, each of one to six random words.
 - Voice: Hugging Face's own loss with guided attention, AdamW, batches of {batch} phrases, one thread:
 {voice_stages}
-- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, AdamW, pieces of {frames} frames,
-  one thread. The sharpening weighs energies in 16 wide bands, and half of its pieces have the log-mels that the voice
-  predicts for their sound:
+- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, AdamW, batches of {pieces}
+  pieces of {frames} frames, one thread:
 {vocoder_stages}
 
 `python scripts/small_voice/make.py WORK_FOLDER` remakes the voice, the vocoder and this card. It needs `flite` and the
@@ -162,6 +161,7 @@ def stages(folder: Path) -> str:
 
 def write_card(voice: Path) -> str:
     """Return the model card of the voice in a folder."""
+    from train_vocoder import BATCH as PIECES
     from train_vocoder import FRAMES
     from train_voice import BATCH
 
@@ -210,6 +210,7 @@ def write_card(voice: Path) -> str:
         voice_stages=stages(voice),
         vocoder_stages=stages(voice / "vocoder"),
         batch=BATCH,
+        pieces=PIECES,
         frames=FRAMES,
     )
 

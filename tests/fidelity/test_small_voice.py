@@ -9,7 +9,6 @@ import torch
 
 import compiler
 from compiler.speecht5 import checkpoint
-from compiler.speecht5.verifying.asked import Bars
 from tests.models import assert_close, pcc, relative_error
 from tests.shared import small_voice
 from tests.vocoders import log_spectral_distance
@@ -85,21 +84,17 @@ def test_what_is_asked_for_is_heard(voice: checkpoint.Voice) -> None:
 
 
 def test_the_compiled_vocoder_makes_the_same_sound(voice: checkpoint.Voice) -> None:
-    """Within `verify`'s bars, and another text is not taken for it.
-
-    Hugging Face's own float32 is up to 2e-5 from its float64 with these weights.
-    """
-    exact, rounded = (Bars.of(precision, "bfloat16").vocoder for precision in ("float32", "bfloat16"))
+    """In float32 to a few roundings, in bfloat16 to a noise that is stated in dB; another text is not taken for it."""
     compiled = compiler.compile_vocoder(voice.vocoder)
     narrow = compiler.compile_vocoder(voice.vocoder, precision="bfloat16")
     sounds = []
     for text in PHRASES[:2]:
         spectrogram = spoken(voice.model, voice, text, "angus")
         want = voice.vocoder(spectrogram)
-        assert relative_error(compiled(spectrogram), want) <= exact.error
+        assert relative_error(compiled(spectrogram), want) <= 2e-5
         got = narrow(spectrogram)
-        assert pcc(got, want) >= rounded.pcc
-        assert log_spectral_distance(got, want) <= rounded.distance
+        assert pcc(got, want) >= 0.99
+        assert log_spectral_distance(got, want) <= 2.0
         sounds.append(want)
     length = min(map(len, sounds))
     assert log_spectral_distance(sounds[0][:length], sounds[1][:length]) >= 10
