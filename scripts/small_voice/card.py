@@ -161,8 +161,7 @@ def stages(folder: Path) -> str:
 
 def write_card(voice: Path) -> str:
     """Return the model card of the voice in a folder."""
-    from train_vocoder import BATCH as PIECES
-    from train_vocoder import FRAMES
+    from train_vocoder import FRAMES, LEARN
     from train_voice import BATCH
 
     config, figures = read(voice / "config.json"), read(voice / FIGURES)
@@ -210,7 +209,7 @@ def write_card(voice: Path) -> str:
         voice_stages=stages(voice),
         vocoder_stages=stages(voice / "vocoder"),
         batch=BATCH,
-        pieces=PIECES,
+        pieces=LEARN.batch,
         frames=FRAMES,
     )
 
