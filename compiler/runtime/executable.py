@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from compiler.dialects.ttnn.linear import reads_by_rows
 from compiler.dialects.ttnn.numerics import Numerics, Ties
 from compiler.dialects.ttnn.op import TtnnOp, runs_on_host
 from compiler.errors import InvalidArgument
@@ -203,7 +204,8 @@ class Executable:
 
     def weight(self, constant: Constant) -> torch.Tensor:
         """A constant of the graph as the device would hold it."""
-        return bind(self._weights, constant.expression, constant.value.type, self.along(constant))
+        by_rows = any(reads_by_rows(node, constant.value) for node in self.graph.users.get(constant.value, ()))
+        return bind(self._weights, constant.expression, constant.value.type, self.along(constant), by_rows)
 
     def along(self, constant: Constant) -> int:
         """The dimension of a constant along which elements share an exponent, where they do."""

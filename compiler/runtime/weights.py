@@ -48,15 +48,16 @@ class Weights:
         """The value of an expression as the device would hold it, as :func:`to_device` makes it."""
         return to_device(self[expression], type, along)
 
-    def held(self, expression: Expression, type: TensorType, along: int) -> torch.Tensor:
+    def held(self, expression: Expression, type: TensorType, along: int, by_rows: bool) -> torch.Tensor:
         """The value of an expression as executors hold it.
 
-        Columns of a matrix lie together in memory, as they do in a transposed weight of the model: products are fastest
-        so.
+        Columns of a matrix lie together in memory, as they do in a transposed weight of the model, or its rows: each
+        product reads one of the two fastest.
         """
         made = self.formed(expression, type, along)
-        is_matrix = len(type.shape) == 2 and type.layout is Layout.TILE
-        return made.mT.contiguous().mT if is_matrix else made
+        if len(type.shape) != 2 or type.layout is not Layout.TILE:
+            return made
+        return made.contiguous() if by_rows else made.mT.contiguous().mT
 
 
 class Zeros(Weights):
@@ -65,7 +66,7 @@ class Zeros(Weights):
     def __init__(self, owner: object = None) -> None:
         super().__init__({}, owner)
 
-    def held(self, expression: Expression, type: TensorType, along: int) -> torch.Tensor:
+    def held(self, expression: Expression, type: TensorType, along: int, by_rows: bool) -> torch.Tensor:
         dtype = torch.float32 if type.dtype.is_float else type.dtype.on_host
         return torch.zeros((), dtype=dtype, device="cpu").expand(type.shape)
 
@@ -105,11 +106,16 @@ def in_blocks(tensor: torch.Tensor) -> torch.Tensor:
     return held.flatten(-2)[..., : tensor.shape[-1]].to(torch.float32)
 
 
-def bind(weights: Weights, expression: Expression, type: TensorType, along: int = -1) -> torch.Tensor:
-    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive."""
-    key = (expression, (type.dtype, along))
+def bind(
+    weights: Weights, expression: Expression, type: TensorType, along: int = -1, by_rows: bool = False
+) -> torch.Tensor:
+    """A constant's tensor as the device would hold it, the same for all graphs that share ``weights`` and are alive.
+
+    ``by_rows``: the rows of a matrix lie together in memory.
+    """
+    key = (expression, (type.dtype, along, by_rows))
     with weights.lock, pinned():
         held = weights.bound.get(key)
         if held is None:
-            held = weights.bound[key] = weights.held(expression, type, along)
+            held = weights.bound[key] = weights.held(expression, type, along, by_rows)
         return held
