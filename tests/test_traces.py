@@ -18,6 +18,8 @@ from transformers.models.speecht5 import modeling_speecht5 as theirs
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.compiled import tracing
 from compiler.speecht5 import components
+from compiler.speecht5.components.vocoder import vocoder
+from tests import vocoders
 from tests.models import lively, tiny_config
 from tests.traces import Unreadable, key_of
 
@@ -97,6 +99,18 @@ def test_the_mode_of_a_module_is_part_of_it() -> None:
     before = key_of(component)
     component.module.get_submodule(f"model.{ENCODER}.dropout").train()
     assert key_of(component) != before
+
+
+def test_what_the_vocoders_hooks_hold_is_part_of_it() -> None:
+    """They are functions of ours inside others, here for one layer more."""
+
+    def masked(slot: int) -> Hashable:
+        component = vocoder(vocoders.lively(vocoders.config()), 1, masked=True)
+        made: Any = component.module
+        made._silence(made.model.conv_post, made._masks[slot])
+        return key_of(component)
+
+    assert masked(0) == masked(0) != masked(1)
 
 
 def test_numbers_of_a_plain_tensor_are_part_of_it() -> None:

@@ -109,6 +109,10 @@ class _Reader:
                 return frozenset(map(self.value, value))
             case Mapping():
                 return tuple((self.value(name), self.value(held)) for name, held in value.items())
+            case FunctionType() if value.__closure__:
+                self.known(value, value)
+                cells = [self.value(cell.cell_contents) for cell in value.__closure__]
+                return value.__code__, *map(self.value, (value.__defaults__, value.__kwdefaults__)), tuple(cells)
             case FunctionType() | BuiltinFunctionType() | type():
                 return self.known(value, value)
             case _TupleIterator():
@@ -119,7 +123,7 @@ class _Reader:
 
     def known(self, value: Any, named: Any) -> Hashable:
         """The function or class itself, of a package that is read. Others may go by what changes elsewhere."""
-        if str(getattr(named, "__module__", None)).split(".")[0] not in _OURS or getattr(named, "__closure__", None):
+        if str(getattr(named, "__module__", None)).split(".")[0] not in _OURS:
             raise Unreadable(f"a {named!r}: {value!r}")
         if isinstance(named, type):
             self.kinds.add(named)
