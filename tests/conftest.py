@@ -47,6 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.together import Together
+
+    return Together(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _shared_traces() -> Iterator[None]:
     from tests.traces import shared_traces

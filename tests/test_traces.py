@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from compiler.speecht5 import components
 from compiler.speecht5.components.vocoder import vocoder
 from tests import vocoders
 from tests.models import lively, tiny_config
+from tests.together import FIRST, TOGETHER
 from tests.traces import Unreadable, key_of
 
 MODEL: Any = lively(tiny_config(encoder_layers=1, decoder_layers=1)).eval()
@@ -172,3 +174,9 @@ def test_a_test_with_the_mark_traces_by_itself() -> None:
     from compiler.frontend.trace import trace
 
     assert tracing.trace is trace
+
+
+def test_files_that_run_together_are_there() -> None:
+    here = Path(__file__).parent
+    assert [file for file in FIRST if not (here.parent / file).is_file()] == []
+    assert len(FIRST) == sum(map(len, TOGETHER)), "each in one group"
