@@ -132,7 +132,7 @@ class _Reader:
     def module(self, module: nn.Module) -> Hashable:
         own = {name: value for name, value in vars(module).items() if name not in _OF_A_MODULE}
         hooks = [
-            (self.value(hook), key in getattr(module, with_kwargs))
+            (of, self.value(hook), key in getattr(module, with_kwargs))
             for of, with_kwargs in _HOOKS.items()
             for key, hook in getattr(module, of).items()
         ]
