@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first: at the end of a run no process waits for another one's long file."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.together import Together
+
+    return Together(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_traces() -> Iterator[None]:
+    from tests.traces import shared_traces
+
+    with shared_traces():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_traces(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("own_traces") is None:
+        yield
+        return
+    from tests.traces import own_traces
+
+    with own_traces():
+        yield
 
 
 @pytest.fixture

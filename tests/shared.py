@@ -7,16 +7,12 @@ What is tested of tracing itself compiles its own model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import pytest
-
 from compiler import CompiledSpeechT5, CompileOptions
-from compiler.compiled.tracing import Tracing
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice, load_voice
 from compiler.speecht5.quiet import quiet
 from tests.models import lively
@@ -66,28 +62,3 @@ def _model(changes: _Named, drawn: _Named) -> Any:
 def _first(changes: _Named, batch_size: int) -> CompiledSpeechT5:
     """Whoever holds the traces of a configuration and batch."""
     return CompiledSpeechT5(_model(changes, ()), CompileOptions(batch_size=batch_size))
-
-
-_TRACED: dict[tuple[Any, ...], Any] = {}
-
-
-@contextmanager
-def traced_once() -> Iterator[None]:
-    """Let each component of models that look alike be traced once, whoever loads them.
-
-    Only for tests of commands and pages, whose models are as transformers makes them: a changed module would not show.
-    """
-    trace = Tracing._trace
-
-    def remembered(self: Tracing, name: str) -> Any:
-        model, config = self.model, self.model.config.to_dict()
-        like = {key: value for key, value in config.items() if key != "_name_or_path"}
-        names = tuple(name for name, _ in model.named_parameters(remove_duplicate=False))
-        key = (type(model), repr(like), names, name, self.options.batch_size, repr(self.spec.lengths))
-        if key not in _TRACED:
-            _TRACED[key] = trace(self, name)
-        return _TRACED[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tracing, "_trace", remembered)
-        yield

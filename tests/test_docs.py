@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,9 @@ from typer.testing import CliRunner
 
 from compiler.cli.app import app
 from compiler.inspect import numerics
-from tests.shared import traced_once
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _traced_once() -> Iterator[None]:
-    with traced_once():
-        yield
 
 
 def test_the_page_of_ops_is_up_to_date() -> None:

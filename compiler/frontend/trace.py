@@ -60,7 +60,8 @@ def trace(component: Component) -> Traced:
     }
     arguments, dynamic = _pack(component, component.inputs), _pack(component, shapes)
     try:
-        with torch_state.tracing() as mode:
+        # Fake tensors are made anew as fast as they are found in torch's cache of them, which hashes symbolic shapes.
+        with torch_state.tracing() as mode, torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
             program = torch.export.export(
                 component.module, tuple(arguments.values()), dynamic_shapes=tuple(dynamic.values()), strict=False
             )

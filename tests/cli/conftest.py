@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,7 @@ from compiler.cli import app
 from compiler.speecht5.checkpoint import SMALL_VOICE, Voice
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.vocoder import planned
-from tests.shared import small_voice, traced_once
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _traced_once() -> Iterator[None]:
-    with traced_once():
-        yield
+from tests.shared import small_voice
 
 
 @pytest.fixture(scope="session")

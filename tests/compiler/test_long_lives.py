@@ -53,6 +53,7 @@ def spoken() -> tuple[CompiledSpeechT5, Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.own_traces
 def test_two_threads_compile_and_a_third_speaks(spoken: tuple[CompiledSpeechT5, Tensor]) -> None:
     """torch.export switches oneDNN off for the whole process: a post-net that ran meanwhile would be a little off."""
     compiled, want = spoken
@@ -66,6 +67,7 @@ def test_two_threads_compile_and_a_third_speaks(spoken: tuple[CompiledSpeechT5, 
     assert first.decoder_step == compiled.decoder_step == second.decoder_step
 
 
+@pytest.mark.own_traces
 def test_threads_ask_one_object_for_graphs_that_it_has_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """And speak with it: one of them makes a graph, the others wait for it."""
     made: list[tuple[Any, ...]] = []
@@ -148,6 +150,7 @@ def test_hundreds_of_utterances_leave_nothing_behind(monkeypatch: pytest.MonkeyP
         assert compiled.kept == {"buckets": 4, "exact": 0}
 
 
+@pytest.mark.own_traces
 def test_a_closed_model_lets_go_of_everything() -> None:
     compiled = compile_speecht5(model())
     weights = weakref.ref(compiled.source.weights)

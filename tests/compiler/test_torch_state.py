@@ -119,6 +119,7 @@ def test_speech_is_bit_equal_whatever_torch_is_set_to(spoken: tuple[CompiledSpee
     ],
     ids="+".join,
 )
+@pytest.mark.own_traces
 def test_a_model_compiled_in_any_state_is_the_same(
     spoken: tuple[CompiledSpeechT5, Tensor], names: tuple[str, ...]
 ) -> None:
@@ -148,6 +149,7 @@ def test_the_default_dtype_is_never_set(spoken: tuple[CompiledSpeechT5, Tensor],
 
 
 @pytest.mark.slow
+@pytest.mark.own_traces
 def test_a_dtype_that_another_thread_sets_now_and_then(spoken: tuple[CompiledSpeechT5, Tensor]) -> None:
     """transformers sets it while it loads a model, and puts it back."""
     _, want = spoken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from compiler.inspect.checking import BoardCheck, complaints
 from compiler.speecht5 import budgets
 from compiler.speecht5.text_to_speech import GRAPHS
 from tests.device.conftest import Mocks
-from tests.shared import shared, traced_once
+from tests.shared import shared
 
 BOARDS = {"n150": (8, 8), "n300": (8, 7), "p150": (13, 10), "p100": (11, 10)}
 
@@ -42,10 +42,9 @@ def tiny(batch: int, options: Mapping[str, Any] | None = None, **changes: Any) -
 
 
 @pytest.fixture(scope="module")
-def default_model() -> Iterator[Any]:
-    """A model of transformers' default configuration, traced once a batch; types alone matter, not numbers."""
-    with traced_once():
-        yield SpeechT5ForTextToSpeech(SpeechT5Config())
+def default_model() -> Any:
+    """A model of transformers' default configuration; types alone matter, not numbers."""
+    return SpeechT5ForTextToSpeech(SpeechT5Config())
 
 
 @pytest.fixture(scope="module")

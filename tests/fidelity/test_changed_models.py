@@ -31,6 +31,7 @@ from tests.fidelity.changing import (
 from tests.fidelity.test_generate_speech import BAR
 from tests.models import relative_error
 
+pytestmark = pytest.mark.own_traces
 OWN = {replaced.path for replaced in REPLACED if replaced.path and "forward" in replaced.methods}
 """Where the compiled graphs have code of their own in place of ``forward``."""
 CALLED: set[str] = set()

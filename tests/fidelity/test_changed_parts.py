@@ -23,6 +23,8 @@ from tests.fidelity.changing import (
 from tests.fidelity.test_generate_speech import BAR
 from tests.models import relative_error
 
+pytestmark = pytest.mark.own_traces
+
 
 class Adapter(nn.Module):
     """An adapter that was not merged, as adapter libraries put it in place of a linear."""

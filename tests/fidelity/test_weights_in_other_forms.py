@@ -99,6 +99,7 @@ FORMS: dict[str, Callable[[Any], None]] = {
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.own_traces
 def test_speech_is_hugging_face_s(form: str) -> None:
     """Before the model has run at all, as hooks leave results of their first run behind; it is only read."""
     model = copy.deepcopy(MODEL)
