@@ -1,6 +1,7 @@
 """``python -m compiler``, and the program ``speecht5-ttnn`` of an installed package."""
 
 import sys
+from typing import NoReturn
 
 PROGRAM = "speecht5-ttnn"
 
@@ -21,10 +22,21 @@ def main(name: str = "python -m compiler") -> int:
         return 130
 
 
-def console() -> int:
-    """Run what the package installs as ``speecht5-ttnn``."""
-    return main(PROGRAM)
+def console() -> NoReturn:
+    """Run what the package installs as ``speecht5-ttnn``, and end the process."""
+    _run(PROGRAM)
+
+
+def _run(*name: str) -> NoReturn:
+    try:
+        from compiler.process import Ending  # noqa: PLC0415, as above
+
+        ending = Ending()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    # What ttnn still does to a card when its libraries are unloaded is not to be left out.
+    ending.leave(main(*name), quick="ttnn" not in sys.modules)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()

@@ -7,6 +7,7 @@ yet. Later it is both raised and noted, and raised again at the next step if a l
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
@@ -14,8 +15,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended, as shells report it."""
@@ -105,6 +107,42 @@ def run(app: Callable[[], object]) -> int:
         # Python flushes once more at exit: send that to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return status
+
+
+@dataclass
+class Ending:
+    """How a program ends: as ever, but for the half second that Python takes to tear down the modules of torch.
+
+    Make one before libraries are imported. Their threads are waited for, their handlers of ``atexit`` run, and output
+    is flushed, C's as well; what was registered here comes last, and ends the process there.
+    """
+
+    _status: int | None = None
+    _before: int = field(default_factory=atexit._ncallbacks)
+
+    def __post_init__(self) -> None:
+        atexit.register(self._end)
+
+    def leave(self, status: int, *, quick: bool = True) -> NoReturn:
+        """Exit with a status. ``quick=False`` is for libraries whose own destructors have work left to do."""
+        # Handlers that were registered before, such as a coverage tool's, would still have to run.
+        self._status = status if quick and not self._before else None
+        sys.exit(status)
+
+    def _end(self) -> None:
+        if self._status is None:
+            return
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+        except (OSError, ValueError):
+            return  # Python says what is wrong, in its own way of ending
+        import ctypes  # noqa: PLC0415, torch has it imported by now
+
+        libc = ctypes.CDLL(None)
+        libc.fflush(ctypes.c_void_p.in_dll(libc, "stdout"))  # no other: a thread may wait for input in one
+        os._exit(self._status & 0xFF)
 
 
 def _unwritten(error: OSError) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import gc
 import importlib
 import json
 import os
@@ -209,6 +210,8 @@ class _Running:
 def _child(tests: Sequence[str], tree: Path, told: Path, output: Path) -> NoReturn:
     """Run pytest in a tree, in a process that was forked for it, and write down what came of it."""
     code = 3
+    # pytest collects garbage as it ends: what was there before the fork is none, and looking at it would copy it.
+    gc.freeze()
     try:
         os.setpgid(0, 0)
         if len(tests) == 1:

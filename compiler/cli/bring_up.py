@@ -18,6 +18,7 @@ from compiler.choices import BOARDS, GRAPHS, PRECISIONS, STAGES, VOCODER_GRAPHS,
 from compiler.cli.app import app
 from compiler.cli.options import ModelOption, check_no_board, given
 from compiler.cli.terminal import refusals
+from compiler.device import presence
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.folder import check_new, is_saved
 from compiler.inspect.bringing_up import report, steps
@@ -136,9 +137,7 @@ def _words() -> set[str]:
 
 
 def _title(device: bool) -> str:
-    from compiler.device.opening import SIMULATOR  # noqa: PLC0415, imports torch
-
-    if device and not os.environ.get(SIMULATOR):
+    if device and not os.environ.get(presence.SIMULATOR):
         return "Bring-up on a card"
     return f"Bring-up {'on a simulator' if device else 'without a card'}: nothing measured on a device"
 
@@ -159,9 +158,10 @@ def _about(device: bool, board: str) -> tuple[dict[str, str], str | None]:
         return about | {"device": MOCK, "board": board}, None
     _tell("looking for a device")
     about |= firmware.firmware()
-    from compiler.device import session  # noqa: PLC0415, imports torch
-
     try:
+        presence.require_device()
+        from compiler.device import session  # noqa: PLC0415, imports torch
+
         found = session.probe()
     except CompilerError as error:
         return about | {"device": f"none opens: {error}"}, f"no device opens: {str(error).splitlines()[0]}"

@@ -15,6 +15,7 @@ from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.options import check_no_board
 from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.device import presence
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
 
@@ -65,6 +66,8 @@ def check(
         _check_budgets(as_json)
         return
     with refusals():
+        if device:
+            presence.require_device()
         compiled = replace(chosen, board=cast(Board, (board or BOARDS)[0])).compiled()
         from compiler.inspect import checking  # noqa: PLC0415
 

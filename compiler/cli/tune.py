@@ -25,6 +25,7 @@ from compiler.cli.options import (
     compiled_model,
 )
 from compiler.cli.terminal import announced, progress_bar, refusals, tables
+from compiler.device import presence
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.output import check_file, write_whole
 from compiler.speecht5.quiet import quiet
@@ -88,6 +89,8 @@ def tune(
         arguments.number("--seconds", seconds)
         if output is not None:
             check_file(output)
+        if device:
+            presence.require_device()
         numbers = None if constants is None else fitted_board(constants)
         asked = Asked(None, None, None, None)
         compiled = compiled_model(
@@ -180,7 +183,7 @@ def _ground(
         return
     from compiler.device import mock, opening, session  # noqa: PLC0415
 
-    if opening.is_mock():
+    if presence.is_mock():
         raise InvalidArgument("ttnn opens a mock here, which computes no numbers: leave out --device")
     mock.hush()  # logs on stdout would be part of the JSON
     stage("looking for a device")

@@ -15,6 +15,7 @@ from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.options import Asked, checkpoint_of
 from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.device import presence
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target
 from compiler.output import check_file, write_whole
@@ -102,6 +103,8 @@ def verify(
         if output is not None:
             check_target(output, False) if bisect else check_file(output)
         plans = _plans(precision, weights, device, bisect and not readings)
+        if device:
+            presence.require_device()
         planned = replace(chosen, precision=plans[0][0], weights=plans[0][1])
         compiled = planned.compiled(Asked(None, None, None, None))
         asked = _Asked(chosen.model, chosen.full_size, say, speaker, seed, steps)
@@ -273,9 +276,9 @@ def _executor(device: bool) -> Iterator[tuple[Executor, str]]:
         yield ReferenceExecutor(), ""
         return
     from compiler.device import mock, session  # noqa: PLC0415
-    from compiler.device.opening import is_mock, open_device  # noqa: PLC0415
+    from compiler.device.opening import open_device  # noqa: PLC0415
 
-    if is_mock():
+    if presence.is_mock():
         raise InvalidArgument("ttnn opens a mock here, which computes no numbers: leave out --device")
     mock.hush()  # logs on stdout would be part of the JSON
     session.probe()  # in a process of its own, which can be ended where another holds the device

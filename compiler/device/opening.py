@@ -8,27 +8,16 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from compiler.device.executor import TtnnExecutor
+from compiler.device.presence import NO_DEVICE, is_mock
 from compiler.device.reasons import reason
 from compiler.device.surroundings import survivable
 from compiler.errors import DeviceError, InvalidArgument
 from compiler.versions import require
 
-MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
-"""The variable that names a mock's board; beside ``SIMULATOR`` it describes the system that is simulated."""
-SIMULATOR: Final = "TT_METAL_SIMULATOR"
-"""The variable that names the simulator's library, which computes."""
 SLOW_DISPATCH: Final = "TT_METAL_SLOW_DISPATCH_MODE"
 """The variable with which ttnn sends programs from the host; nothing can be replayed then."""
 TRACE_REGION: Final = 64 * 1024 * 1024
 """Bytes of DRAM kept for captured steps; ttnn reserves them when the device is opened."""
-
-
-def is_mock() -> bool:
-    """Whether ttnn opens a mock in this process: where a board is described, and no simulator computes it.
-
-    ttnn gives the simulator precedence where both variables are set (``rtoptions.cpp`` in tt-metal).
-    """
-    return MOCK in os.environ and not os.environ.get(SIMULATOR)
 
 
 def _untraceable() -> str | None:
@@ -87,8 +76,5 @@ def _opened(devices: int | None, settings: dict[str, Any]) -> Any:
 def _not_opened(error: RuntimeError) -> str:
     said = reason(error)
     if "No chips detected" in said:
-        return (
-            "ttnn found no Tenstorrent device on this machine. With a card, `tt-smi` must list it; without one, "
-            "`python -m compiler check` runs the graphs on ttnn's mock device"
-        )
+        return NO_DEVICE
     return f"the device could not be opened: {said}. If another process holds it, end that one; else try `tt-smi -r`"

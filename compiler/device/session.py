@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from compiler.device import mock
+from compiler.device import mock, presence
 from compiler.device.surroundings import needed
 from compiler.errors import CompilerError, DeviceError
 from compiler.target.boards import fitting
@@ -78,6 +78,7 @@ def probe() -> str | None:
     Raises ``DeviceError`` unless a device opens. Where another process holds it, ttnn waits for ever in native code, in
     which Ctrl-C is not heard.
     """
+    presence.require_device()
     with Session(None) as session:
         return board_of(session.call("compiler.device.checks:describe"))
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 import pytest
 
 import compiler
-from compiler.device import firmware, opening, session
+from compiler.device import firmware, opening, presence, session
 from compiler.errors import DeviceError
 from compiler.inspect import checking
 from compiler.inspect.bringing_up import personal, steps
@@ -102,6 +102,7 @@ def card(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any], compiled: Any
         return real(*given, **more | {"graphs": ["encoder", "postnet"]}, session=OnStandIn)
 
     monkeypatch.setattr(checking, "check", few_graphs)
+    monkeypatch.setattr(presence, "DRIVER", Path("/"))
     monkeypatch.setattr(session, "probe", lambda: "n150")
     monkeypatch.setattr(opening, "open_device", opened)
     monkeypatch.setattr(clock, "device_clock", lambda _: StandInClock.planted(BOARDS["n150"]))
@@ -139,6 +140,7 @@ def test_without_a_device_no_step_is_run_and_the_folder_says_why(
     def none() -> None:
         raise DeviceError("ttnn found no Tenstorrent device on this machine")
 
+    monkeypatch.setattr(presence, "DRIVER", Path("/"))
     monkeypatch.setattr(session, "probe", none)
     made = run("bring-up", "--device", "-o", "found")
     assert made.exit_code == 1

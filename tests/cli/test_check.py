@@ -168,7 +168,7 @@ def test_speech_comes_from_the_device(
     run: Callable[..., Any], compiled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The reference executor stands in for a device, of which nothing else is used."""
-    from compiler.device import opening, session
+    from compiler.device import opening, presence, session
     from compiler.runtime.reference import ReferenceExecutor
 
     seen: list[Any] = []
@@ -183,6 +183,7 @@ def test_speech_comes_from_the_device(
         seen.append((options["precision"], options["board"]))
         return compiled
 
+    monkeypatch.setattr(presence, "DRIVER", Path("/"))
     monkeypatch.setattr(session, "probe", lambda: seen.append("found") or "p150")
     monkeypatch.setattr(opening, "open_device", opened)
     monkeypatch.setattr(compiler, "compile_speecht5", compiled_as, raising=False)

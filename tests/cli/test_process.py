@@ -19,15 +19,22 @@ COMMAND = (sys.executable, "-m", "compiler")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def process(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = ENVIRONMENT | variables
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+        [*COMMAND, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
     )
 
 
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory):
+    """Where the first of the tests that speak keeps what it traced: tracing takes most of its time."""
+    return {"SPEECHT5_TTNN_TRACES": str(tmp_path_factory.mktemp("traces"))}
+
+
 @pytest.mark.slow
-def test_speak(tmp_path):
-    done = process("speak", "hello world", "-o", "hello.wav", folder=tmp_path)
+def test_speak(tmp_path, traces):
+    done = process("speak", "hello world", "-o", "hello.wav", folder=tmp_path, **traces)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(": hello.wav\n")
     assert soundfile.info(tmp_path / "hello.wav").frames > 4000
@@ -37,12 +44,12 @@ def test_speak(tmp_path):
 
 
 @pytest.mark.slow
-def test_interrupt_while_speaking(tmp_path):
+def test_interrupt_while_speaking(tmp_path, traces):
     """The progress bar is read from a terminal, so that the signal comes while steps are run."""
     screen, terminal = pty.openpty()
     arguments = ("speak", "hello", "--threshold", "100", "--max-len-ratio", "150")
     running = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=terminal
+        [*COMMAND, *arguments], cwd=tmp_path, env=ENVIRONMENT | traces, stdout=subprocess.PIPE, stderr=terminal
     )
     os.close(terminal)
     seen = b""
@@ -222,6 +229,56 @@ def test_interrupts_while_libraries_are_imported(tmp_path):
         time.sleep(seconds)
         running.send_signal(signal.SIGINT)
         assert (*running.communicate(timeout=60), running.returncode) == (b"", b"interrupted\n", 130)
+
+
+ENDING = """
+import sys
+sys.path.insert(0, {root!r})
+import atexit, ctypes, os, threading
+{before}
+from compiler.process import Ending
+ending = Ending()
+class Told:
+    def __del__(self):
+        os.write(1, b"torn down ")
+told = Told()
+def late():
+    threading.main_thread().join()
+    print("thread", end=" ")
+threading.Thread(target=late).start()
+atexit.register(ctypes.CDLL(None).printf, b"C ")
+atexit.register(print, "handler", end=" ", flush=True)
+print("python", end=" ")
+sys.stderr.write("stderr")
+{leave}
+"""
+"""An ending with output in every buffer, and what would still have to be done."""
+
+
+@pytest.mark.parametrize(
+    ("before", "leave", "code", "stdout"),
+    [
+        ("", "ending.leave(0)", 0, "python thread handler C "),
+        ("", "ending.leave(3)", 3, "python thread handler C "),
+        ("", "ending.leave(256 + 7)", 7, "python thread handler C "),
+        ("", "ending.leave(3, quick=False)", 3, "python thread handler torn down C "),
+        ("", "sys.exit(3)", 3, "python thread handler torn down C "),
+        ("", "raise ValueError", 1, "python thread handler torn down C "),
+        ("atexit.register(print, 'first', end=' ')", "ending.leave(3)", 3, "python thread handler first torn down C "),
+    ],
+)
+def test_an_ending_loses_nothing_and_leaves_modules_alone(before, leave, code, stdout):
+    """Threads end, handlers run, and output is there, C's as well, whose own buffer comes last."""
+    done = python(ENDING.format(root=str(ROOT), before=before, leave=leave), env={})
+    assert (done.returncode, done.stdout.decode()) == (code, stdout)
+    assert done.stderr.startswith(b"stderr")
+
+
+def test_an_ending_whose_output_is_lost_says_so():
+    program = ENDING.format(root=str(ROOT), before="", leave="ending.leave(0)")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, env={}, check=False)
+    assert (done.returncode, b"No space left on device" in done.stderr) == (120, True)
 
 
 def test_the_package_keeps_its_names():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import compiler
-from compiler.device import opening, session
+from compiler.device import opening, presence, session
 from compiler.inspect.tuning import clock, defaults
 from compiler.inspect.tuning.clock import MEASURED, STAND_IN
 from compiler.runtime.reference import ReferenceExecutor
@@ -115,6 +115,7 @@ def test_speak_takes_the_tuned_plan_on_a_device(
         yield ReferenceExecutor()
 
     real = compiled.with_plan
+    monkeypatch.setattr(presence, "DRIVER", Path("/"))
     monkeypatch.setattr(session, "probe", lambda: "n150")
     monkeypatch.setattr(opening, "open_device", opened)
     monkeypatch.setattr(compiled, "with_plan", lambda **plan: seen.append(plan["weights"]) or real(), raising=False)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import types
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import pytest
 
 import compiler.pipeline  # noqa: F401, registers the rules
 from compiler import versions
-from compiler.device import executor, mock, opening
+from compiler.device import executor, mock, opening, presence
 from compiler.device.binder import Binder
 from compiler.device.findings import GraphCheck, Plan
 from compiler.device.reasons import Refused, placing, reason
-from compiler.device.session import Session
+from compiler.device.session import Session, probe
 from compiler.dialects.aten import ops
 from compiler.dialects.ttnn.call import TtnnCall
 from compiler.errors import DeviceError, InvalidArgument
@@ -165,30 +166,35 @@ def test_another_ttnn(found: str | None, monkeypatch: pytest.MonkeyPatch) -> Non
 
 # --- no device ------------------------------------------------------------------------------------------------------
 
-NO_DEVICE = "ttnn found no Tenstorrent device on this machine. With a card, `tt-smi` must list it; without one, "
-
 
 @pytest.fixture
 def no_card() -> None:
-    if list(Path("/dev").glob("tenstorrent*")) or opening.MOCK in os.environ or opening.SIMULATOR in os.environ:
+    if presence.DRIVER.exists() or presence.MOCK in os.environ or presence.SIMULATOR in os.environ:
         pytest.skip("there is a device")
 
 
 def test_no_device(no_card: None) -> None:
-    with Session(None) as session, pytest.raises(DeviceError, match=NO_DEVICE):
+    """What ttnn itself finds is what is said before it is asked."""
+    with Session(None) as session, pytest.raises(DeviceError) as error:
         session.call(inside.whereabouts)
+    assert str(error.value) == presence.NO_DEVICE
+    with pytest.raises(DeviceError) as error:
+        probe()
+    assert str(error.value) == presence.NO_DEVICE
 
 
-@pytest.mark.slow
 def test_no_device_for_the_command_line(no_card: None, tmp_path: Path) -> None:
-    """Both commands in one process, as torch alone takes seconds to import."""
-    code = """
+    """It is said before anything heavy is imported, by each command that takes a device; all in one process."""
+    commands = ("check",), ("speak", "four"), ("tune",), ("verify",), ("bring-up", "-o", "found")
+    code = f"""
+import sys
 from compiler.cli import app
-for command in (["check"], ["speak", "four"]):
+for command in {commands}:
     try:
         app([*command, "--device"])
     except SystemExit as end:
         assert end.code == 1, command
+    assert not {{"torch", "ttnn"}} & set(sys.modules), command
 """
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -198,10 +204,32 @@ for command in (["check"], ["speak", "four"]):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         check=False,
     )
-    assert (run.returncode, run.stdout) == (0, "")
-    said = run.stderr.splitlines()
-    assert len(said) == 2 and all(line.startswith(f"error: {NO_DEVICE}") for line in said)
-    assert not list(tmp_path.iterdir())
+    assert run.returncode == 0, run.stderr
+    said = [line for line in run.stderr.splitlines() if not line.startswith("bring-up: ")]
+    assert said == [f"error: {presence.NO_DEVICE}"] * 4
+    assert f"no device opens: {presence.NO_DEVICE}" in (tmp_path / "found" / "report.md").read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["found"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "variables", "found"),
+    [
+        (False, {}, False),
+        (True, {}, True),
+        (False, {presence.MOCK: "board.yaml"}, True),
+        (False, {presence.SIMULATOR: "libttsim_wh.so"}, True),
+    ],
+)
+def test_a_device_is_looked_for_only_where_there_may_be_one(
+    driver: bool, variables: dict[str, str], found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (presence.MOCK, presence.SIMULATOR):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(presence, "DRIVER", tmp_path if driver else tmp_path / "none")
+    with nullcontext() if found else pytest.raises(DeviceError, match="no Tenstorrent device"):
+        presence.require_device()
 
 
 def test_a_float32_plan_stays_off_devices() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compiler.device import opening
+from compiler.device import opening, presence
 from compiler.device.replay import Replay
 from compiler.device.session import Session
 from compiler.errors import InvalidArgument
@@ -149,7 +149,7 @@ def test_the_loop_releases_where_it_is_interrupted(session: Session) -> None:
 @pytest.mark.parametrize(
     ("variable", "reason"),
     [
-        (opening.MOCK, "ttnn's mock device cannot capture a trace"),
+        (presence.MOCK, "ttnn's mock device cannot capture a trace"),
         (opening.SLOW_DISPATCH, "with TT_METAL_SLOW_DISPATCH_MODE ttnn cannot capture a trace"),
     ],
 )
@@ -168,19 +168,19 @@ def test_a_trace_where_there_can_be_none_is_refused_before_it_crashes(
     ("variables", "mock"),
     [
         ({}, False),
-        ({opening.MOCK: "board.yaml"}, True),
-        ({opening.MOCK: "board.yaml", opening.SIMULATOR: ""}, True),
-        ({opening.SIMULATOR: "libttsim_wh.so"}, False),
-        ({opening.MOCK: "two_chips.yaml", opening.SIMULATOR: "libttsim_wh.so"}, False),
+        ({presence.MOCK: "board.yaml"}, True),
+        ({presence.MOCK: "board.yaml", presence.SIMULATOR: ""}, True),
+        ({presence.SIMULATOR: "libttsim_wh.so"}, False),
+        ({presence.MOCK: "two_chips.yaml", presence.SIMULATOR: "libttsim_wh.so"}, False),
     ],
 )
 def test_a_described_board_is_a_mock_unless_it_is_simulated(
     variables: dict[str, str], mock: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The simulator wants its system of two chips described by the same variable; it computes, and captures traces."""
-    for name in (opening.MOCK, opening.SIMULATOR, opening.SLOW_DISPATCH):
+    for name in (presence.MOCK, presence.SIMULATOR, opening.SLOW_DISPATCH):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert opening.is_mock() is mock
+    assert presence.is_mock() is mock
     assert (opening._untraceable() is not None) is mock

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from compiler.device.executor import TtnnExecutor
-from compiler.device.opening import SIMULATOR
+from compiler.device.presence import SIMULATOR
 from compiler.ir.graph import Graph, Node
 from compiler.target.boards import Board
 from compiler.target.constants import Constants
