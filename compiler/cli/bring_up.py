@@ -16,9 +16,8 @@ import typer
 from compiler import __version__, arguments, versions
 from compiler.choices import BOARDS, GRAPHS, PRECISIONS, STAGES, VOCODER_GRAPHS, WEIGHTS, Board
 from compiler.cli.app import app
-from compiler.cli.options import ModelOption, check_no_board, given
+from compiler.cli.options import ModelOption, check_device, check_no_board, given
 from compiler.cli.terminal import refusals
-from compiler.device import presence
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.folder import check_new, is_saved
 from compiler.inspect.bringing_up import report, steps
@@ -137,6 +136,8 @@ def _words() -> set[str]:
 
 
 def _title(device: bool) -> str:
+    from compiler.device import presence  # noqa: PLC0415, as check_device does
+
     if device and not os.environ.get(presence.SIMULATOR):
         return "Bring-up on a card"
     return f"Bring-up {'on a simulator' if device else 'without a card'}: nothing measured on a device"
@@ -159,7 +160,7 @@ def _about(device: bool, board: str) -> tuple[dict[str, str], str | None]:
     _tell("looking for a device")
     about |= firmware.firmware()
     try:
-        presence.require_device()
+        check_device(device)
         from compiler.device import session  # noqa: PLC0415, imports torch
 
         found = session.probe()

@@ -13,9 +13,8 @@ from compiler.choices import BOARDS, GRAPHS, VOCODER_GRAPHS, Board, check_precis
 from compiler.cli import visualizer
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
-from compiler.cli.options import check_no_board
+from compiler.cli.options import check_device, check_no_board
 from compiler.cli.terminal import progress_bar, refusals, tables
-from compiler.device import presence
 from compiler.errors import InvalidArgument
 from compiler.speecht5.quiet import quiet
 
@@ -66,8 +65,7 @@ def check(
         _check_budgets(as_json)
         return
     with refusals():
-        if device:
-            presence.require_device()
+        check_device(device)
         compiled = replace(chosen, board=cast(Board, (board or BOARDS)[0])).compiled()
         from compiler.inspect import checking  # noqa: PLC0415
 

@@ -233,6 +233,14 @@ def check_no_board(context: typer.Context, device: bool) -> None:
         raise InvalidArgument("--device takes no --board: it takes the device that ttnn finds")
 
 
+def check_device(device: bool) -> None:
+    """Raise ``DeviceError`` for ``--device`` where ttnn is sure to find none, before the seconds of imports."""
+    if device:
+        from compiler.device import presence  # noqa: PLC0415, a command without a device does without the room
+
+        presence.require_device()
+
+
 def checkpoint_of(model: str | None) -> str:
     """Return the checkpoint that ``--model`` names, by default the small voice."""
     from compiler.speecht5 import checkpoint  # noqa: PLC0415

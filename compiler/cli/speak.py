@@ -23,6 +23,7 @@ from compiler.cli.options import (
     PostnetOption,
     VocoderOption,
     WeightsOption,
+    check_device,
     check_plan,
     checkpoint_of,
     import_libraries,
@@ -32,7 +33,6 @@ from compiler.cli.options import (
 from compiler.cli.terminal import announced, progress_bar, refusals
 from compiler.cli.tuned import TunedOption, check_tuned
 from compiler.cli.tuned import tuned as tuned_plan
-from compiler.device import presence
 from compiler.errors import InvalidArgument
 from compiler.folder import is_saved
 from compiler.process import interruption
@@ -164,8 +164,7 @@ def speak(
                 warnings = texts.warnings(chosen, said, saved.voice.words if saved else checkpoint.known_words(source))
             for line in warnings:
                 typer.echo(f"warning: {line}", err=True)
-        if device:
-            presence.require_device()
+        check_device(device)
         with sound.standard_output() if to_stdout else nullcontext() as pipe:
             compiled = saved_model(saved, vocoder) if saved else remembered_model(known) if known else None
             if compiled is None:

@@ -20,12 +20,12 @@ from compiler.cli.options import (
     ModelOption,
     PostnetOption,
     VocoderOption,
+    check_device,
     check_no_board,
     checkpoint_of,
     compiled_model,
 )
 from compiler.cli.terminal import announced, progress_bar, refusals, tables
-from compiler.device import presence
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.output import check_file, write_whole
 from compiler.speecht5.quiet import quiet
@@ -89,8 +89,7 @@ def tune(
         arguments.number("--seconds", seconds)
         if output is not None:
             check_file(output)
-        if device:
-            presence.require_device()
+        check_device(device)
         numbers = None if constants is None else fitted_board(constants)
         asked = Asked(None, None, None, None)
         compiled = compiled_model(
@@ -181,7 +180,7 @@ def _ground(
         with grounds.on_the_mock(compiled, subject, numbers or board, stage) as ground:
             yield compiled, ground
         return
-    from compiler.device import mock, opening, session  # noqa: PLC0415
+    from compiler.device import mock, opening, presence, session  # noqa: PLC0415
 
     if presence.is_mock():
         raise InvalidArgument("ttnn opens a mock here, which computes no numbers: leave out --device")

@@ -13,9 +13,8 @@ import typer
 from compiler.choices import DEFAULT_PASSES, OPTIONAL_PASSES, Precision, Weights, one_of
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
-from compiler.cli.options import Asked, checkpoint_of
+from compiler.cli.options import Asked, check_device, checkpoint_of
 from compiler.cli.terminal import progress_bar, refusals, tables
-from compiler.device import presence
 from compiler.errors import InvalidArgument
 from compiler.folder import check_target
 from compiler.output import check_file, write_whole
@@ -103,8 +102,7 @@ def verify(
         if output is not None:
             check_target(output, False) if bisect else check_file(output)
         plans = _plans(precision, weights, device, bisect and not readings)
-        if device:
-            presence.require_device()
+        check_device(device)
         planned = replace(chosen, precision=plans[0][0], weights=plans[0][1])
         compiled = planned.compiled(Asked(None, None, None, None))
         asked = _Asked(chosen.model, chosen.full_size, say, speaker, seed, steps)
@@ -275,7 +273,7 @@ def _executor(device: bool) -> Iterator[tuple[Executor, str]]:
 
         yield ReferenceExecutor(), ""
         return
-    from compiler.device import mock, session  # noqa: PLC0415
+    from compiler.device import mock, presence, session  # noqa: PLC0415
     from compiler.device.opening import open_device  # noqa: PLC0415
 
     if presence.is_mock():
