@@ -58,7 +58,7 @@ SHARPEN = Stage("sharpening", 1_750, 8, 5e-4, norm=50, spectral=0.3, envelope=15
 """Of the shipped vocoder, the first 1,136 steps of the sharpening had the learning rates of a stage of 2,500."""
 
 
-STEADY = Stage("steadying", 1_000, 8, 2e-4, norm=50, spectral=0.3, envelope=15, steadiness=1)
+STEADY = Stage("steadying", 450, 8, 3e-4, norm=50, spectral=0.3, envelope=15, steadiness=1)
 """Goes on from the weights of the sharpening, with a new optimizer."""
 LEAST_NOISE, MOST_NOISE = 1e-4, 1e-2
 """Standard deviations of relative noise, between which that of a step is drawn: bfloat16 rounds by up to 4e-3."""
