@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Iterator
@@ -250,38 +251,76 @@ def test_pieces_are_aligned_and_every_second_is_predicted(scripts: Any) -> None:
     assert wavs[0, 128] == 256 * mels[0, 0, 0], "a frame is centred on its samples"
 
 
+def loud_vocoder() -> Any:
+    """A small vocoder whose sound is no silence, the same on every call."""
+    torch.manual_seed(0)
+    loud = SpeechT5HifiGanConfig(upsample_initial_channel=16, resblock_kernel_sizes=[3], initializer_range=0.2)
+    return SpeechT5HifiGan(loud)
+
+
 def test_training_that_was_stopped_goes_on_to_the_same_vocoder(
     scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = scripts.train_vocoder
-    stage = module.Stage("short", 4, 2, 1e-3, norm=5, spectral=1, envelope=1)
+    stage = module.Stage("short", 4, 2, 1e-3, norm=5, spectral=1, envelope=1, steadiness=1)
     monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", 0)
     given = pieces(scripts)
-
-    def vocoder() -> Any:
-        torch.manual_seed(0)
-        loud = SpeechT5HifiGanConfig(upsample_initial_channel=16, resblock_kernel_sizes=[3], initializer_range=0.2)
-        return SpeechT5HifiGan(loud)
 
     def stop(*asked: Any) -> float:
         if asked[3] == 3:
             raise KeyboardInterrupt
         return float(step(*asked))
 
-    straight, step = vocoder(), module.step
+    straight, step = loud_vocoder(), module.step
     module.train(straight, tmp_path / "straight", stage, given)
     monkeypatch.setattr(module, "step", stop)
     with pytest.raises(KeyboardInterrupt):
-        module.train(vocoder(), tmp_path / "stopped", stage, given)
+        module.train(loud_vocoder(), tmp_path / "stopped", stage, given)
     monkeypatch.setattr(module, "step", step)
-    resumed = vocoder()
+    resumed = loud_vocoder()
     module.train(resumed, tmp_path / "stopped", stage, given)
     assert all(map(torch.equal, resumed.state_dict().values(), straight.state_dict().values()))
-    assert not torch.equal(resumed.conv_pre.weight, vocoder().conv_pre.weight)
+    assert not torch.equal(resumed.conv_pre.weight, loud_vocoder().conv_pre.weight)
     for folder in ("straight", "stopped"):
         assert json.loads((tmp_path / folder / "training.json").read_text())["short"]["steps"] == 4
     with pytest.raises(RuntimeError, match="delete it or go back"):
-        module.train(vocoder(), tmp_path / "stopped", replace(stage, steps=5), given)
+        module.train(loud_vocoder(), tmp_path / "stopped", replace(stage, steps=5), given)
+
+
+def change(scripts: Any, vocoder: Any, mels: Any, noise: float) -> float:
+    """How much the same noise changes a vocoder's sound, of the sound."""
+    with torch.no_grad():
+        made = scripts.train_vocoder.perturbed(vocoder, mels, noise, torch.Generator().manual_seed(1))
+        return float((made - vocoder(mels)).norm() / vocoder(mels).norm())
+
+
+def test_noise_changes_the_sound_in_proportion_and_not_the_vocoder(scripts: Any) -> None:
+    module, vocoder, mels = scripts.train_vocoder, loud_vocoder().double(), torch.randn(2, 8, 80).double()
+    before = copy.deepcopy(vocoder.state_dict())
+    assert change(scripts, vocoder, mels, 0) == 0 < change(scripts, vocoder, mels, 1e-7)
+    assert change(scripts, vocoder, mels, 2e-7) == pytest.approx(2 * change(scripts, vocoder, mels, 1e-7), rel=1e-2)
+    assert all(map(torch.equal, vocoder.state_dict().values(), before.values()))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [module.draw_noise(generator) for _ in range(200)]
+    assert np.quantile(drawn, [0, 0.5, 1]) == pytest.approx([module.LEAST_NOISE, 1e-3, module.MOST_NOISE], rel=0.3)
+
+
+def test_training_lessens_what_the_same_noise_changes(scripts: Any) -> None:
+    module, vocoder, mels = scripts.train_vocoder, loud_vocoder(), torch.randn(2, 32, 80)
+    stage = module.Stage("steady", 8, 2, 1e-4, norm=50, spectral=0, envelope=0, steadiness=3)
+    optimizer = torch.optim.AdamW(vocoder.parameters())
+
+    def step(number: int) -> float:
+        noise = torch.Generator().manual_seed(1)
+        return float(module.step(vocoder, optimizer, stage, number, (mels, torch.zeros(2, 32 * 256)), noise))
+
+    drawn = torch.Generator().manual_seed(1)
+    noise = module.draw_noise(drawn)
+    with torch.no_grad():
+        made, want = module.perturbed(vocoder, mels, noise, drawn), vocoder(mels)
+    first, *_, last = (step(number) for number in range(1, 9))
+    assert first == pytest.approx(3 * float((made - want).norm() / want.norm()) / noise, rel=1e-3)
+    assert last < 0.98 * first
 
 
 def test_the_pages_have_the_figures_that_were_measured(scripts: Any) -> None:

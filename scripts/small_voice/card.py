@@ -116,8 +116,10 @@ executor, which models a device. `evaluation_compiled.json` has all figures, and
 - Corpus: {train_count} phrases per speaker, spoken by `flite`, each of one to six random words.
 - Voice: Hugging Face's own loss with guided attention, AdamW, batches of {batch} phrases, one thread:
 {voice_stages}
-- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, AdamW, batches of {pieces}
-  pieces of {frames} frames, one thread:
+- Vocoder: spectral losses over four resolutions and a log-mel loss, no discriminator, AdamW, pieces of {frames} frames,
+  one thread. The sharpening weighs energies in 16 wide bands, and half of its pieces have the log-mels that the voice
+  predicts for their sound. The steadying is a sharpening that also weighs how much noise in weights and outputs changes
+  the sound:
 {vocoder_stages}
 
 `python scripts/small_voice/make.py WORK_FOLDER` remakes the voice, the vocoder and this card. It needs `flite` and the
@@ -161,7 +163,7 @@ def stages(folder: Path) -> str:
 
 def write_card(voice: Path) -> str:
     """Return the model card of the voice in a folder."""
-    from train_vocoder import FRAMES, LEARN
+    from train_vocoder import FRAMES
     from train_voice import BATCH
 
     config, figures = read(voice / "config.json"), read(voice / FIGURES)
@@ -209,7 +211,6 @@ def write_card(voice: Path) -> str:
         voice_stages=stages(voice),
         vocoder_stages=stages(voice / "vocoder"),
         batch=BATCH,
-        pieces=LEARN.batch,
         frames=FRAMES,
     )
 

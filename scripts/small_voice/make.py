@@ -1,7 +1,7 @@
 """Remake the small voice: corpus, both trainings, the checkpoint folder, its evaluation and its model card.
 
-Needs ``apt-get install flite`` and the project's extra ``voice``. Some three hours on one CPU core. Where the
-vocoder's training was stopped, ``--start vocoder`` goes on with it.
+Needs ``apt-get install flite`` and the project's extra ``voice``. Some three and a half hours on one CPU core. Where
+the vocoder's training was stopped, ``--start vocoder`` goes on with it.
 
 Usage: ``python scripts/small_voice/make.py WORK_FOLDER``
 """
@@ -110,7 +110,7 @@ def main(
     if Stage.VOICE in todo:
         train_voice.main(work, work / "voice", threads=threads)
     if Stage.VOCODER in todo:
-        train_vocoder.main(work, work / "vocoder", threads=threads)
+        train_vocoder.main(work, work / "vocoder", work / "voice", threads=threads)
     if Stage.ASSEMBLE in todo:
         assemble(work, folder)
     if Stage.EVALUATE in todo:
