@@ -137,8 +137,10 @@ def test_a_program_is_asked_to_end_and_ends_with_its_parent(deaf: bool, tmp_path
     """Where it does not hear, after the time that it has."""
     program = "import os, signal, sys, time\n"
     program += "signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if deaf else ""
-    program += "print(os.getppid(), os.getpid(), *sys.argv[1:], flush=True)\n"
-    program += "try: time.sleep(600)\nexcept KeyboardInterrupt: open('left', 'w')\n"
+    program += "try:\n"  # once it has printed, it may be asked at any moment
+    program += "    print(os.getppid(), os.getpid(), *sys.argv[1:], flush=True)\n"
+    program += "    time.sleep(600)\n"
+    program += "except KeyboardInterrupt: open('left', 'w')\n"
     (tmp_path / "program.py").write_text(program)
     seconds = "0.2" if deaf else "600"
     begin = "import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'compiler.device.keeper', "
