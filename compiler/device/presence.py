@@ -1,6 +1,6 @@
-"""Whether ttnn can find a device here: a card, the simulator, or the mock that the environment names. Imports nothing.
+"""Whether ttnn can find a device here: a card, the simulator, or the mock that the environment names.
 
-Looking with ttnn itself takes seconds, after the seconds in which torch and a model are loaded.
+Looking with ttnn itself takes seconds, after the seconds in which torch and a model are loaded. This imports neither.
 """
 
 from __future__ import annotations
