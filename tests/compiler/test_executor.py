@@ -243,17 +243,24 @@ def test_watching_a_run_shows_each_node_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("intel", "rows", "columns", "by_rows"),
-    [(True, 1, 96, True), (True, 2, 96, False), (True, 1, 32, False), (False, 1, 96, False)],
+    ("intel", "rows", "columns", "dtype", "by_rows"),
+    [
+        (True, 1, 96, DType.FLOAT32, True),
+        (True, 2, 96, DType.FLOAT32, False),
+        (True, 1, 32, DType.FLOAT32, False),
+        (True, 1, 96, DType.BFLOAT16, False),
+        (False, 1, 96, DType.FLOAT32, False),
+    ],
 )
 def test_a_matrix_lies_in_memory_as_its_product_reads_it_fastest(
-    monkeypatch: pytest.MonkeyPatch, intel: bool, rows: int, columns: int, by_rows: bool
+    monkeypatch: pytest.MonkeyPatch, intel: bool, rows: int, columns: int, dtype: DType, by_rows: bool
 ) -> None:
     monkeypatch.setattr("compiler.dialects.ttnn.linear._IS_INTEL", intel)
     s = Sketch()
     case = s.case(s.op(ops.linear.default, s.input("x", 1, rows, 64), s.weight("w", columns, 64)))
-    executable = compiled(case)
+    executable = compiled(case, dtype)
     (constant,) = executable.graph.constants
     assert executable.weight(constant).stride() == ((columns, 1) if by_rows else (1, 64))
-    (made,) = executable.run(case.inputs).values()
-    torch.testing.assert_close(made, functional.linear(case.inputs["x"], case.parameters["w"]))
+    if dtype is DType.FLOAT32:
+        (made,) = executable.run(case.inputs).values()
+        torch.testing.assert_close(made, functional.linear(case.inputs["x"], case.parameters["w"]))
