@@ -6,12 +6,14 @@ A command takes them as one value, and says which it does without::
     @choosing(without=("frames",))
     def count(*, chosen: Chosen, as_json: ... = False) -> None:
         compiled = chosen.compiled()
+
+A command with many options of its own has a record of them, which it names: ``@choosing(Spoken)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -93,20 +95,20 @@ class Chosen:
 
 
 def choosing(
-    *, without: Collection[str] = (), **defaults: object
+    record: type = Chosen, *, without: Collection[str] = (), **defaults: object
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of :class:`Chosen` in place of its parameter ``chosen``.
+    """Give a command the fields of ``record``, a dataclass, as options in place of its parameter ``chosen``.
 
     ``without`` names fields that are no options of this command, ``defaults`` other defaults than theirs.
     """
 
     def spread(command: Callable[..., None]) -> Callable[..., None]:
-        shared = {each.name: each for each in _shared(without, defaults)}
+        shared = {each.name: each for each in _shared(record, without, defaults)}
         parameters = [*_spread(command, shared.values())]
 
         def _run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in shared}
-            command(chosen=Chosen(**chosen), **given)
+            command(chosen=record(**chosen), **given)
 
         _run.__name__, _run.__doc__, _run.__module__ = command.__name__, command.__doc__, command.__module__
         _run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -116,11 +118,11 @@ def choosing(
     return spread
 
 
-def _shared(without: Collection[str], defaults: dict[str, object]) -> Iterator[Parameter]:
-    hints = get_type_hints(Chosen, include_extras=True)
-    for field in fields(Chosen):
+def _shared(record: type, without: Collection[str], defaults: dict[str, object]) -> Iterator[Parameter]:
+    hints = get_type_hints(record, include_extras=True)
+    for field in fields(record):
         if field.name not in without:
-            default = Parameter.empty if field.name == "context" else defaults.get(field.name, field.default)
+            default = defaults.get(field.name, Parameter.empty if field.default is MISSING else field.default)
             yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name])
 
 

@@ -212,7 +212,7 @@ def check_plan(context: typer.Context, found: Described) -> None:
         source = context.get_parameter_source(name)
         if asked is None or source is None or source.name != "COMMANDLINE":
             continue
-        wanted = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+        wanted = list(dict.fromkeys(asked)) if isinstance(asked, (list, tuple)) else [asked]
         if wanted != (list(saved) if isinstance(saved, list) else [saved]):
             option = name.replace("_", "-")
             raise InvalidArgument(

@@ -96,6 +96,8 @@ def test_a_saved_model_names_the_parameters_of_its_constants(run, saved):
         (("inspect", "--find", BIAS.replace("v_", "vv_")), "there is no parameter or buffer"),
         (("inspect", "encoder", "--text", 33), "text=33: the model was compiled for 1 to 32: the saved model 'voice'"),
         (("check",), "precision='float32'"),
+        (("check", "--board", "n150", "--board", "n150"), "precision='float32'"),
+        (("check", "--board", "n150", "--board", "p150"), "--board n150 p150: the saved model 'voice' was compiled"),
         (("compile", "-o", "voice"), "'voice' holds a saved model: name another folder, or replace it with"),
         (("compile", "-o", "no/voice"), "there is no folder 'no'"),
         (("compile", "--overwrite"), "--overwrite goes with --output"),
