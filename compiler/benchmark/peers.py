@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from compiler.benchmark.tasks import THREADS, TaskFailed
+from compiler.device.mock import cache_folder
 from compiler.errors import CompilerError
 
 OPENVINO = ("optimum-intel[openvino]==2.2.*", "openvino==2026.4.*", "transformers==5.5.*")
@@ -27,9 +28,8 @@ _MADE = "made"
 
 def folder() -> Path:
     """Where OpenVINO's environment is, whether it was made or not: another one for each set of requirements."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = hashlib.sha256("\n".join([*OPENVINO, sys.executable, sys.version]).encode()).hexdigest()[:12]
-    return cache / "speecht5-ttnn" / f"openvino-{key}"
+    return cache_folder() / f"openvino-{key}"
 
 
 def interpreter() -> Path | None:
