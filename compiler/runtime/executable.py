@@ -127,28 +127,35 @@ class Executable:
         memory: list[Any] = [*self._constants, *inputs, *self._blank]
         with computing():
             for call in self.calls:
-                made = call.run(*[memory[i].clone() if i in call.copies else memory[i] for i in call.reads])
-                results = made if isinstance(made, (list, tuple)) else (made,)
-                if call.round is not None:
-                    results = tuple(map(call.round, results))
-                if watch is not None:
-                    watch(call.node, tuple(results))
-                for place, tensor in zip(call.writes, results, strict=True):
-                    memory[place] = tensor
+                operands = [memory[i] for i in call.reads]
+                if call.copies:
+                    operands = [memory[i].clone() if i in call.copies else memory[i] for i in call.reads]
+                made = call.run(*operands)
+                if call.round is None and watch is None and isinstance(made, torch.Tensor):  # a loop's usual case
+                    (place,) = call.writes
+                    memory[place] = made
+                else:
+                    results = (made,) if isinstance(made, torch.Tensor) else made
+                    if call.round is not None:
+                        results = tuple(map(call.round, results))
+                    if watch is not None:
+                        watch(call.node, tuple(results))
+                    for place, tensor in zip(call.writes, results, strict=True):
+                        memory[place] = tensor
                 for place in call.frees:
                     memory[place] = None
         return {port.name: memory[self.places[port.value]] for port in self.graph.outputs}
 
     def _take(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str]) -> list[torch.Tensor]:
         """The inputs in order, checked, in the plan's precision."""
-        names = [port.name for port in self.graph.inputs]
-        if set(inputs) != set(names):
+        if inputs.keys() != self._names:
+            names = [port.name for port in self.graph.inputs]
             missing, unknown = [n for n in names if n not in inputs], [n for n in inputs if n not in names]
             raise InvalidArgument(f"{self.name} takes the inputs {names}; missing: {missing}, unknown: {unknown}")
         taken = []
         for port in self.graph.inputs:
             tensor, type = inputs[port.name], port.value.type
-            if tuple(tensor.shape) != type.shape:
+            if tensor.shape != type.shape:
                 raise InvalidArgument(
                     f"{self.name}: input {port.name!r} has shape {tuple(tensor.shape)}, the graph was compiled for "
                     f"{type.shape}: pad it, or compile for other lengths"
@@ -160,6 +167,11 @@ class Executable:
             shared = port.value in self._written and placed.data_ptr() == tensor.data_ptr()
             taken.append(placed.clone() if shared else placed)
         return taken
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The names of the inputs."""
+        return frozenset(port.name for port in self.graph.inputs)
 
     @cached_property
     def places(self) -> dict[Value, int]:

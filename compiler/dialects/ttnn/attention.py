@@ -108,7 +108,10 @@ def attention(
     else:
         exponential = approximate_exponential if exp_approx_mode else torch.exp
         heads = in_stages(numerics, input_tensor_q, input_tensor_k, input_tensor_v, attn_mask, scale, exponential)
-    return heads.transpose(1, 2).flatten(2).unsqueeze(1) if output_concat_heads else heads
+    if not output_concat_heads:
+        return heads
+    batch, count, length, head = heads.shape
+    return heads.transpose(1, 2).reshape(batch, 1, length, count * head)
 
 
 def in_stages(

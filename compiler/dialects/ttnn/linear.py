@@ -59,11 +59,15 @@ def reads_by_rows(node: Node, matrix: Value) -> bool:
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``rows`` [..., k] times ``matrix`` [k, n], plus ``bias`` [n]."""
-    if not _ONEDNN_SUITS or rows.is_meta or rows.dtype is not torch.float32:
-        return functional.linear(rows, matrix.mT, bias)
-    made: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, matrix.mT, bias, "none", [], "")
-    return made
+    """``rows`` [..., k] times ``matrix`` [k, n], plus ``bias`` [1, n]."""
+    if _ONEDNN_SUITS and not rows.is_meta and rows.dtype is torch.float32:
+        flat = None if bias is None else bias.view(-1)
+        made: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, matrix.mT, flat, "none", [], "")
+        return made
+    # What functional.linear computes, in half as many calls: it takes the matrix transposed, and the bias as a vector.
+    flat = rows.reshape(-1, rows.shape[-1])
+    product = torch.mm(flat, matrix) if bias is None else torch.addmm(bias, flat, matrix)
+    return product.view(*rows.shape[:-1], -1)
 
 
 def _linear_programs(node: Node) -> int:
@@ -155,7 +159,7 @@ def linear(
     activation: str | None = None,
 ) -> Tensor:
     """``a`` [..., k] times ``b`` [k, n], plus ``bias`` [1, n]."""
-    out = _product(input_tensor_a, input_tensor_b, None if bias is None else bias.view(-1))
+    out = _product(input_tensor_a, input_tensor_b, bias)
     return applied(out, activation, ACTIVATIONS)
 
 
@@ -171,7 +175,8 @@ def matmul(_: Numerics, input_tensor_a: Tensor, input_tensor_b: Tensor) -> Tenso
     if len(input_tensor_b.shape) == 4 and input_tensor_a.shape[:2] == (1, 1) and input_tensor_b.shape[0] == 1:
         # One matrix for all heads: where a weight was split into heads this is a view of it, and half the time.
         heads, inner, head = input_tensor_b.shape[1:]
-        columns = input_tensor_b.transpose(1, 2).reshape(inner, heads * head)
-        made = _product(input_tensor_a[0], columns)
-        return made.reshape(1, -1, heads, head).transpose(1, 2).contiguous()
+        made = _product(input_tensor_a, input_tensor_b.transpose(1, 2).reshape(inner, heads * head))
+        if made.shape[2] == 1:
+            return made.view(1, heads, 1, head)
+        return made.view(1, -1, heads, head).transpose(1, 2).contiguous()
     return input_tensor_a @ input_tensor_b

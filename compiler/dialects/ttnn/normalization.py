@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from compiler.dialects.ttnn.cost import Cost
 from compiler.dialects.ttnn.legality import Legality
@@ -53,7 +52,9 @@ def layer_norm(
 ) -> Tensor:
     """Over the last dimension, of the sum where there is a residual; ``weight`` and ``bias`` [1, n]."""
     total = input_tensor if residual_input_tensor is None else input_tensor + residual_input_tensor
-    return functional.layer_norm(total, total.shape[-1:], weight.view(-1), bias.view(-1), epsilon)
+    if total.shape[-2:] == weight.shape:  # a single row: parameters as they are, without a call to reshape each
+        return torch.layer_norm(total, weight.shape, weight, bias, epsilon)
+    return torch.layer_norm(total, total.shape[-1:], weight.view(-1), bias.view(-1), epsilon)
 
 
 @ttnn_op(
