@@ -83,6 +83,17 @@ def _shared_traces() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forked_sessions(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.config.getoption("--device"):
+        yield
+        return
+    from tests.forked import forked_sessions
+
+    with forked_sessions():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_traces(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("own_traces") is None:
