@@ -97,7 +97,6 @@ def become(program: Program) -> None:
     """Run a program as ``__main__``, as the interpreter would."""
     if program.new_session:
         os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(program.folder)
     os.environ.clear()
     os.environ.update(program.environment)
