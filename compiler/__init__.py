@@ -81,7 +81,9 @@ def __getattr__(name: str) -> object:
     for package in ("torch", "transformers"):
         require(package)
     room = import_module(_LAZY[name])
-    return getattr(room, name) if hasattr(room, name) else import_module(f"{_LAZY[name]}.{name}")
+    found = getattr(room, name) if hasattr(room, name) else import_module(f"{_LAZY[name]}.{name}")
+    globals()[name] = found  # Python looks here first: versions are read once, which takes milliseconds
+    return found
 
 
 def __dir__() -> list[str]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ["SPEECHT5_TTNN_TRACES"] = ""  # no test goes by what another one traced
-
-# Models here are small: more threads only wait for each other, more so when tests run side by side.
-torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -40,6 +38,27 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--device: only one process can hold a device, so leave out -n")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
+    """Collect tests with what they all need: torch, which a process that only hands out tests does without.
+
+    Modules and collected tests live to the end. Python's collector of cycles does not look at them again and again.
+    """
+    if not session.config.getoption("numprocesses", None):
+        import torch
+
+        # Models here are small: more threads only wait for each other, more so when tests run side by side.
+        torch.set_num_threads(1)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        gc.set_threshold(20_000, 20, 20)
+        atexit.register(gc.unfreeze)  # native libraries that count their objects expect all of them to go
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first: at the end of a run no process waits for another one's long file."""
@@ -61,6 +80,17 @@ def _shared_traces() -> Iterator[None]:
     from tests.traces import shared_traces
 
     with shared_traces():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_sessions(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.config.getoption("--device"):
+        yield
+        return
+    from tests.forked import forked_sessions
+
+    with forked_sessions():
         yield
 
 

@@ -18,6 +18,7 @@ from compiler.cli import app
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.inspect import new_op
 from compiler.output import write_all
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "adding_a_lowering.md").read_text()
@@ -65,9 +66,8 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 def run(tree: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False
-    )
+    start = subprocess.run if "ruff" in arguments else forked.run
+    done = start([sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

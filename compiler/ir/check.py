@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from compiler.errors import InvalidGraph
 from compiler.ir.aliasing import memory_roots, written
@@ -12,15 +13,18 @@ from compiler.ir.text import to_text
 from compiler.ir.types import DType
 
 
-def check_graph(graph: Graph, stage: Stage, after: str = "", infer: bool = True) -> None:
+def check_graph(
+    graph: Graph, stage: Stage, after: str = "", infer: bool = True, inferred: AbstractSet[Node] = frozenset()
+) -> None:
     """Check definitions before uses, types, and the ops of the stage.
 
     Raises ``InvalidGraph`` with all that is wrong and the graph's text; ``after`` names the pass that made it.
-    Without ``infer`` the types of results are taken as they are stated.
+    Without ``infer`` the types of results are taken as they are stated; those of the nodes ``inferred`` are known to be
+    right, as nodes never change.
     """
     faults = [*_definitions(graph), *_ops(graph, stage)]
     if infer and not faults:
-        faults = [*_types(graph)]
+        faults = [*_types(node for node in graph.nodes if node not in inferred)]
     if stage is Stage.TTNN:
         faults += [*_writes(graph), *_device_types(graph)]
     if faults:
@@ -68,8 +72,8 @@ def _ops(graph: Graph, stage: Stage) -> Iterator[str]:
             yield f"{_say(node)} says where or how it runs, and that is not known before it is lowered"
 
 
-def _types(graph: Graph) -> Iterator[str]:
-    for node in graph.nodes:
+def _types(nodes: Iterable[Node]) -> Iterator[str]:
+    for node in nodes:
         try:
             inferred = node.op.infer(node)
         except Exception as error:

@@ -24,10 +24,13 @@ class Exact:
     attributes: tuple[tuple[str, Attribute], ...]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Exact) and repr(self.attributes) == repr(other.attributes)
+        if not isinstance(other, Exact):
+            return False
+        # A node that is copied keeps its attributes, and to print them takes longer than the rest of a look-up.
+        return self.attributes is other.attributes or repr(self.attributes) == repr(other.attributes)
 
     def __hash__(self) -> int:
-        return hash(repr(self.attributes))
+        return hash(self.attributes)
 
 
 class Stage(Enum):

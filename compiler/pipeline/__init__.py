@@ -9,7 +9,7 @@ import lowering.rules
 from compiler.choices import advice, one_of
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.check import check_graph
-from compiler.ir.graph import Graph
+from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Stage
 from compiler.ir.stages import LOWER, Recorder
 from compiler.ir.types import DType
@@ -52,6 +52,7 @@ def run_passes(
     """
     recorder = recorder or Recorder()
     ran: list[str] = []
+    checked: set[Node] = set()
     for step in passes:
         if verify_each:
             _check(graph, step.requires, f"pass {step.name} requires it", ran)
@@ -60,7 +61,8 @@ def run_passes(
         ran.append(step.name)
         if verify_each:
             if graph is not before:
-                check_graph(graph, stage, after=step.name)
+                check_graph(graph, stage, after=step.name, inferred=checked)
+                checked.update(graph.nodes)
             _check(graph, step.ensures, f"pass {step.name} ensures it", ran)
     return graph
 

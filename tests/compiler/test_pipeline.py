@@ -9,10 +9,10 @@ import pytest
 
 from compiler.dialects.aten import ops
 from compiler.errors import InvalidGraph
-from compiler.ir.graph import Graph
+from compiler.ir.graph import Graph, Port, Value
 from compiler.ir.operation import Stage
 from compiler.ir.stages import Recorder
-from compiler.ir.types import DType
+from compiler.ir.types import DType, TensorType
 from compiler.pipeline import ATEN_PASSES, Pipeline, check_order, run_passes
 from passes.base import CANONICAL, FOLDED, Property
 from passes.canonicalize import Canonicalize
@@ -95,6 +95,25 @@ def test_a_pass_that_breaks_the_graph() -> None:
     with pytest.raises(InvalidGraph, match=message):
         run_passes(graph(), steps, Stage.ATEN)
     assert after.called == []
+
+
+def copied(graph: Graph) -> Graph:
+    return replace(graph)
+
+
+def mistyped(graph: Graph) -> Graph:
+    """The last node states another type; those before it are what they were."""
+    *before, last = graph.nodes
+    wrong = replace(last, results=(Value(TensorType((4,), DType.FLOAT32)),))
+    return replace(graph, nodes=(*before, wrong), outputs=(Port("y", wrong.result),))
+
+
+@pytest.mark.parametrize("before", [(), (Step("copies", copied),)])
+def test_a_pass_that_states_another_type(before: tuple[Step, ...]) -> None:
+    """Though types were inferred already of what the graph had before."""
+    message = r"not valid at the aten stage after breaks:\n.*relu.* gives .*3.*, stated are .*4"
+    with pytest.raises(InvalidGraph, match=message):
+        run_passes(graph(), (*before, Step("breaks", mistyped)), Stage.ATEN)
 
 
 def test_passes_run_in_order_each_on_what_the_one_before_made() -> None:

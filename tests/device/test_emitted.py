@@ -29,6 +29,7 @@ from tests.device.standin.module import stand_in
 from tests.device.standin.sums import ExactSums
 from tests.device.standin.tensors import Device
 from tests.fidelity.test_generate_speech import small
+from tests.forked import run_with_ttnn
 from tests.models import lively, speaker, tokens
 
 SIZES = {"text": 20, "steps": 128, "frames": 64}
@@ -173,7 +174,7 @@ def test_it_runs_alone(board: str, folders: dict[str, Path], tmp_path: Path) -> 
         f"runpy.run_path({str(folder / SCRIPT)!r}, run_name='__main__')\n"
     )
     asked = ["--ids", "4", "5", "6", "--steps", "3", "--speaker", "voice.pt", "-o", "speech.wav"]
-    run = subprocess.run(
+    run = (subprocess.run if board == "n150" else run_with_ttnn)(
         [sys.executable, "-I", "-c", driver, *asked],
         cwd=tmp_path,
         env=mock.environment(board),

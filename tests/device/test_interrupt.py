@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compiler.device import mock
 from compiler.device.session import Session
 from tests.device import inside
+from tests.forked import Ttnn
 
 ROOT = Path(__file__).parents[2]
 SPEAK = """
@@ -68,8 +70,8 @@ def maps(process: int) -> str:
         return ""
 
 
-def started(*command: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def started(*command: str, start: Any = subprocess.Popen, **environment: str) -> Any:
+    return start(
         [sys.executable, *command],
         env={**os.environ, **environment},
         cwd=ROOT,
@@ -81,8 +83,7 @@ def started(*command: str, **environment: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_ctrl_c_while_speaking_closes_the_device() -> None:
-    process = started("-c", SPEAK, **mock.environment("n150"))
-    assert process.stdout is not None
+    process = started("-c", SPEAK, start=Ttnn, **mock.environment("n150"))
     for line in process.stdout:
         if line == "step 3\n":
             break
@@ -95,7 +96,8 @@ def test_ctrl_c_while_speaking_closes_the_device() -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_while_checking_ends_ttnns_process() -> None:
-    process = started("-m", "compiler", "check")  # four boards: one alone may be done when the signal comes
+    # Two boards: one alone may be done when the signal comes.
+    process = started("-m", "compiler", "check", "--board", "n150", "--board", "p150")
     workers = running_ttnn(process.pid)
     time.sleep(1)  # by now it opens the device, or checks a graph
     process.send_signal(signal.SIGINT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from compiler.device import kernels, mock, toolchain
 from compiler.errors import DeviceError
 from tests.device.test_mock_opened import RUN
+from tests.forked import run_with_ttnn
 
 WHOLE = toolchain.kernel(0x4000, 0xFFB00000)
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {
@@ -139,7 +139,7 @@ def test_ttnn_makes_damaged_kernels_again(tmp_path: Path) -> None:
     def run() -> str:
         environment = mock.environment("n150", tmp_path)
         command = [sys.executable, "-c", RUN, "n150"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = run_with_ttnn(command, env=environment, capture_output=True, text=True, timeout=300)
         return f"{done.returncode} {done.stdout.splitlines()[:1]} {done.stderr}"
 
     first = run()

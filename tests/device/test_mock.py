@@ -23,11 +23,14 @@ def root_of(environment: dict[str, str]) -> Path:
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of change of every file; Python's own compiled modules are left out."""
-    return {
-        str(file.relative_to(folder)): (file.lstat().st_size, file.lstat().st_mtime_ns)
-        for file in folder.rglob("*")
-        if "__pycache__" not in file.parts and (file.is_symlink() or not file.is_dir())
-    }
+    found = {}
+    for at, folders, files in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(at, name))]
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for path in (os.path.join(at, name) for name in (*files, *links)):
+            about = os.lstat(path)
+            found[os.path.relpath(path, folder)] = about.st_size, about.st_mtime_ns
+    return found
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from compiler.device import mock
 from tests.device.test_mock import listing
+from tests.forked import Ttnn, run_with_ttnn
 
 RUN = """
 import sys
@@ -54,7 +55,7 @@ def test_ttnn_opens_the_board_and_leaves_nothing_behind(board: str, expected: st
     environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
     wheel = mock._wheel()
     before = listing(wheel)
-    result = subprocess.run(
+    result = (subprocess.run if board == "n150" else run_with_ttnn)(
         [sys.executable, "-c", RUN, board],
         cwd=tmp_path / "work",
         env=environment,
@@ -74,7 +75,7 @@ def test_two_processes_compile_into_one_new_cache(tmp_path: Path) -> None:
     environment = mock.environment("n150", tmp_path / "cache")
     command = [sys.executable, "-c", RUN, "n150"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **pipes) for _ in range(2)]
+    processes = [Ttnn(command, env=environment, cwd=tmp_path, text=True, **pipes) for _ in range(2)]
     try:
         outputs = [process.communicate(timeout=180) for process in processes]
     finally:

@@ -15,6 +15,7 @@ from compiler.device import session as sessions
 from compiler.device.session import Session, board_of
 from compiler.errors import DeviceError
 from tests.device import inside
+from tests.forked import started_sessions
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,8 @@ def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     (folder / "compiler").mkdir()
     (folder / "compiler" / "__init__.py").write_text("raise SystemExit('another package')")
     with contextlib.chdir(folder), Session("n150") as session:
+        with started_sessions():
+            session.call(inside.whereabouts)
         yield session
         last = worker_of(session)
         assert alive(last)

@@ -69,7 +69,7 @@ def test_a_session_hands_them_on(board: str | None, temporary: str, monkeypatch:
         given.update(env)
         raise LookupError
 
-    monkeypatch.setattr("subprocess.Popen", start)
+    monkeypatch.setattr("compiler.device.session.subprocess.Popen", start)
     with pytest.raises(LookupError):
         sessions.Session(board).call("package:function")
     assert (given["HOME"], given["TMPDIR"]) == (pwd.getpwuid(os.getuid()).pw_dir, temporary)

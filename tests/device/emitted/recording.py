@@ -74,7 +74,7 @@ class Recorder:
                 self._remember(each, f"{digest}[{at}]")
         elif made is not None and not isinstance(made, bool | int | float | str | torch.Tensor):
             self._known[id(made)] = (type(made), digest)
-            if isinstance(made, Tensor):
+            if isinstance(made, Tensor) and made.held_on is not None and not made.in_dram:
                 self._held.append(weakref.ref(made))
 
     def _weigh(self, digest: str) -> None:
@@ -84,7 +84,6 @@ class Recorder:
         storages = {
             shard.untyped_storage().data_ptr(): shard.untyped_storage().nbytes()
             for tensor in alive
-            if tensor.held_on is not None and not tensor.in_dram
             for shard in tensor.shards
         }
         self.live[digest] = max(self.live.get(digest, 0), sum(storages.values()))
