@@ -266,7 +266,7 @@ def test_training_that_was_stopped_goes_on_to_the_same_vocoder(
 ) -> None:
     module = scripts.train_vocoder
     losses = {"norm": 5, "spectral": 1, "envelope": 1, "predicted": 0.5, "steadiness": 1, "steady_every": 2}
-    stage = module.Stage("short", 4, 2, 1e-3, warm_up=1, average=0.5, **losses)
+    stage = module.Stage("short", 4, 2, 1e-3, warm_up=1, average=0.5, joined=(1, 4), **losses)
     monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", 0)
     given = pieces(scripts, predicted=0.5)
 
@@ -352,6 +352,11 @@ def test_a_stage_leaves_the_moving_average_of_its_weights(
     assert torch.equal(written.conv_pre.weight, left.conv_pre.weight)
     module.train(left, tmp_path / "last", replace(stage, average=0), pieces(scripts))
     assert torch.equal(left.conv_pre.weight, seen[-1])
+    del seen[:]
+    module.train(left, tmp_path / "joined", replace(stage, joined=(2, 3)), pieces(scripts))
+    assert torch.allclose(left.conv_pre.weight, (seen[0] * 3 + seen[1] * 3 + seen[2] * 2) / 8)
+    written = SpeechT5HifiGan.from_pretrained(tmp_path / "joined")
+    assert torch.equal(written.conv_pre.weight, left.conv_pre.weight)
 
 
 def test_the_pages_have_the_figures_that_were_measured(scripts: Any) -> None:

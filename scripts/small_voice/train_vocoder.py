@@ -7,7 +7,7 @@ pieces have the log-mels that the voice predicts for their sound, instead of the
 Spectra do not say where a period begins. A vocoder that is free to choose may choose otherwise after the least change,
 a rounding in its first layer. The third and longest stage goes on as the second, and teaches it to be steady: the sound
 is to change little when noise is added to the weights and to the first layers' outputs. What it leaves are not the last
-weights, but their moving average.
+weights, but the mean of moving averages of them.
 
 Training that was stopped goes on where it was when the script is started again. Some three hours on one CPU core.
 
@@ -47,7 +47,7 @@ class Stage:
     ``warm_up`` is the number of steps over which the learning rate rises, ``predicted`` the share of pieces that have
     predicted log-mels. ``steadiness`` weighs the relative change of the sound per relative noise, which is measured at
     every ``steady_every``-th step. ``average`` is the decay of the moving average of the weights that the stage leaves;
-    0 leaves the last weights.
+    0 leaves the last weights. With ``joined`` it leaves the mean of the averages after these steps.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Stage:
     steadiness: float = 0
     steady_every: int = 1
     average: float = 0
+    joined: tuple[int, ...] = ()
 
 
 LEARN = Stage("learning", 16_000, 12, 2e-3, warm_up=800, norm=5, spectral=1, envelope=0)
@@ -82,6 +83,7 @@ STEADY = Stage(
     steadiness=0.15,
     steady_every=3,
     average=0.999,
+    joined=(11_000, 12_000, 13_000),
 )
 """Goes on from the weights of the sharpening, with a new optimizer.
 
@@ -218,13 +220,15 @@ def state_file(folder: Path, stage: Stage) -> Path:
 def train(vocoder: SpeechT5HifiGan, folder: Path, stage: Stage, pieces: Pieces) -> None:
     """Train ``vocoder`` in place for one stage, from where an earlier run stopped, and write it at intervals.
 
-    What is written, and what ``vocoder`` is in the end, is the moving average of the weights.
+    What is written meanwhile is the moving average of the weights; in the end it is what the stage leaves, and
+    ``vocoder`` is that.
     Raises ``RuntimeError`` where the earlier run had other settings, or where what was written loads otherwise.
     """
     file = state_file(folder, stage)
     optimizer = torch.optim.AdamW(vocoder.parameters(), lr=stage.rate, betas=(0.8, 0.99))
     average = AveragedModel(vocoder, multi_avg_fn=get_ema_multi_avg_fn(stage.average))
     generator = torch.Generator().manual_seed(0)
+    kept: list[dict[str, torch.Tensor]] = []
     done, seconds, losses = 0, 0.0, list[float]()
     if file.exists():
         state = torch.load(file)
@@ -234,24 +238,29 @@ def train(vocoder: SpeechT5HifiGan, folder: Path, stage: Stage, pieces: Pieces) 
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
-        done, seconds, losses = state["done"], state["seconds"], state["losses"]
+        done, seconds, losses, kept = (state[name] for name in ("done", "seconds", "losses", "kept"))
         print(f"{stage.name}: going on after step {done}", flush=True)
     began, saved = time.process_time() - seconds, time.monotonic()
     for number in track(range(done + 1, stage.steps + 1), description=stage.name):
         drawn = pieces.draw(stage.batch, stage.predicted, generator)
         losses.append(step(vocoder, optimizer, stage, number, drawn, generator))
         average.update_parameters(vocoder)
+        if number in stage.joined:
+            kept.append({name: value.clone() for name, value in average.module.state_dict().items()})
         if number == stage.steps or time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
             seconds, saved = time.process_time() - began, time.monotonic()
             write(average.module, folder)
             models = {"vocoder": vocoder, "average": average, "optimizer": optimizer}
             state = {name: model.state_dict() for name, model in models.items()} | {"stage": asdict(stage)}
             state |= {"generator": generator.get_state(), "done": number, "seconds": seconds, "losses": losses}
+            state["kept"] = kept
             # Under another name first: a run that is stopped while it writes can still go on.
             torch.save(state, file.with_suffix(".new"))
             file.with_suffix(".new").replace(file)
             print(f"{stage.name}, step {number}: loss {np.mean(losses[-500:]):.4f}", flush=True)
-    vocoder.load_state_dict(average.module.state_dict())
+    left = kept or [average.module.state_dict()]
+    vocoder.load_state_dict({name: torch.stack([each[name] for each in left]).mean(0) for name in left[0]})
+    write(vocoder, folder)
     corpus.note_training(
         folder,
         stage.name,
