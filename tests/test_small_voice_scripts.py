@@ -238,16 +238,19 @@ def pieces(scripts: Any, predicted: float | None = None) -> Any:
         scripts.corpus.Utterance("one", "anna", wav, np.full((64, 80), i, np.float32))
         for i, wav in enumerate(sounds(2).numpy())
     ]
-    return scripts.train_vocoder.Pieces(utterances, () if predicted is None else [np.full((64, 80), predicted)] * 2)
+    return scripts.train_vocoder.Pieces(
+        utterances, () if predicted is None else [np.full((64, 80), predicted, np.float32)] * 2
+    )
 
 
-def test_pieces_are_aligned_and_every_second_is_predicted(scripts: Any) -> None:
+def test_pieces_are_aligned_and_a_share_of_them_is_predicted(scripts: Any) -> None:
     module, generator = scripts.train_vocoder, torch.Generator().manual_seed(0)
-    mels, wavs = pieces(scripts, predicted=7.0).draw(6, generator)
-    assert mels.shape == (6, module.FRAMES, 80) and wavs.shape == (6, module.FRAMES * scripts.corpus.HOP)
-    assert set(mels[1::2].unique().tolist()) == {7.0} and set(mels[::2].unique().tolist()) <= {0.0, 1.0}
+    mels, wavs = pieces(scripts, predicted=7.0).draw(60, 2 / 3, generator)
+    assert mels.shape == (60, module.FRAMES, 80) and wavs.shape == (60, module.FRAMES * scripts.corpus.HOP)
+    assert set(mels.unique().tolist()) == {0.0, 1.0, 7.0}
+    assert (mels[:, 0, 0] == 7).sum().item() == pytest.approx(40, abs=8)
     ramp = scripts.corpus.Utterance("one", "anna", np.arange(64 * 256, dtype=np.float32), np.arange(64.0)[:, None])
-    mels, wavs = module.Pieces([ramp]).draw(1, generator)
+    mels, wavs = module.Pieces([ramp]).draw(1, 0, generator)
     assert wavs[0, 128] == 256 * mels[0, 0, 0], "a frame is centred on its samples"
 
 
@@ -262,9 +265,10 @@ def test_training_that_was_stopped_goes_on_to_the_same_vocoder(
     scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = scripts.train_vocoder
-    stage = module.Stage("short", 4, 2, 1e-3, norm=5, spectral=1, envelope=1, steadiness=1)
+    losses = {"norm": 5, "spectral": 1, "envelope": 1, "predicted": 0.5, "steadiness": 1, "steady_every": 2}
+    stage = module.Stage("short", 4, 2, 1e-3, warm_up=1, average=0.5, joined=(1, 4), **losses)
     monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", 0)
-    given = pieces(scripts)
+    given = pieces(scripts, predicted=0.5)
 
     def stop(*asked: Any) -> float:
         if asked[3] == 3:
@@ -306,21 +310,53 @@ def test_noise_changes_the_sound_in_proportion_and_not_the_vocoder(scripts: Any)
 
 
 def test_training_lessens_what_the_same_noise_changes(scripts: Any) -> None:
-    module, vocoder, mels = scripts.train_vocoder, loud_vocoder(), torch.randn(2, 32, 80)
-    stage = module.Stage("steady", 8, 2, 1e-4, norm=50, spectral=0, envelope=0, steadiness=3)
+    module, vocoder, mels = scripts.train_vocoder, loud_vocoder(), torch.randn(4, 32, 80)
+    stage = module.Stage("steady", 8, 4, 1e-4, warm_up=1, norm=50, spectral=0, envelope=0, steadiness=3)
     optimizer = torch.optim.AdamW(vocoder.parameters())
 
     def step(number: int) -> float:
         noise = torch.Generator().manual_seed(1)
-        return float(module.step(vocoder, optimizer, stage, number, (mels, torch.zeros(2, 32 * 256)), noise))
+        return float(module.step(vocoder, optimizer, stage, number, (mels, torch.zeros(4, 32 * 256)), noise))
 
     drawn = torch.Generator().manual_seed(1)
     noise = module.draw_noise(drawn)
     with torch.no_grad():
-        made, want = module.perturbed(vocoder, mels, noise, drawn), vocoder(mels)
+        made, want = module.perturbed(vocoder, mels[:2], noise, drawn), vocoder(mels[:2])
     first, *_, last = (step(number) for number in range(1, 9))
     assert first == pytest.approx(3 * float((made - want).norm() / want.norm()) / noise, rel=1e-3)
     assert last < 0.98 * first
+    rarely = replace(stage, steady_every=2, envelope=1e-9)
+    losses = [
+        float(module.step(vocoder, optimizer, rarely, n, (mels, torch.zeros(4, 32 * 256)), drawn)) for n in (1, 2)
+    ]
+    assert losses[0] < 1e-6 < losses[1]
+
+
+def test_a_stage_leaves_the_moving_average_of_its_weights(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = scripts.train_vocoder
+    stage = module.Stage("short", 3, 2, 1e-3, warm_up=1, norm=5, spectral=1, envelope=0, average=0.5)
+    seen, step = [], module.step
+
+    def watched(vocoder: Any, *rest: Any) -> float:
+        loss = step(vocoder, *rest)
+        seen.append(vocoder.conv_pre.weight.detach().clone())
+        return float(loss)
+
+    monkeypatch.setattr(module, "step", watched)
+    left = loud_vocoder()
+    module.train(left, tmp_path / "short", stage, pieces(scripts))
+    assert torch.allclose(left.conv_pre.weight, seen[0] / 4 + seen[1] / 4 + seen[2] / 2)
+    written = SpeechT5HifiGan.from_pretrained(tmp_path / "short")
+    assert torch.equal(written.conv_pre.weight, left.conv_pre.weight)
+    module.train(left, tmp_path / "last", replace(stage, average=0), pieces(scripts))
+    assert torch.equal(left.conv_pre.weight, seen[-1])
+    del seen[:]
+    module.train(left, tmp_path / "joined", replace(stage, joined=(2, 3)), pieces(scripts))
+    assert torch.allclose(left.conv_pre.weight, (seen[0] * 3 + seen[1] * 3 + seen[2] * 2) / 8)
+    written = SpeechT5HifiGan.from_pretrained(tmp_path / "joined")
+    assert torch.equal(written.conv_pre.weight, left.conv_pre.weight)
 
 
 def test_the_pages_have_the_figures_that_were_measured(scripts: Any) -> None:

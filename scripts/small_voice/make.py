@@ -1,6 +1,6 @@
 """Remake the small voice: corpus, both trainings, the checkpoint folder, its evaluation and its model card.
 
-Needs ``apt-get install flite`` and the project's extra ``voice``. Some three and a half hours on one CPU core. Where
+Needs ``apt-get install flite`` and the project's extra ``voice``. Some five hours on one CPU core. Where
 the vocoder's training was stopped, ``--start vocoder`` goes on with it.
 
 Usage: ``python scripts/small_voice/make.py WORK_FOLDER``
