@@ -10,13 +10,15 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from compiler.device.mock import cache_folder
 from tests.browser.conftest import not_ready
 
 VISUALIZER = ("ttnn-visualizer==0.108.0",)
@@ -30,8 +32,7 @@ _MADE = "made"
 def environment() -> Path:
     """Return the folder of the environment's programs; make it where it is not there, or skip the test."""
     wanted = "\n".join([*VISUALIZER, *EXPLORER, *WITHOUT_CONVERTERS, sys.executable, sys.version])
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    at = cache / "speecht5-ttnn" / f"viewers-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    at = cache_folder() / f"viewers-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     at.parent.mkdir(parents=True, exist_ok=True)
     with at.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
@@ -68,10 +69,14 @@ def _alone() -> dict[str, str]:
 
 @contextmanager
 def served(command: Sequence[str], log: Path, address: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Run a server until the end of the block; yield what it says, the first that matches ``address``."""
+    """Run a server until the end of the block; yield what it says, the first that matches ``address``.
+
+    It ends with all processes that it started.
+    """
+    alone = {**_alone(), **environment}
     with (
         log.open("wb") as file,
-        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**_alone(), **environment}) as process,
+        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=alone, start_new_session=True) as process,
     ):
         try:
             until = time.monotonic() + 90
@@ -80,7 +85,8 @@ def served(command: Sequence[str], log: Path, address: str, environment: Mapping
                 time.sleep(0.2)
             yield found.group(0)
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(20)
 
 
