@@ -30,7 +30,7 @@ class Exact:
         return self.attributes is other.attributes or repr(self.attributes) == repr(other.attributes)
 
     def __hash__(self) -> int:
-        return hash(self.attributes)
+        return hash(tuple(name for name, _ in self.attributes))  # two NaNs print alike, and hash otherwise
 
 
 class Stage(Enum):

@@ -17,7 +17,7 @@ from compiler.frontend.trace import trace
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Literal, Parameter
 from compiler.ir.graph import Graph, Node, Port, Value
-from compiler.ir.operation import Origin
+from compiler.ir.operation import Exact, Origin
 from compiler.ir.settings import ANYWHERE, NO_SETTINGS, Placement, Settings
 from compiler.ir.types import DType, Memory, TensorType
 from compiler.speecht5.components import Component
@@ -216,3 +216,10 @@ def test_types_tell_a_whole_number_from_a_float() -> None:
     builder, n = Builder(), Value(TensorType((3,), DType.INT64))
     whole, real = (emit(builder, ops.add.Tensor, n, one) for one in (1, 1.0))
     assert (whole.type.dtype, real.type.dtype) == (DType.INT64, DType.FLOAT32)
+
+
+def test_attributes_are_one_key_where_they_print_alike() -> None:
+    keys = [Exact((("value", value),)) for value in (1, 1.0, True, "1", 0.0, -0.0, float("nan"))]
+    assert len({*keys}) == len(keys)
+    again = Exact((("value", float("nan")),))
+    assert again == keys[-1] and {*keys, again} == {*keys}
