@@ -78,6 +78,7 @@ DEFAULT_PASSES = (
     "shard-convolutions",
     "shard-stages",
     "sink-permutes",
+    "sink-reshapes",
     "slice-after-view",
     "split-concat",
     "split-heads",

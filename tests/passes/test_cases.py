@@ -18,7 +18,7 @@ from tests.sketch import Case
 
 DROP = {
     *("cancel-permutes", "canonicalize", "eliminate-common-subexpressions", "eliminate-dead-code", "flash-decode"),
-    *("fold-constants", "mask-by-index", "sink-permutes"),
+    *("fold-constants", "mask-by-index", "sink-permutes", "sink-reshapes"),
 }
 """Passes that leave nodes out and put nothing in their place."""
 PATHS = sorted(FOLDER.rglob("*.txt"))
