@@ -21,6 +21,10 @@ _SAME_AS_FLAGS = ("device", "pin_memory", "layout", "memory_format", "cudnn_enab
 """Arguments that say nothing about values: left out of the graph."""
 
 
+ALIGNMENT = 64
+"""Bytes at whose multiples torch has the memory of a new tensor begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aten:
     """One overload of an ATen op. Compares equal to itself by the overload object, not by a string."""
@@ -58,9 +62,14 @@ class Aten:
         return infer_types(self, node.names, tuple(value.type for value in node.operands), node.attributes)
 
     def apply(self, operands: Iterable[tuple[str, torch.Tensor]], attributes: Mapping[str, Attribute]) -> Any:
-        """Run the op in torch on real (or meta) tensors. Torch's default dtype is float32 to it, whatever it is."""
+        """Run the op in torch on real (or meta) tensors. Torch's default dtype is float32 to it, whatever it is.
+
+        Where in memory the tensors begin has no effect: products may sum in another order where that is no multiple of
+        :data:`ALIGNMENT` bytes, as in a file that is mapped.
+        """
         arguments: dict[str, Any] = {name: _to_torch(name, value) for name, value in attributes.items()}
-        for name, tensor in operands:
+        for name, given in operands:
+            tensor = given if self.overload.is_view else _aligned(given)
             if self.takes_list(name):
                 arguments.setdefault(name, []).append(tensor)
             else:
@@ -80,6 +89,13 @@ def entered(name: str) -> Aten:
     if not isinstance(found, torch._ops.OpOverload):
         raise KeyError(f"torch has no op {name}")
     return Aten(found)
+
+
+def _aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers with the same strides, in memory that begins where torch's own does."""
+    if tensor.device.type != "cpu" or tensor.data_ptr() % ALIGNMENT == 0:
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu").copy_(tensor)
 
 
 def _to_torch(name: str, value: Attribute) -> Any:

@@ -76,7 +76,7 @@ class Request:
         return cls(input_ids.to(torch.int64), (attention_mask != 0).to(torch.float32), chosen)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOptions:
     """Where to run, how long to go on, and what to report on the way; see ``CompiledSpeechT5.generate_speech``.
 
@@ -87,9 +87,9 @@ class LoopOptions:
     threshold: Any
     minlenratio: Any
     maxlenratio: Any
-    output_cross_attentions: bool
-    generator: torch.Generator | None
-    progress: Callable[[int, int], None] | None
+    output_cross_attentions: bool = False
+    generator: torch.Generator | None = None
+    progress: Callable[[int, int], None] | None = None
     read_every: int = 1
 
     def __post_init__(self) -> None:

@@ -74,14 +74,14 @@ class Speaks(ABC):
         Threads that speak at once with torch's global generator share it: hand each its own for speech that repeats.
         """
         options = LoopOptions(
-            checked_executor(executor),
-            threshold,
-            minlenratio,
-            maxlenratio,
-            output_cross_attentions,
-            generator,
-            progress,
-            read_every,
+            executor=checked_executor(executor),
+            threshold=threshold,
+            minlenratio=minlenratio,
+            maxlenratio=maxlenratio,
+            output_cross_attentions=output_cross_attentions,
+            generator=generator,
+            progress=progress,
+            read_every=read_every,
         )
         model, request = self._checked_call(input_ids, speaker_embeddings, attention_mask, vocoder, options)
         if isinstance(vocoder, CompiledHifiGan):
@@ -128,14 +128,14 @@ class Speaks(ABC):
         are refused here, and not with the first chunk; ``SpeechTooLong`` comes in its place.
         """
         options = LoopOptions(
-            checked_executor(executor),
-            threshold,
-            minlenratio,
-            maxlenratio,
-            output_cross_attentions,
-            generator,
-            progress,
-            read_every,
+            executor=checked_executor(executor),
+            threshold=threshold,
+            minlenratio=minlenratio,
+            maxlenratio=maxlenratio,
+            output_cross_attentions=output_cross_attentions,
+            generator=generator,
+            progress=progress,
+            read_every=read_every,
         )
         model, request = self._checked_call(input_ids, speaker_embeddings, attention_mask, vocoder, options)
         chunk_steps = None if chunk_steps is None else whole("chunk_steps", chunk_steps)

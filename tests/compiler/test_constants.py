@@ -165,3 +165,17 @@ def test_a_view_of_a_permute(weights: Weights) -> None:
 def test_a_whole_one_and_a_float_one_are_two_expressions(weights: Weights) -> None:
     whole, real = (computed(ops.full.default, size=(2,), fill_value=one) for one in (1, 1.0))
     assert (weights[whole].dtype, weights[real].dtype) == (torch.int64, torch.float32)
+
+
+@pytest.mark.parametrize("offset", range(1, 16))
+def test_where_a_parameter_begins_in_memory_has_no_effect(offset: int) -> None:
+    """A file that is mapped has its tensors at any byte. Products of AMD's cores sum in another order there."""
+    made = torch.randn(129, 128, generator=torch.Generator().manual_seed(0))
+    moved = torch.zeros(offset + made.numel())[offset:].view(made.shape).copy_(made)
+    row, matrix = (computed(ops.slice.Tensor, ("self", W), dim=0, start=at, end=end) for at, end in ((0, 1), (1, 129)))
+    turned = computed(ops.permute.default, ("self", matrix), dims=(1, 0))
+    for product in (
+        computed(ops.mm.default, ("self", row), ("mat2", turned)),
+        computed(ops.linear.default, ("input", row), ("weight", matrix)),
+    ):
+        assert torch.equal(Weights({"w": moved})[product], Weights({"w": made})[product])

@@ -39,7 +39,13 @@ def spoken_and_stored(model: Any, compiled: CompiledSpeechT5, path: Path) -> lis
 
     ids, voices = padded_batch(model.config), speaker(model.config, rows=3)
     source = replace(compiled.speech_model, graph=graph)
-    options = LoopOptions(ReferenceExecutor(), 0.5, 0.0, 20.0, False, torch.Generator().manual_seed(7), None)
+    options = LoopOptions(
+        executor=ReferenceExecutor(),
+        threshold=0.5,
+        minlenratio=0.0,
+        maxlenratio=20.0,
+        generator=torch.Generator().manual_seed(7),
+    )
     made = decode(source, Request.checked(source, ids, voices, None), options)
     told = {"constants": asdict(source.constants), "limits": asdict(source.limits), "batch_size": source.batch_size}
     graphs = {

@@ -37,5 +37,11 @@ def main(path: str) -> None:
     )
     request = Request.checked(model, stored["ids"], stored["speakers"], None)
     generator = torch.Generator().manual_seed(7)
-    made = decode(model, request, LoopOptions(ReferenceExecutor(), 0.5, 0.0, 20.0, False, generator, None))
+    made = decode(
+        model,
+        request,
+        LoopOptions(
+            executor=ReferenceExecutor(), threshold=0.5, minlenratio=0.0, maxlenratio=20.0, generator=generator
+        ),
+    )
     torch.save([*made.spectrograms], path)
