@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from compiler.dialects.aten import derive, ops
 from compiler.dialects.ttnn.elementwise import gelu, relu, sigmoid, silu, tanh
 from compiler.dialects.ttnn.inference import emit
 from compiler.dialects.ttnn.linear import linear
@@ -137,6 +138,8 @@ def _left(graph: Graph, nodes: Sequence[Node], entries: Sequence[Value], inside:
     """How many reshapes there are around a region whose rows have these leading dimensions."""
     left = 0
     for value in entries:
+        if value in graph.expressions:  # a constant of another shape
+            continue
         wanted = {lead, _lead(value)} if _read_outside(graph, nodes, value) else {lead}
         left += len(wanted - set(_sources(graph, value) or (_lead(value),)))
     for value in inside:
@@ -221,12 +224,15 @@ class _Sinking:
                 old = before["input_tensor"]
                 self.moved[value] = self.builder.mapping.get(old, old)
             else:
-                current = self.builder.mapping.get(value, value)
-                self.moved[value] = self._reshaped(current, (*self.region.lead, *value.type.shape[-2:]), reader)
+                self.moved[value] = self._reshaped(value, (*self.region.lead, *value.type.shape[-2:]), reader)
         return self.moved[value]
 
     def _reshaped(self, value: Value, shape: tuple[int, ...], node: Node) -> Value:
         if value.type.shape == shape:
             return value
+        if value in self.source.expressions:
+            expression, _ = derive(self.source.expressions[value], value.type, ops.view.default, {"size": shape})
+            return self.builder.constant(expression, value.type.with_(shape=shape))
+        current = self.builder.mapping.get(value, value)
         placement = ANYWHERE if value.type.memory is Memory.DRAM else Placement(memory=value.type.memory)
-        return emit(self.builder, reshape, {"input_tensor": value}, {"shape": shape}, node.origins, placement)
+        return emit(self.builder, reshape, {"input_tensor": current}, {"shape": shape}, node.origins, placement)

@@ -108,7 +108,8 @@ class Spoken:
         bool,
         typer.Option(
             "--stream",
-            help="Write sound while it is spoken: a WAV file that grows, or raw 16-bit PCM on standard output.",
+            help="Write sound while it is spoken: a WAV file that grows, or raw 16-bit PCM on standard output. The file that "
+            "was there goes with the first sound.",
         ),
     ] = False
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import typer
+
 from compiler.process import interruption
 
 if TYPE_CHECKING:
+    from compiler.speecht5.sound import GrowingWav
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
     from compiler.speecht5.voice import Voice
 
@@ -45,7 +48,9 @@ def stream(
     with ExitStack() as open_now:
         speech = open_now.enter_context(speaking.stream(voice, compiled, text, **given))
         if isinstance(target, Path):
-            write = open_now.enter_context(sound.GrowingWav(target, speech.sample_rate)).write
+            growing = open_now.enter_context(sound.GrowingWav(target, speech.sample_rate))
+            open_now.enter_context(_part_told(target, growing))
+            write = growing.write
         else:
             form = f" as raw 16-bit PCM, {speech.sample_rate} a second, one channel"
             write = partial(sound.write_pcm, target)
@@ -56,6 +61,17 @@ def stream(
         f"{speech.duration:.2f} s of sound{form}, first sound after {speech.first_seconds:.2f} s, real-time factor "
         f"{speech.real_time_factor:.2f} ({compiling}, spoken in {speech.seconds:.1f} s)"
     )
+
+
+@contextmanager
+def _part_told(target: Path, growing: GrowingWav) -> Iterator[None]:
+    """Say what a file holds whose sound did not come to its end."""
+    try:
+        yield
+    except BaseException:
+        if growing.seconds:
+            typer.echo(f"{str(target)!r} holds the first {growing.seconds:.2f} s of the speech", err=True)
+        raise
 
 
 class Shown:

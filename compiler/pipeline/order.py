@@ -107,7 +107,7 @@ def ttnn_passes(board: Board, weights: str = "bfloat16") -> tuple[Pass, ...]:
         FlashDecode(int(board.cores.value)),  # optional: a cache's keys are spread over several cores
         EliminateCommonSubexpressions(),  # layers share masks, and the position converted for their caches
         SinkNarrows(banks),  # operations on the keys of each layer become one on all
-        SinkReshapes(),  # rows keep the rank that attention gives them
+        SinkReshapes(),  # rows keep the rank that attention gives them, without reshapes in between
         *WEIGHT_PASSES[weights],  # after all products are formed, before their bytes count
         MergeReshapes(),  # a permute to one channel moves nothing
         ShardStages(**room),  # values of an upsampling stage stay in the cores that make them

@@ -86,6 +86,11 @@ class GrowingWav:
             with self._told():
                 self._file.close()
 
+    @property
+    def seconds(self) -> float:
+        """How long the sound is that the file holds."""
+        return self._bytes / 2 / self._rate
+
     def write(self, sound: Tensor) -> None:
         """Add ``sound``, float [samples] from -1 to 1."""
         data = encode_pcm(sound)

@@ -141,3 +141,21 @@ def test_what_was_said_stays_when_speaking_fails(run: Any, compiled: Any, monkey
     monkeypatch.setattr(type(compiled), "stream_speech", nothing)
     assert run("speak", "four nine", "--stream").exit_code == 1
     assert Path("speech.wav").read_text() == "dear"
+
+
+@pytest.mark.parametrize(("ends", "status"), [(KeyboardInterrupt(), 130), (CompilerError("the disk is full"), 1)])
+def test_what_a_file_holds_of_a_speech_that_broke_off_is_said(
+    ends: BaseException, status: int, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = sound.GrowingWav.write
+
+    def write(self: sound.GrowingWav, chunk: torch.Tensor) -> None:
+        if self.seconds:
+            raise ends
+        begun(self, chunk)
+
+    monkeypatch.setattr(sound.GrowingWav, "write", write)
+    made = run("speak", "four nine three", "--stream", "-o", "x.wav")
+    assert made.exit_code == status
+    kept = soundfile.info("x.wav").duration
+    assert kept > 0 and f"'x.wav' holds the first {kept:.2f} s of the speech" in made.output

@@ -25,6 +25,7 @@ from compiler.target.boards import BOARDS
 from tests import vocoders
 from tests.device.conftest import Mocks
 from tests.device.emitted import inside
+from tests.device.emitted.recording import script
 from tests.device.standin.module import stand_in
 from tests.device.standin.sums import ExactSums
 from tests.device.standin.tensors import Device
@@ -238,12 +239,55 @@ def test_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
         emit(compiled("n150"), tmp_path, **SIZES)
 
 
+@pytest.fixture(scope="module")
+def small_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the small voice's script is, which has a tokenizer and speakers."""
+    folder = tmp_path_factory.mktemp("small") / "script"
+    emit(compile_speecht5(checkpoint.SMALL_VOICE, precision="bfloat16"), folder)
+    return folder
+
+
 @pytest.mark.slow
-def test_the_readme_shows_the_small_voices_decoder_layer(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    emit(compile_speecht5(checkpoint.SMALL_VOICE, precision="bfloat16"), tmp_path / "script")
-    script = (tmp_path / "script" / SCRIPT).read_text()
-    assert len(script.splitlines()) <= LINES
-    step = script.partition("def step(")[2]
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (["--text", "h€llo"], "--text: the tokenizer does not know ['€']"),
+        (["--text", " "], "--text: the text is empty"),
+        (["--text", "a" * 500], "a text of 1 to 64 tokens is expected, not of 502"),
+        ([], "by --ids or --text a text of 1 to 64 tokens is expected, not of 0"),
+        (["--ids", "4", "-o", "none/x.wav"], "--output none/x.wav: name a file in a folder that is there"),
+        (["--ids", "4", "-o", "."], "--output .: name a file in a folder that is there"),
+        (["--ids", "4", "--steps", "0"], "--steps 1 to"),
+        (["--ids", "4"], "ttnn could not open a device: TT_FATAL: no chips"),
+    ],
+)
+def test_what_it_cannot_do_it_says_before_it_speaks(
+    asked: list[str],
+    reason: str,
+    small_voice: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise RuntimeError("TT_FATAL: no chips\nbacktrace:\n --- a frame of C++")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, *asked])
+    ttnn = stand_in()
+    ttnn.open_mesh_device, ttnn.MeshShape = opened, lambda *sizes: sizes
+    with script(small_voice / SCRIPT, ttnn) as module, pytest.raises(SystemExit) as ended:
+        module.main()
+    said = f"{ended.value.code}{capsys.readouterr().err}"
+    assert reason in said and "C++" not in said
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_readme_shows_the_small_voices_decoder_layer(small_voice: Path, request: pytest.FixtureRequest) -> None:
+    text = (small_voice / SCRIPT).read_text()
+    assert len(text.splitlines()) <= LINES
+    step = text.partition("def step(")[2]
     layer = textwrap.dedent(step[step.index("        for i in range(") : step.index("        del mask")])
     page = Path(__file__).parents[2] / "README.md"
     before, _, rest = page.read_text().partition("```py\n")
