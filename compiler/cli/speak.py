@@ -108,8 +108,8 @@ class Spoken:
         bool,
         typer.Option(
             "--stream",
-            help="Write sound while it is spoken: a WAV file that grows, or raw 16-bit PCM on standard output. The file that "
-            "was there goes with the first sound.",
+            help="Write sound while it is spoken: a WAV file that grows, in place of one that was there, or raw 16-bit "
+            "PCM on standard output.",
         ),
     ] = False
 
