@@ -33,8 +33,8 @@ class FoldPadding:
 
     Takes the head of the decoder step, whose row is padded to whole tiles (1), and the pre-net, which reads the last
     frame of such a row (2): on a device it is cheaper to multiply a tile with zeros than to move its elements. Zero
-    times inf or NaN is NaN, so what (2) cuts off must be finite: weights are, what a graph hands to its next run is, and
-    so are the results of the ops below.
+    times inf or NaN is NaN, so what (2) cuts off must be finite: weights are, what a graph hands to its next run is,
+    and the results of the ops below are.
     Refuses padding by anything but zeros, of other dimensions than the last, slices with a step, weights that are no
     constants, a linear that something else reads (1), and columns that are cut off and may not be finite (2).
     """
