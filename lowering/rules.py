@@ -210,6 +210,9 @@ def _lower_node(context: Context, node: Node) -> str | None:
         return str(reason)
     values = results if isinstance(results, tuple) else (results,)
     for result, value in zip(node.results, values, strict=True):
+        if result.type.dtype.is_float and not value.type.dtype.is_float:
+            given = ", ".join(str(v.type) for v in node.operands if not v.type.dtype.is_float)
+            return f"it makes floats of {given}, and no rule converts them: hand over floats, such as x.float()"
         if value.type.shape != result.type.shape or value.type.dtype != device_dtype(result.type.dtype, context.dtype):
             raise InvalidGraph(f"the lowering of {node.op.name} gives {value.type} for {result.type}")
     context.builder.mapping.update(zip(node.results, values, strict=True))

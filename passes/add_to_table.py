@@ -48,7 +48,7 @@ class AddToTable:
         if not lookup or node["other"] not in invariant_values(graph):
             return None
         chain, table, vector = [node, inner, *lookup], lookup[-1]["weight"], node["other"].type
-        if vector.elements != vector.shape[-1] or vector.shape[-1] != table.type.shape[-1]:
+        if vector.shape[-1:] != table.type.shape[-1:] or vector.elements != vector.shape[-1]:
             return Rejected("what is added is not one row")
         if any(sum_.attribute("alpha", 1) != 1 for sum_ in chain[:2]) or node.result.type != inner.result.type:
             return Rejected("the sums are scaled or broadcast")

@@ -13,7 +13,7 @@ from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Origin
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class CancelPermutes:
     Cases: nothing in between (1); operands that are broadcast, which are permuted in place of what they meet (2).
     Refuses where that saves nothing: what is in between is read elsewhere, the first permute is and does not cancel,
     or a second operand is as large as the first. Refuses besides an operand of another rank, and an op between that
-    says how or where it computes.
+    says how or where it computes, and a permute that says where its result goes.
     """
 
     name: ClassVar[str] = "cancel-permutes"
@@ -70,6 +70,8 @@ class CancelPermutes:
             return Rejected("an operand between the permutes is as large as they are, or has another rank")
         if any(n.placement or n.program for n in chain[1:-1]):
             return Rejected("an op between the permutes says how or where it computes")
+        if not says_only(node, "dims") or not says_only(inner, "dims"):
+            return Rejected("a permute says where its result goes")
         return Match(tuple(chain), (("input", inner.operands[0]), *values))
 
     def rewrite(self, builder: Builder, match: Match) -> tuple[Value, ...]:

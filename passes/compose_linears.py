@@ -26,8 +26,8 @@ class ComposeLinears:
 
     Takes the end of the decoder's prenet, where positions are added between two linears: their table takes the bias.
     Several rows may be looked up and the first of them taken.
-    Refuses what is between and read elsewhere, weights and tables that are no constants, a product of matrices that
-    is larger than both, and a sum whose operands are broadcast otherwise.
+    Refuses what is between and read elsewhere, weights and tables that are no constants, a table of another type than
+    weights, a product of matrices that is larger than both, and a sum whose operands are broadcast otherwise.
     """
 
     name: ClassVar[str] = "compose-linears"
@@ -65,6 +65,8 @@ class ComposeLinears:
             constants += [(name, bias)] if bias is not None else []
         if any(value not in graph.expressions for _, value in constants):
             return Rejected("a weight, a bias or a table is no constant")
+        if row is not None and row.result.type.dtype is not before.result.type.dtype:
+            return Rejected("the table is of another type than weights")
         outer, inner = node["weight"].type.shape, before["weight"].type.shape
         if outer[0] * inner[1] > math.prod(outer) + math.prod(inner):
             return Rejected("one matrix would be larger than two")

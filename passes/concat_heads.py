@@ -10,7 +10,7 @@ from compiler.dialects.ttnn.shape import permute, reshape
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class ConcatHeads:
         attention(output_concat_heads=True) [b, 1, s, h * d] -> reshape [b, s, h * d]
 
     The reshape that is left keeps the last two sizes, so on a device it moves nothing.
-    Refuses heads that something else reads too, and a reshape to anything but columns.
+    Refuses heads that something else reads too, a reshape to anything but columns, and a move that says where its
+    result goes.
     """
 
     name: ClassVar[str] = "concat-heads"
@@ -46,6 +47,8 @@ class ConcatHeads:
         batch, heads, rows, head = attended.result.type.shape
         if node.result.type.shape != (batch, rows, heads * head):
             return Rejected("the heads are not laid side by side")
+        if not says_only(node, "shape") or not says_only(turned, "dims"):
+            return Rejected("a move says where its result goes")
         if not graph.only_used_by(attended.result, turned) or not graph.only_used_by(turned.result, node):
             return Rejected("the heads are read elsewhere")
         return Match((node, turned, attended), tuple(zip(attended.names, attended.operands, strict=True)))

@@ -128,6 +128,8 @@ def _split_linear(graph: Graph, attention: Node, operand: str) -> Sequence[Node]
         chain.append(made)
         reader, name = made, source
     turned, split, linear = chain
+    if len(turned.result.type.shape) != 4:
+        return Rejected(f"the {operand} is not a linear's result split into heads")
     batch, heads, rows, head = turned.result.type.shape
     if (
         turned.attribute("dims") != (0, 2, 1, 3)
@@ -153,6 +155,8 @@ def _joined(graph: Graph, node: Node) -> tuple[Node, Node, Node] | None:
         return None
     attention = graph.producers.get(back["self"])
     if attention is None or not is_op(attention, ops.scaled_dot_product_attention.default):
+        return None
+    if len(attention.result.type.shape) != 4:
         return None
     batch, heads, rows, head = attention.result.type.shape
     if back.attribute("dims") != (0, 2, 1, 3) or flat.result.type.shape != (batch, rows, heads * head):

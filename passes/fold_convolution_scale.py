@@ -32,7 +32,8 @@ class FoldConvolutionScale:
     subtracted from the input does not: it stays, as its fold into a bias would be wrong where the convolution reads
     past an end.
     Refuses a factor that is no constant or differs along other dimensions, one a channel before groups or behind a
-    leaky relu, whose sign is not known, weights that are no constants, and an input that something else reads too.
+    leaky relu, whose sign is not known, a product of another type than what is scaled, as of integers, weights that are
+    no constants, and an input that something else reads too.
     """
 
     name: ClassVar[str] = "fold-convolution-scale"
@@ -61,6 +62,8 @@ class FoldConvolutionScale:
         chain.append(scale)
         if any(not graph.only_used_by(inner.result, outer) for outer, inner in pairwise(chain)):
             return Rejected("what is scaled is read elsewhere")
+        if any(before["self"].type.dtype is not before.result.type.dtype for before in chain[1:]):
+            return Rejected("a product is of another type than what is scaled")
         if node["weight"] not in graph.expressions:
             return Rejected("the weight is no constant")
         factor = scale.operand("other")

@@ -11,6 +11,15 @@ from compiler.ir.graph import Graph, Node, Value
 from passes.base import CANONICAL, Property
 from passes.rewrite import Match, Rejected, apply
 
+_MIXING = (ops.linear.default, ops.layer_norm.default)
+"""Ops whose columns are finite together: what is not in one column of their input is in all of their result."""
+_FINITE = (
+    *(ops.view.default, ops.permute.default, ops.expand.default, ops.slice.Tensor, ops.cat.default),
+    *(ops.constant_pad_nd.default, ops.embedding.default, ops.add.Tensor, ops.sub.Tensor, ops.mul.Tensor),
+    *(ops.relu.default, ops.leaky_relu.default, ops.gelu.default, ops.tanh.default, ops.sigmoid.default),
+)
+"""Ops whose results are finite where all that they read is."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoldPadding:
@@ -23,9 +32,11 @@ class FoldPadding:
         x -> slice(columns) -> linear(W)    ->      x -> linear(pad(W, columns))               (2)
 
     Takes the head of the decoder step, whose row is padded to whole tiles (1), and the pre-net, which reads the last
-    frame of such a row (2): on a device it is cheaper to multiply a tile with zeros than to move its elements.
+    frame of such a row (2): on a device it is cheaper to multiply a tile with zeros than to move its elements. Zero
+    times inf or NaN is NaN, so what (2) cuts off must be finite: weights are, what a graph hands to its next run is,
+    and the results of the ops below are.
     Refuses padding by anything but zeros, of other dimensions than the last, slices with a step, weights that are no
-    constants, and a linear that something else reads (1).
+    constants, a linear that something else reads (1), and columns that are cut off and may not be finite (2).
     """
 
     name: ClassVar[str] = "fold-padding"
@@ -76,7 +87,25 @@ def _match_slice(graph: Graph, linear: Node, cut: Node) -> Match | Rejected:
         return Rejected("the slice is not of columns")
     if cut.attribute("step", 1) != 1:
         return Rejected("the slice has a step")
+    if not _is_finite(graph, cut["self"]):
+        return Rejected("the columns that are cut off may not be finite, and zero times those is NaN")
     return _constant_weights(graph, (linear, cut), linear, cut["self"])
+
+
+def _is_finite(graph: Graph, value: Value) -> bool:
+    """Whether a value has no inf and no NaN in columns that others have none in."""
+    states = {port.name for port in graph.outputs}
+    finite = {port.value for port in graph.inputs if port.name in states} | set(graph.expressions)
+    asked, seen = [value], set[Value]()
+    for each in asked:
+        node = graph.producers.get(each)
+        if each in finite or each in seen or is_op(node, *_MIXING):
+            continue
+        if node is None or not is_op(node, *_FINITE):
+            return False
+        seen.add(each)
+        asked += node.operands
+    return True
 
 
 def _constant_weights(graph: Graph, nodes: tuple[Node, ...], linear: Node, source: Value) -> Match | Rejected:

@@ -25,8 +25,8 @@ class FoldQueryBias:
     The new mask depends on invariant inputs alone, so ``hoist_invariants`` takes it out of the loop, and a projection
     without a bias can be one product a head. Inputs with the role ``INVARIANT`` stay the same over the loop.
     Refuses keys that change in the loop, several queries and several batch rows (a bias costs them nothing, and a mask
-    for each does), scores that are scaled, a projection without a mask, a bias or heads, and one that something else
-    reads too.
+    for each does), scores that are scaled, keys that several heads share, a projection without a bias or heads, without
+    a mask that is added, and one that something else reads too.
     """
 
     name: ClassVar[str] = "fold-query-bias"
@@ -53,17 +53,19 @@ class FoldQueryBias:
             chain.append(before)
         _, turned, split, linear = chain
         bias, mask, query = linear.operand("bias"), node.operand("attn_mask"), node["query"].type.shape
-        split_into = (query[0], query[2], query[1], query[3])
+        split_into = (query[0], query[2], query[1], query[3]) if len(query) == 4 else ()
         if turned.attribute("dims") != (0, 2, 1, 3) or split.result.type.shape != split_into:
             return Rejected("the query is not a linear's result split into heads")
         if bias is None or bias not in graph.expressions:
             return Rejected("the query has no bias that is a constant")
-        if mask is None or mask.type.shape[-2] != 1:
-            return Rejected("there is no mask of one row")
+        if mask is None or not mask.type.dtype.is_float or mask.type.shape[-2] != 1:
+            return Rejected("there is no mask of one row that is added")
         if query[0] != 1 or query[2] != 1:
             return Rejected("there are several queries")
         if node.attribute("scale") != 1:
             return Rejected("the scores are scaled")
+        if node["key"].type.shape[1] != query[1]:
+            return Rejected("heads share keys")
         if node["key"] not in invariant_values(graph):
             return Rejected("the keys change in the loop")
         weights = (("input", linear["input"]), ("weight", linear["weight"]), ("bias", bias))

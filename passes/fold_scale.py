@@ -25,8 +25,8 @@ class FoldScale:
         x -> div(s) -> linear(W, b)      ->      x -> linear(W / s, b)          (2)
 
     Both take products and quotients: (1) the query's scale in attention, (2) the factor of a dropout's mask.
-    Refuses a factor that is a tensor, weights that are no constants, and a product or a linear that something else
-    reads too.
+    Refuses a factor that is a tensor, a product of another type than what is scaled, as of integers, weights that are
+    no constants, and a product or a linear that something else reads too.
     """
 
     name: ClassVar[str] = "fold-scale"
@@ -48,6 +48,8 @@ class FoldScale:
             return None
         if scale.operand("other") is not None:
             return Rejected("the factor is a tensor")
+        if scale["self"].type.dtype is not scale.result.type.dtype:
+            return Rejected("the product is of another type than what is scaled")
         if not graph.only_used_by(before.result, node):
             return Rejected("the result in between is read elsewhere")
         weights = [(n, v) for n, v in zip(linear.names, linear.operands, strict=True) if n != "input"]

@@ -19,7 +19,7 @@ from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Attribute, Operation
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 FUSED: Mapping[Operation, Collection[str]] = {
     linear: ACTIVATIONS,
@@ -46,7 +46,8 @@ class FuseActivation:
     Cases: the activation follows at once (1), or after reshapes and permutes, which do not care whether it comes
     before or after them (2).
     Takes the activations that the op can apply. Refuses an op whose result something else reads too, one that has an
-    activation already, and a leaky relu behind a convolution of one tap, which ttnn runs as a product.
+    activation already, an activation that says where its result goes, and a leaky relu behind a convolution of one tap,
+    which ttnn runs as a product.
     """
 
     name: ClassVar[str] = "fuse-activation"
@@ -67,6 +68,8 @@ class FuseActivation:
             producer = graph.producers.get(producer.operands[0])
         if producer is None or activation not in FUSED.get(producer.op, ()):
             return Rejected("its input is not an op that can apply it")
+        if not says_only(node, "negative_slope"):
+            return Rejected("the activation says where its result goes")
         if not _applies(producer, activation):
             return Rejected("a convolution of one tap is a product to ttnn, and applies no leaky relu")
         if producer.attribute("activation") is not None or producer.attribute("activations") is not None:
@@ -110,4 +113,4 @@ def _fused(node: Node) -> Fused:
     """A node as an activation of another op: its name, with the slope of a leaky relu."""
     name = node.op.name.removeprefix("ttnn.")
     slope = node.attribute("negative_slope")
-    return (name, float(slope)) if node.op is leaky_relu and isinstance(slope, float) else name
+    return (name, float(slope)) if node.op is leaky_relu and isinstance(slope, int | float) else name

@@ -32,7 +32,8 @@ class FuseAttention:
     Cases: mask alone (1); a bias that depends on the query, as the encoder's relative positions, joins the mask (2);
     neither: one batch row of b*h heads (3). The query's scale stays where it is.
     Refuses heads whose size is no multiple of 32 (the fused op takes none), probabilities that something else reads
-    (they are an output when attentions are asked for), and scores that are read elsewhere.
+    (they are an output when attentions are asked for), scores that are read elsewhere or broadcast, and a mask or a
+    bias that is not of the scores' type: attention keeps what a mask of bools says, and adds others.
     """
 
     name: ClassVar[str] = "fuse-attention"
@@ -62,6 +63,8 @@ class FuseAttention:
         if added is not None and is_op(added, ops.add.Tensor) and added.operand("other") is not None:
             if added.attribute("alpha", 1) != 1 or added["other"].type.shape != added.result.type.shape:
                 return Rejected("the bias is scaled or broadcast")
+            if added["self"].type.shape != added.result.type.shape:
+                return Rejected("the scores are broadcast")
             scores, bias = added["self"], added["other"]
             chain.append(added)
         product = graph.producers.get(scores)
@@ -75,6 +78,8 @@ class FuseAttention:
         ):
             return Rejected("the keys are not transposed")
         chain.append(product)
+        if any(value is not None and value.type.dtype is not product.result.type.dtype for value in (mask, bias)):
+            return Rejected("the mask or the bias is of another type than scores")
         if any(not graph.only_used_by(n.result, chain[i]) for i, n in enumerate(chain[1:])):
             return Rejected("the scores are read elsewhere")
         chain.append(transposed)

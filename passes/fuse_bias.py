@@ -10,7 +10,7 @@ from compiler.dialects.ttnn.linear import linear
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class FuseBias:
 
     The row may be computed, as the row of a table of positions is. Only one row: for a row of each batch row ttnn
     dispatches the addition as a program of its own after all.
-    Refuses a linear that has a bias or an activation, and one that something else reads too.
+    Refuses a linear that has a bias or an activation, one that something else reads too, and a sum that applies an
+    activation or says where its result goes.
     """
 
     name: ClassVar[str] = "fuse-bias"
@@ -41,9 +42,11 @@ class FuseBias:
             return None
         if row.type.shape != (1, product.result.type.shape[-1]):
             return Rejected("what is added is not one row [1, n]")
+        if not says_only(node):
+            return Rejected("the sum applies an activation, or says where its result goes")
         if product.operand("bias") is not None or product.attribute("activation") is not None:
             return Rejected("the linear has a bias or an activation already")
-        if not graph.only_used_by(product.result, node):
+        if not graph.only_used_by(product.result, node) or row is product.result:
             return Rejected("the linear's result is read elsewhere")
         return Match((node, product), (*zip(product.names, product.operands, strict=True), ("bias", row)))
 

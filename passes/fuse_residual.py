@@ -10,7 +10,7 @@ from compiler.dialects.ttnn.normalization import layer_norm
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class FuseResidual:
         x -> ttnn.add(y) -> ttnn.layer_norm    ->    x -> ttnn.layer_norm(residual_input_tensor=y)
 
     Takes sums of two tensors of one shape. The kernel keeps the sum in float32, so it is rounded once less.
-    Refuses a sum with a number, one whose operands are broadcast, one that something else reads too, and a norm that
-    has a residual already.
+    Refuses a sum with a number, one that applies an activation or says where it goes, one whose operands are
+    broadcast, one that something else reads too, and a norm that has a residual already.
     """
 
     name: ClassVar[str] = "fuse-residual"
@@ -44,6 +44,8 @@ class FuseResidual:
             return Rejected("the norm has a residual already")
         if len(total.operands) != 2:
             return Rejected("a number is added")
+        if not says_only(total):
+            return Rejected("the sum applies an activation, or says where its result goes")
         if any(value.type != total.result.type for value in total.operands):
             return Rejected("the sum's operands are broadcast")
         if not graph.only_used_by(total.result, node):

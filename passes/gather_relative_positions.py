@@ -36,7 +36,7 @@ class GatherRelativePositions:
     zero and no index points at it, so that E has s + t rows: whole tiles where s and t are.
 
     Refuses a product that is read before it is permuted back, a table that is no look-up of constants, an index that
-    depends on weights, and one that depends on more than the distance.
+    depends on weights, one that depends on more than the distance, and an index or queries that are broadcast.
     """
 
     name: ClassVar[str] = "gather-relative-positions"
@@ -63,6 +63,9 @@ class GatherRelativePositions:
         index = found[1]
         if any(True for _ in parameters(index)):
             return Rejected("the index depends on weights")
+        n, s, t = node.result.type.shape
+        if table.type.shape[::2] != (s, t) or turned["self"].type.shape[:2] != (n, s):
+            return Rejected("the index or the queries are broadcast")
         if by_distance(index) is None:
             return Rejected("the index depends on more than the distance")
         return Match((node, product, turned), (("query", turned["self"]), ("table", table)))

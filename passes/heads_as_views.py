@@ -16,7 +16,7 @@ from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import TILE, round_up
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 MOST_PADDED = 10**6
 """Bytes of padding that a program less is worth: about what a board reads in the gap before one."""
@@ -40,8 +40,9 @@ class HeadsAsViews:
     DRAM, where tiles are dealt out over the board's ``banks``, and what is taken must begin in the first bank: queries
     and keys are followed by columns of zeros up to there (3).
     Refuses several rows in a tile, where a row's heads lie apart; queries, keys and values of several batch rows, which
-    lie between each other; fewer heads of keys than of queries; a product that something else reads, or whose weights
-    are no constants; and more padding than a program less is worth.
+    lie between each other; fewer heads of keys than of queries; heads that say where they go, and keys that are turned;
+    a product that something else reads, or whose weights are no constants; and more padding than a program less is
+    worth.
     """
 
     banks: int
@@ -60,6 +61,8 @@ class HeadsAsViews:
         others = node.attribute("num_kv_heads")
         if rows != 1:
             return Rejected(f"{rows} rows share a tile")
+        if not says_only(node, "num_heads", "num_kv_heads", "transpose_k_heads") or node.attribute("transpose_k_heads"):
+            return Rejected("it says where its heads go, or turns the keys")
         if not others:  # (2)
             return Match((node,), (("columns", node["input"]),))
         if others != heads:
@@ -68,7 +71,7 @@ class HeadsAsViews:
             return Rejected(f"queries, keys and values of {batch} batch rows lie between each other")
         wide = graph.producers.get(node["input"])
         product = graph.producers.get(wide["input_tensor"]) if wide is not None and wide.op is reshape else None
-        if wide is None or product is None or product.op is not linear:
+        if wide is None or product is None or product.op is not linear or not says_only(wide, "shape"):
             return Rejected("its columns are not a linear's")
         if not graph.only_used_by(product.result, wide) or not graph.only_used_by(wide.result, node):
             return Rejected("its columns are read elsewhere")

@@ -16,6 +16,8 @@ from compiler.ir.types import Memory
 from passes.base import Property
 from passes.rewrite import Match, Planner, Rejected
 
+_IN_SHARDS = frozenset({Memory.L1_HEIGHT_SHARDED, Memory.L1_WIDTH_SHARDED, Memory.DRAM_WIDTH_SHARDED})
+
 
 @dataclass(frozen=True, slots=True)
 class MakeOnHost(Planner):
@@ -46,7 +48,8 @@ class MakeOnHost(Planner):
     and for more of them the cast alone (2). The speaker's norm, and the mask of cross-attention: no byte more (3). An
     input that other nodes read, too, is sent as it was (4).
     Refuses what depends on weights, which are the device's, and on what it computed; what is updated in place; a
-    result that takes longer to send than to compute; nodes that are no program on the device either.
+    result that the device reads in shards, as the host's writes are not dealt out to cores; a result that takes longer
+    to send than to compute; nodes that are no program on the device either.
     """
 
     bytes_per_program: int
@@ -59,8 +62,8 @@ class MakeOnHost(Planner):
         found: dict[Node, Match | Rejected] = {}
         for group in _groups(graph):
             asked = group
-            while asked and (reason := self._too_dear(graph, asked)):
-                left = _with_largest_result(graph, asked)
+            while asked and (refused := self._refused(graph, asked)):
+                reason, left = refused
                 found.update((node, Rejected(reason)) for node in asked if node in left)
                 asked = [node for node in asked if node not in left]
             found.update((node, Match((node,))) for node in asked)
@@ -69,6 +72,14 @@ class MakeOnHost(Planner):
     def run(self, graph: Graph) -> Graph:
         moved = [node for node, found in self.plan(graph).items() if isinstance(found, Match)]
         return _moved(graph, moved) if moved else graph
+
+    def _refused(self, graph: Graph, group: Sequence[Node]) -> tuple[str, set[Node]] | None:
+        """Why the device should compute some nodes of a group, and which, if it should."""
+        for value in _crossing(graph, group):
+            if value in graph.producers and value.type.memory in _IN_SHARDS:
+                return "the device reads its result in shards", _from(graph, group, graph.producers[value])
+        reason = self._too_dear(graph, group)
+        return None if reason is None else (reason, _with_largest_result(graph, group))
 
     def _too_dear(self, graph: Graph, group: Sequence[Node]) -> str | None:
         """Why the device should compute a group of nodes, if it should."""
@@ -132,9 +143,12 @@ def _crossing(graph: Graph, group: Iterable[Node]) -> list[Value]:
 def _with_largest_result(graph: Graph, group: Sequence[Node]) -> set[Node]:
     """Of a group the node whose result takes longest to send, and what reads it; all where an input does."""
     largest = max(_crossing(graph, group), key=lambda value: value.type.bytes)
-    if largest not in graph.producers:
-        return set(group)
-    found = {graph.producers[largest]}
+    return _from(graph, group, graph.producers[largest]) if largest in graph.producers else set(group)
+
+
+def _from(graph: Graph, group: Sequence[Node], first: Node) -> set[Node]:
+    """Of a group one node, and what reads its results, directly or not."""
+    found = {first}
     for node in group:
         if any(graph.producers.get(value) in found for value in node.operands):
             found.add(node)
@@ -171,7 +185,7 @@ def _moved(graph: Graph, moved: Sequence[Node]) -> Graph:
         if node not in moved:
             builder.copy(node)
             continue
-        here = node.placement.with_(memory=None)
+        here = node.placement.with_(memory=None, shards=None)
         current = replace(node, operands=tuple(on_host[v] for v in node.operands), placement=here)
         made = (replace(v, type=type) for v, type in zip(node.results, current.op.infer(current), strict=True))
         current = replace(current, results=tuple(made))

@@ -22,7 +22,7 @@ from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.settings import Placement
 from compiler.ir.types import DType
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply, expression_of
+from passes.rewrite import Match, Rejected, apply, expression_of, says_only
 
 LOWEST = -1e30
 """What a mask adds at most: a probability of zero, in any precision and next to any score."""
@@ -45,8 +45,8 @@ class MaskByIndex:
     ``keep`` [b, t] is one on keys and zero on padding: times the index it points at column 0, which nothing else
     reads. The linear's bias, zero but there, makes column 0 the lowest number, as its weights are zero there.
 
-    Refuses a product that is read elsewhere or has a bias, a column 0 that is not free, and a mask that is no row of
-    keys.
+    Refuses a product that is read elsewhere or has a bias, a sum that applies an activation or says where its result
+    goes, a column 0 that is not free, and a mask that is no row of keys.
     """
 
     name: ClassVar[str] = "mask-by-index"
@@ -65,6 +65,8 @@ class MaskByIndex:
         product = graph.producers.get(chain[-1]["input"])
         if product is None or product.op is not linear:
             return Rejected("it is not gathered from a linear")
+        if not says_only(node) or not all(says_only(step, "shape") for step in chain[:-1]):
+            return Rejected("the sum applies an activation, or it or a reshape says where its result goes")
         chain = [node, *chain, product]
         if any(not graph.only_used_by(n.result, chain[i]) for i, n in enumerate(chain[1:])):
             return Rejected("what is masked is read elsewhere")

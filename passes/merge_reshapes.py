@@ -12,7 +12,7 @@ from compiler.dialects.ttnn.shape import permute, reshape
 from compiler.ir.builder import Builder
 from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
-from passes.rewrite import Match, Rejected, apply
+from passes.rewrite import Match, Rejected, apply, says_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class MergeReshapes:
 
 
 def _is_plain(node: Node) -> bool:
-    return node.op is reshape and [name for name, _ in node.attributes] == ["shape"] and not node.placement
+    return node.op is reshape and says_only(node, "shape")
 
 
 def _moves_nothing(node: Node) -> bool:
@@ -65,4 +65,4 @@ def _moves_nothing(node: Node) -> bool:
     dims, shape = node.attribute("dims"), node.operands[0].type.shape
     assert isinstance(dims, tuple)
     kept = [dim for dim in dims if isinstance(dim, int) and shape[dim] != 1]
-    return not node.placement and kept == sorted(kept)
+    return says_only(node, "dims") and kept == sorted(kept)

@@ -97,6 +97,15 @@ def _rounds(fusion: Fusion, graph: Graph) -> Iterator[tuple[Mapping[Node, Match]
         yield matches, graph
 
 
+def says_only(node: Node, *known: str) -> bool:
+    """Return whether a node has no attributes but the ``known`` ones, and neither a placement nor a program.
+
+    A rewrite that does a node's work elsewhere, and does not emit the node again, loses what it does not know: an
+    activation that a sum applies, the type or the memory of a result.
+    """
+    return not node.placement and not node.program and all(name in known for name, _ in node.attributes)
+
+
 def expression_of(builder: Builder, value: Value) -> Expression:
     """The expression of a constant of the graph that is being built."""
     made = (constant for by_type in builder.constants.values() for constant in by_type.values())

@@ -13,7 +13,7 @@ from compiler.dialects.ttnn.shape import permute
 from compiler.ir.builder import Builder, without_dead_nodes
 from compiler.ir.graph import Graph, Node, Value
 from passes.base import Property
-from passes.rewrite import Match, Planner, Rejected
+from passes.rewrite import Match, Planner, Rejected, says_only
 
 Dims = tuple[int, ...]
 
@@ -49,8 +49,9 @@ class SinkPermutes(Planner):
 
     Cases: permutes behind the region merge with those before it (1); a value that is read by another op, or is an
     output, is permuted there (2).
-    Refuses a region that some value enters otherwise or in another order, operands of another rank, an op that says how
-    or where it computes, and a region of which as many permutes would be left as there are.
+    Refuses a region that some value enters otherwise or in another order, one that a permute of its own values enters,
+    operands of another rank, an op or a permute that says how or where it computes, and a region of which as many
+    permutes would be left as there are.
     """
 
     name: ClassVar[str] = "sink-permutes"
@@ -114,6 +115,8 @@ def _region(graph: Graph, nodes: tuple[Node, ...]) -> Region | Rejected | None:
         return None
     if len(orders) > 1 or any(value.type.shape == shape for value in others):
         return Rejected("a value enters the region as it is, or in another order of dimensions")
+    if any(before.operands[0] in inside for before in entries.values()):
+        return Rejected("a permute of its own values enters the region")
     if any(len(value.type.shape) != len(shape) for value in others):
         return Rejected("an operand has another rank")
     if any(node.placement or node.program for node in nodes):
@@ -122,6 +125,8 @@ def _region(graph: Graph, nodes: tuple[Node, ...]) -> Region | Rejected | None:
     region = Region(nodes, dims, entries)
     readers = [(value, user) for value in inside for user in graph.users.get(value, ()) if user not in nodes]
     behind = [user for _, user in readers if user.op is permute]
+    if not all(says_only(move, "dims") for move in (*entries.values(), *behind)):
+        return Rejected("a permute says where its result goes")
     gone = [value for value in entries if all(user in nodes for user in graph.users[value])]
     left = sum(not _is_identity(_merged(dims, _dims(user))) for user in behind)
     left += len({value for value, user in readers if user.op is not permute} | (inside & graph.returned))
@@ -179,11 +184,18 @@ class _Sinking:
         if key not in self.plain:
             before = _unpermuted(self.source, value, region.dims)
             if before is None:
-                current = self.builder.mapping.get(value, value)
-                self.plain[key] = self._permuted(current, _inverse(region.dims), node)
+                self.plain[key] = self._permuted(self._current(value, node), _inverse(region.dims), node)
             else:
-                self.plain[key] = self.builder.mapping.get(before, before)
+                self.plain[key] = self._current(before, node)
         return self.plain[key]
+
+    def _current(self, value: Value, node: Node) -> Value:
+        """What stands for a value of the source; where only permutes read it behind its region, it is made here."""
+        maker = self.source.producers.get(value)
+        region = None if maker is None else self.regions.get(maker)
+        if region is not None and value not in self.builder.mapping:
+            self.builder.mapping[value] = self._permuted(self.plain[value, region.dims], region.dims, node)
+        return self.builder.mapping.get(value, value)
 
     def _permuted(self, value: Value, dims: Dims, node: Node) -> Value:
         if _is_identity(dims):

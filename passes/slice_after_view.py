@@ -30,7 +30,8 @@ class SliceAfterView:
     Takes a slice from the first element on, and a view in which what is before the sliced dimension stays before it
     and what is behind it stays behind. Where one row is kept there may be several such dimensions: the one is chosen
     in which the longer view fills whole tiles best.
-    Refuses other slices, a slice that something else reads too, and a view that mixes kept elements among others.
+    Refuses other slices, one that keeps nothing, a slice that something else reads too, and a view that mixes kept
+    elements among others.
     """
 
     name: ClassVar[str] = "slice-after-view"
@@ -48,6 +49,8 @@ class SliceAfterView:
             return None
         if cut.attribute("start", 0) not in (None, 0) or cut.attribute("step", 1) != 1:
             return Rejected("the slice does not begin at the first element, or skips some")
+        if not node.result.type.elements:
+            return Rejected("nothing is kept")
         if not graph.only_used_by(cut.result, node):
             return Rejected("the slice is read elsewhere")
         if not _views(cut, node):

@@ -24,7 +24,8 @@ class SplitConcat:
     The second product depends on invariant inputs alone, so ``hoist_invariants`` takes it out of the loop.
     Inputs with the role ``INVARIANT`` stay the same over the loop.
     Takes the decoder's prenet, which lays the speaker beside its hidden states. Refuses other than two parts, parts
-    that both change or both stay, a weight that is no constant, and a concatenation that something else reads too.
+    of several types, parts that both change or both stay, a weight that is no constant, and a concatenation that
+    something else reads too.
     """
 
     name: ClassVar[str] = "split-concat"
@@ -44,6 +45,8 @@ class SplitConcat:
             return Rejected("the parts are not side by side")
         if len(joined.operands) != 2:
             return Rejected(f"{len(joined.operands)} parts, two are expected")
+        if any(part.type.dtype is not joined.result.type.dtype for part in joined.operands):
+            return Rejected("the parts are of several types")
         known = invariant_values(graph)
         if sum(part in known for part in joined.operands) != 1:
             return Rejected("no part alone stays the same over the loop")

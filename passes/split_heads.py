@@ -18,7 +18,7 @@ from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Exact
 from compiler.ir.types import TILE, TensorType
 from passes.base import Property
-from passes.rewrite import Match, Rejected
+from passes.rewrite import Match, Rejected, says_only
 
 TOGETHER = 3
 """Matrices of heads that the op makes at once."""
@@ -44,7 +44,7 @@ class SplitHeads:
     and two empty ones (3). One without a bias, of one batch row, as the queries of cross-attention: one product a head,
     ``matmul(x [1, 1, s, k], W [1, h, k, d])``, and nothing to split; more batch rows ttnn does not take (4).
     Refuses heads whose size is no multiple of 32 (the op takes none), a linear or a reshape that something else reads
-    too, and a linear with an activation.
+    too, a linear with an activation, a weight or a bias that is computed, and a move that says where its result goes.
     """
 
     name: ClassVar[str] = "split-heads"
@@ -79,8 +79,13 @@ class SplitHeads:
             return Rejected("what is split is not a linear's result [batch, rows, heads * head]")
         if head % TILE:
             return Rejected(f"heads of {head} are no multiple of {TILE}")
+        if not says_only(node, "dims") or not says_only(split, "shape"):
+            return Rejected("a move says where its result goes")
         if product.attribute("activation") is not None:
             return Rejected("the linear has an activation")
+        weights = (product["input_tensor_b"], product.operand("bias"))
+        if any(value is not None and value not in graph.expressions for value in weights):
+            return Rejected("the weight or the bias is computed")
         if not graph.only_used_by(product.result, split) or not graph.only_used_by(split.result, node):
             return Rejected("the linear's result is read elsewhere")
         return Match((node, split, product))

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from compiler.errors import InvalidGraph
 from compiler.ir.aliasing import memory_roots, written
+from compiler.ir.constant_types import NONE_KNOWN, first_line, wrong_constants
+from compiler.ir.constants import Expression
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.operation import Stage
 from compiler.ir.text import to_text
-from compiler.ir.types import DType
+from compiler.ir.types import DType, TensorType
 
 
 def check_graph(
-    graph: Graph, stage: Stage, after: str = "", infer: bool = True, inferred: AbstractSet[Node] = frozenset()
+    graph: Graph,
+    stage: Stage,
+    after: str = "",
+    infer: bool = True,
+    inferred: AbstractSet[Node] = frozenset(),
+    known: Mapping[Expression, TensorType] = NONE_KNOWN,
 ) -> None:
     """Check definitions before uses, types, and the ops of the stage.
 
     Raises ``InvalidGraph`` with all that is wrong and the graph's text; ``after`` names the pass that made it.
     Without ``infer`` the types of results are taken as they are stated; those of the nodes ``inferred`` are known to be
-    right, as nodes never change.
+    right, as nodes never change, and so are those of the expressions ``known`` (``constant_types``). A constant that is
+    computed from these, and from literals, is to be of the shape that its expression gives.
     """
     faults = [*_definitions(graph), *_ops(graph, stage)]
     if infer and not faults:
-        faults = [*_types(node for node in graph.nodes if node not in inferred)]
+        faults = [*_types(node for node in graph.nodes if node not in inferred), *wrong_constants(graph, known)]
     if stage is Stage.TTNN:
         faults += [*_writes(graph), *_device_types(graph)]
     if faults:
@@ -77,7 +85,7 @@ def _types(nodes: Iterable[Node]) -> Iterator[str]:
         try:
             inferred = node.op.infer(node)
         except Exception as error:
-            yield f"{_say(node)} does not take its operands: {str(error).splitlines()[0]}"
+            yield f"{_say(node)} does not take its operands: {first_line(error)}"
             continue
         stated = tuple(r.type for r in node.results)
         if inferred != stated:

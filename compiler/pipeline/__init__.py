@@ -9,6 +9,7 @@ import lowering.rules
 from compiler.choices import advice, one_of
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.check import check_graph
+from compiler.ir.constant_types import constant_types
 from compiler.ir.graph import Graph, Node
 from compiler.ir.operation import Stage
 from compiler.ir.stages import LOWER, Recorder
@@ -53,6 +54,7 @@ def run_passes(
     recorder = recorder or Recorder()
     ran: list[str] = []
     checked: set[Node] = set()
+    known = constant_types(graph) if verify_each else {}
     for step in passes:
         if verify_each:
             _check(graph, step.requires, f"pass {step.name} requires it", ran)
@@ -61,8 +63,9 @@ def run_passes(
         ran.append(step.name)
         if verify_each:
             if graph is not before:
-                check_graph(graph, stage, after=step.name, inferred=checked)
+                check_graph(graph, stage, after=step.name, inferred=checked, known=known)
                 checked.update(graph.nodes)
+                known |= constant_types(graph, known)
             _check(graph, step.ensures, f"pass {step.name} ensures it", ran)
     return graph
 
@@ -129,7 +132,7 @@ class Pipeline:
         recorder = recorder or Recorder()
         _check(graph, LOWERABLE, "lowering requires it", [step.name for step in self.aten])
         lowered = recorder.timed(LOWER, lambda: lowering.rules.lower(graph, dtype, tables))
-        check_graph(lowered, Stage.TTNN, after="lower")
+        check_graph(lowered, Stage.TTNN, after="lower", known=constant_types(graph))
         return run_passes(lowered, self.ttnn, Stage.TTNN, recorder)
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
+import torch
 
-from compiler.dialects.aten import ops
+from compiler.dialects.aten import Aten, ops
 from compiler.dialects.ttnn.attention import attention, update_caches
 from compiler.dialects.ttnn.decode_attention import decode_attention
 from compiler.dialects.ttnn.elementwise import add
 from compiler.dialects.ttnn.program import Program
 from compiler.errors import InvalidGraph
 from compiler.ir.check import check_graph
-from compiler.ir.constants import Parameter
+from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
 from compiler.ir.operation import Stage
 from compiler.ir.settings import Placement
 from compiler.ir.types import DType, Layout, Memory, TensorType
-from compiler.pipeline import Pipeline
+from compiler.pipeline import Pipeline, run_passes
 from tests.sketch import Sketch
 
 ROW = TensorType((3,), DType.FLOAT32)
@@ -247,3 +248,41 @@ def test_writing_a_constant() -> None:
         f"{update_caches.name} at model (line:1) writes cache_tensor1 in place, "
         "and it is read afterwards or is a constant"
     )
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A pass that writes the constant ``w`` as an expression, and states the type that it had."""
+
+    expression: Expression
+    name: ClassVar[str] = "folds"
+    requires: ClassVar[tuple[Any, ...]] = ()
+    ensures: ClassVar[tuple[Any, ...]] = ()
+
+    def run(self, graph: Graph) -> Graph:
+        (constant,) = graph.constants
+        return replace(graph, constants=(Constant(constant.value, self.expression),))
+
+
+def joined(**other: Expression) -> Computed:
+    operands = (("tensors", Parameter("w")), *(("tensors", each) for each in other.values()))
+    return Computed(Aten(ops.cat.default), operands, (("dim", 0),))
+
+
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        (joined(ones=Literal(torch.ones(2))), "is of type f32[5], stated is f32[3]"),
+        (joined(ones=Literal(torch.ones(2, 2))), "cannot be computed: "),
+    ],
+    ids=["of another shape", "of no shape"],
+)
+def test_a_pass_that_folds_wrongly_is_named(expression: Computed, fault: str) -> None:
+    with pytest.raises(InvalidGraph, match="after folds") as error:
+        run_passes(good(), [Folds(expression)], Stage.ATEN)
+    assert f"the constant {expression} {fault}" in str(error.value)
+
+
+@pytest.mark.parametrize("other", [{}, {"unknown": Parameter("v")}], ids=["right", "of a parameter that is not known"])
+def test_other_folds_pass(other: dict[str, Expression]) -> None:
+    run_passes(good(), [Folds(joined(**other))], Stage.ATEN)

@@ -51,6 +51,14 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "add with alpha": (lambda s: s(ops.add.Tensor, s.x(4), s.x(4), alpha=2), "alpha=2, only 1 is supported"),
     "sub with alpha": (lambda s: s(ops.sub.Tensor, s.x(4), 1.0, alpha=0.5), "alpha=0.5, only 1 is supported"),
     "rsub with alpha": (lambda s: s(ops.rsub.Scalar, s.x(4), 1, 3), "alpha=3, only 1 is supported"),
+    "a quotient of integers": (
+        lambda s: s(ops.div.Tensor, s.given(torch.tensor([3, 5])), 255),
+        "it makes floats of i64[2], and no rule converts them: hand over floats, such as x.float()",
+    ),
+    "a product of bools": (
+        lambda s: s(ops.mul.Tensor, s.given(torch.tensor([True, False])), 2.0),
+        "it makes floats of bool[2], and no rule converts them: hand over floats, such as x.float()",
+    ),
     "a fourth power": (
         lambda s: s(ops.pow.Tensor_Scalar, s.x(4), 4),
         "exponent=4, only squares and cubes are supported",
