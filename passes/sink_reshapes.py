@@ -17,7 +17,7 @@ from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.settings import ANYWHERE, Placement
 from compiler.ir.types import Memory
 from passes.base import Property
-from passes.rewrite import Match, Planner, Rejected
+from passes.rewrite import Match, Planner, Rejected, says_only
 
 Lead = tuple[int, ...]
 """The dimensions of a tensor before its last two, which are rows and columns."""
@@ -163,7 +163,7 @@ def _reshapes(node: Node) -> bool:
 
 def _keeps_rows(node: Node) -> bool:
     """Whether a node only adds or drops leading dimensions of one: rows of tiles stay where they are."""
-    if node.op is not reshape or not _reshapes(node):
+    if node.op is not reshape or not says_only(node, "shape"):
         return False
     source, result = node["input_tensor"].type.shape, node.result.type.shape
     return len(source) > 1 and source[-2:] == result[-2:]
