@@ -67,7 +67,7 @@ class DropoutRows:
         self._masks = DropoutMasks(constants.prenet_layers, constants.prenet_units, constants.prenet_dropout, generator)
         self._bias = torch.tensor(constants.prenet_bias, dtype=torch.float32, device="cpu")
         self._states = [self._masks.state]
-        self.table = torch.empty(0)
+        self.table = torch.empty(0, dtype=torch.float32, device="cpu")
 
     @property
     def drawn(self) -> int:

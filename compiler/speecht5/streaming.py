@@ -80,7 +80,7 @@ class GrowingStage:
     def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
         """As :meth:`Stage.feed`."""
         if self._last:
-            return (torch.zeros(0),)
+            return (torch.zeros(0, dtype=torch.float32, device="cpu"),)
         self._last, self.there = last, self.there + frames.shape[1]
         return (self._sound.push(frames[0], last),)
 
@@ -91,7 +91,8 @@ class Stage:
     def __init__(self, run: Run, reach: Reach, align: int = 1, hop: int | None = 1) -> None:
         """``align``: windows begin at a multiple of so many frames. ``hop``: how many are made of a frame."""
         self._run, self._reach, self._align, self._hop = run, reach, align, hop
-        self._held = self._nothing = torch.empty(0)  # what is made has other dimensions than frames
+        # What is made has other dimensions than frames.
+        self._held = self._nothing = torch.empty(0, dtype=torch.float32, device="cpu")
         self._start = self._done = 0
 
     @property
