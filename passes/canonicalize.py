@@ -183,7 +183,8 @@ def _layer_norm(builder: Builder, node: Node, _: dict[Value, Node]) -> tuple[Val
     sizes = tuple(size for size in shape if isinstance(size, int))
     type = TensorType(sizes, node["input"].type.dtype)
     made = [
-        node.operand(name) or builder.constant(Literal(torch.full(type.shape, value)), type)
+        node.operand(name)
+        or builder.constant(Literal(torch.full(type.shape, value, dtype=type.dtype.on_host, device="cpu")), type)
         for name, value in (("weight", 1.0), ("bias", 0.0))
     ]
     eps = node.attribute("eps", 1e-5)

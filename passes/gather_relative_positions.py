@@ -102,7 +102,7 @@ def by_distance(index: Expression) -> Literal | None:
     computed = evaluate(index)
     s, t = computed.shape
     distances = torch.cat([computed[:, 0].flip(0), computed[0, 1:]])
-    i, j = (torch.arange(size, device="cpu") for size in (s, t))
+    i, j = (torch.arange(size, device="cpu", dtype=torch.int64) for size in (s, t))
     places = j[None, :] - i[:, None] + s - 1
     return Literal(distances) if torch.equal(distances[places], computed) else None
 

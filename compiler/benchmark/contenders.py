@@ -57,7 +57,11 @@ def compiled_vocoder(loaded: Any, **options: Unpack[VocoderArguments]) -> Compil
 
 def spectrogram() -> Tensor:
     """Draw a spectrogram float32 [FRAMES, mels]."""
-    return torch.randn(FRAMES, 80, generator=torch.Generator().manual_seed(3))
+    return _drawn(FRAMES, 80, generator=torch.Generator().manual_seed(3))
+
+
+def _drawn(*shape: int, generator: torch.Generator | None = None) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 class HuggingFaceStep(nn.Module):
@@ -99,12 +103,10 @@ def step_inputs(loaded: Any) -> tuple[Any, ...]:
     config = loaded.config
     heads, head = config.decoder_attention_heads, config.hidden_size // config.decoder_attention_heads
     lengths = (CACHE - 1, CACHE - 1, TOKENS, TOKENS)
-    caches = tuple(
-        tuple(torch.randn(1, heads, length, head) for length in lengths) for _ in range(config.decoder_layers)
-    )
-    frame, speaker = torch.randn(1, 1, config.num_mel_bins), torch.randn(1, config.speaker_embedding_dim)
-    mask = torch.ones(1, TOKENS, dtype=torch.int64)
-    return frame, speaker, torch.randn(1, TOKENS, config.hidden_size), mask, caches
+    caches = tuple(tuple(_drawn(1, heads, length, head) for length in lengths) for _ in range(config.decoder_layers))
+    frame, speaker = _drawn(1, 1, config.num_mel_bins), _drawn(1, config.speaker_embedding_dim)
+    mask = torch.ones(1, TOKENS, dtype=torch.int64, device="cpu")
+    return frame, speaker, _drawn(1, TOKENS, config.hidden_size), mask, caches
 
 
 def our_step(graphs: CompiledSpeechT5) -> Callable[[], object]:
@@ -135,7 +137,9 @@ def compile_all(graphs: CompiledSpeechT5, text: int = TOKENS, steps: int = CACHE
 
 
 def _random(type: TensorType, index: int) -> Tensor:
-    return torch.randn(type.shape) if type.dtype.is_float else torch.full(type.shape, index)
+    if type.dtype.is_float:
+        return _drawn(*type.shape)
+    return torch.full(type.shape, index, dtype=torch.int64, device="cpu")
 
 
 def sweep(loaded: Any) -> Callable[[], object]:
@@ -150,7 +154,7 @@ def sweep(loaded: Any) -> Callable[[], object]:
         step(*step_inputs(loaded))
     for hook in hooks:
         hook.remove()
-    rows = [torch.randn(1, 1, weight.shape[1]) for weight, _ in used]
+    rows = [_drawn(1, 1, weight.shape[1]) for weight, _ in used]
 
     def run() -> object:
         with torch.no_grad():
@@ -179,8 +183,9 @@ def first_sound(graphs: CompiledSpeechT5, vocoder: CompiledHifiGan) -> Tensor:
 
 def _text(speaker: Any) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Token ids, a voice and how long to speak; torch's generator is set to its seed."""
-    ids = torch.randint(4, speaker.config.vocab_size, (1, TOKENS), generator=torch.Generator().manual_seed(1))
-    voice = torch.randn(1, speaker.config.speaker_embedding_dim, generator=torch.Generator().manual_seed(2))
+    words, voices = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+    ids = torch.randint(4, speaker.config.vocab_size, (1, TOKENS), generator=words, dtype=torch.int64, device="cpu")
+    voice = _drawn(1, speaker.config.speaker_embedding_dim, generator=voices)
     ratio = STEPS * speaker.config.reduction_factor / TOKENS
     torch.manual_seed(0)
     return ids, voice, {"minlenratio": ratio, "maxlenratio": ratio}

@@ -51,8 +51,10 @@ def main(tokens: int, steps: int, threads: int) -> None:
     with tempfile.TemporaryDirectory(prefix="peer-") as folder:
         model = exported(Path(folder), threads)
         config = model.config
-        ids = torch.randint(4, config.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(1))
-        voice = torch.randn(1, config.speaker_embedding_dim, generator=torch.Generator().manual_seed(2))
+        words, voices = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+        ids = torch.randint(4, config.vocab_size, (1, tokens), generator=words, dtype=torch.int64, device="cpu")
+        shape = (1, config.speaker_embedding_dim)
+        voice = torch.randn(shape, generator=voices, dtype=torch.float32, device="cpu")
         ratio = steps * config.reduction_factor / tokens
 
         def speak() -> Any:

@@ -41,11 +41,7 @@ class Replay:
             self._outputs = self._run()
             self._warm = True
         elif self._trace is None:
-            self._trace = ttnn.begin_trace_capture(device, cq_id=0)
-            try:
-                self._outputs = self._run()
-            finally:  # a device that is left capturing takes no other command
-                ttnn.end_trace_capture(device, self._trace, cq_id=0)
+            self._capture()
             ttnn.execute_trace(device, self._trace, cq_id=0, blocking=False)  # what is captured has not run yet
         else:
             ttnn.execute_trace(device, self._trace, cq_id=0, blocking=False)
@@ -57,9 +53,23 @@ class Replay:
 
     def close(self) -> None:
         """Free the trace."""
-        if self._trace is not None:
-            self._binder.ttnn.release_trace(self._binder.device, self._trace)
-            self._trace = None
+        trace, self._trace = self._trace, None
+        if trace is not None:
+            self._binder.ttnn.release_trace(self._binder.device, trace)
+
+    def _capture(self) -> None:
+        """Capture a step. What an exception left half captured is freed: the next step would replay it."""
+        ttnn, device = self._binder.ttnn, self._binder.device
+        trace = ttnn.begin_trace_capture(device, cq_id=0)
+        try:
+            try:
+                outputs = self._run()
+            finally:  # a device that is left capturing takes no other command
+                ttnn.end_trace_capture(device, trace, cq_id=0)
+        except BaseException:
+            ttnn.release_trace(device, trace)
+            raise
+        self._trace, self._outputs = trace, outputs
 
     def _run(self) -> dict[str, Handle]:
         made = self._executor.run(self._executable, self.state)

@@ -124,7 +124,7 @@ def _named(compiled: CompiledModel, each: CompiledModel, lengths: Mapping[str, i
     if each.saved:
         graphs = [compiled.graph(name, **lengths).graph for name in each.spec.names]
         found = (name for graph in graphs for c in graph.constants for name in parameters(c.expression))
-        return {name: torch.empty(0, device="meta") for name in sorted(set(found))}
+        return {name: torch.empty(0, device="meta", dtype=torch.float32) for name in sorted(set(found))}
     model = each.source.model
     held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     place = {path: i for i, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}

@@ -10,6 +10,7 @@ from compiler.ir.constants import Expression
 from compiler.ir.graph import Constant, Graph, Node, Port, Value
 from compiler.ir.names import Names, names_of
 from compiler.ir.operation import Attribute, Operation, Origin
+from compiler.ir.origins import grouped
 from compiler.ir.settings import ANYWHERE, NO_SETTINGS, Placement, Settings
 from compiler.ir.types import TensorType
 
@@ -65,7 +66,7 @@ class Builder:
             tuple(name for name, _ in given),
             tuple(sorted(attributes.items())),
             tuple(Value(type, self.names.result(op.short_name)) for type in types),
-            tuple(dict.fromkeys(origins)),
+            grouped(origins),
             placement,
             program,
         )

@@ -40,12 +40,9 @@ class Literal:
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor.detach().clone()
-        content = self.tensor.contiguous().view(-1).view(torch.uint8) if self.tensor.numel() else self.tensor
-        self._key = (
-            tensor.dtype,
-            tuple(tensor.shape),
-            hashlib.sha256(content.numpy().tobytes()).hexdigest(),
-        )
+        flat = self.tensor.contiguous().view(-1)
+        content = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""  # an empty one has no other view
+        self._key = (tensor.dtype, tuple(tensor.shape), hashlib.sha256(content).hexdigest())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Literal) and self._key == other._key

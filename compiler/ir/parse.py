@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -13,7 +12,8 @@ import torch
 
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Constant, Graph, Node, Port, Role, Value
-from compiler.ir.operation import Attribute, HostOperation, Operation, Origin
+from compiler.ir.operation import Attribute, HostOperation, Operation
+from compiler.ir.origins import from_text
 from compiler.ir.settings import Placement, Settings, read_settings
 from compiler.ir.text import FORMAT
 from compiler.ir.tokens import Lines, Token
@@ -42,8 +42,9 @@ class Dialects:
 def parse(text: str, dialects: Dialects, literals: Mapping[str, Literal] | None = None) -> Graph:
     """Read a graph from its text: ``parse(str(graph), dialects, literals(graph)) == graph``, origins included.
 
-    ``literals`` are those of which the text has the digest alone. Types are taken as they are stated, so check the
-    graph before it is used. Raises ``GraphSyntaxError``, with line and column, for what is no text of a graph.
+    A comment that is no list of origins is a remark, and not read. ``literals`` are those of which the text has the
+    digest alone. Types are taken as they are stated, so check the graph before it is used. Raises ``GraphSyntaxError``,
+    with line and column, for what is no text of a graph.
     """
     reader = _Reader(text, dialects, literals or {})
     try:
@@ -140,7 +141,7 @@ class _Reader:
         names, read = tuple(name for name, _ in operands), tuple(value for _, value in operands)
         made = tuple(value for _, value in results)
         listed = tuple(sorted(attributes, key=lambda each: each[0]))
-        return Node(op, read, names, listed, made, _origins(lines.comment), placement, program)
+        return Node(op, read, names, listed, made, from_text(lines.comment), placement, program)
 
     def _output(self) -> Port:
         name = self._name("the name of an output")
@@ -275,13 +276,3 @@ class _Reader:
         if name not in self._values:
             self._lines.fail(f"{token.text} is read, and not defined before", token)
         return self._values[name]
-
-
-def _origins(comment: str) -> tuple[Origin, ...]:
-    """Where a node comes from; what stands in for the model's code is shown with its folder."""
-    found = re.findall(r"(\(root\)|[^;()\s]+) \(([^)]*)\)(?:; |$)", comment)
-    return tuple(
-        Origin("" if module == "(root)" else module, line, "/" in line)
-        for module, lines in found
-        for line in lines.split(", ")
-    )

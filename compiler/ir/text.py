@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from compiler.ir import origins as origins_text
 from compiler.ir.constants import Literal, literals_of, quoted
 from compiler.ir.constants import show_attribute as show
 from compiler.ir.names import names_of
@@ -73,12 +74,9 @@ def node_text(node: Node, names: dict[Value, str], origins: bool = True) -> str:
     line += "".join(
         f" {kind}{said}" for kind, said in (("placement", node.placement), ("program", node.program)) if said
     )
-    return f"{line}  # {summary(node.origins)}" if origins and node.origins else line
+    return f"{line}  # {origins_text.to_text(node.origins)}" if origins and node.origins else line
 
 
 def summary(origins: Iterable[Origin]) -> str:
-    """Print origins, lines of one module together."""
-    by_module: dict[str, list[str]] = {}
-    for origin in origins:
-        by_module.setdefault(origin.module or "(root)", []).append(origin.line)
-    return "; ".join(f"{module} ({', '.join(filter(None, lines))})" for module, lines in by_module.items())
+    """Print origins for reading, each once, lines of one module together."""
+    return origins_text.to_text(origins_text.grouped(origins))

@@ -57,4 +57,4 @@ class ErringExecutor(ReferenceExecutor):
 
     def _draw(self, like: torch.Tensor) -> torch.Tensor:
         """Numbers from -1 to 1, evenly."""
-        return 2 * torch.rand(like.shape, generator=self._generator) - 1
+        return 2 * torch.rand(like.shape, generator=self._generator, dtype=torch.float32, device="cpu") - 1

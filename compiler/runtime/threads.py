@@ -28,6 +28,7 @@ import torch
 
 from compiler.dialects.ttnn.op import TtnnOp
 from compiler.ir.graph import Graph
+from compiler.runtime.own_threads import setters
 
 FLOPS_A_MILLISECOND = 1e8
 BYTES_A_MILLISECOND = 1e7
@@ -60,18 +61,24 @@ def for_vocoder(vocoder: object) -> int | None:
 def at_most(count: int | None) -> Iterator[None]:
     """Compute in this thread on ``count`` of torch's threads, or on the caller's number where that is less.
 
-    torch's number is a thread's own, but a new thread begins with what was last set anywhere. So another thread sets
-    the caller's number again: those that begin meanwhile find it, and would keep ours for good otherwise.
+    Other threads, those that begin meanwhile, too, have the numbers that they would have had: the process's is not
+    touched. A number that is set meanwhile stays, in whichever thread. One case looks as if nothing had been set: this
+    thread (a ``progress`` function) sets the very number ``count``; it gets the one of before back, and only threads
+    that begin later have what was set. Where torch's threads cannot be reached (:func:`own_threads.setters`), all of
+    the caller's compute.
     """
-    before = torch.get_num_threads()
-    if count is None or count >= before:
+    before, thread = torch.get_num_threads(), threading.get_ident()
+    own = None if count is None or count >= before else setters()
+    if own is None or count is None:
         yield
         return
+    mkl = own.mkl(before)  # as it is in effect; an interrupt from here on leaves nothing that is not put back
     try:
-        torch.set_num_threads(count)
-        again = threading.Thread(target=torch.set_num_threads, args=(before,))
-        again.start()
-        again.join()
+        own.openmp(count)
+        own.mkl(count)
         yield
     finally:
-        torch.set_num_threads(before)
+        # Left in another thread, this one's number would be put there.
+        if torch.get_num_threads() == count and threading.get_ident() == thread:
+            own.openmp(before)
+            own.mkl(mkl)

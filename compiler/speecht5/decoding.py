@@ -61,6 +61,9 @@ class DecodingLoop:
     more, and reads the probabilities to stop every ``read_every`` steps. Random numbers drawn for steps that are not
     part of the speech go back: at the end those past it, in a pause and where it is closed early those of steps that
     were not made. Limits come from the caller's lengths, never from a bucket's.
+
+    After an exception in :meth:`advance` the state may be between two steps: the loop can only be closed. Then, too,
+    the generator is left as after the steps that were made and looked at (``steps``).
     """
 
     def __init__(self, model: SpeechModel, request: Request, options: LoopOptions) -> None:
@@ -72,7 +75,7 @@ class DecodingLoop:
         self._bucket = 0
         self._stepping: Stepping | None = None
         self._attentions: list[Tensor] = []
-        self._settled = False
+        self._settled = self._failed = False
         self.steps = 0
         """Steps made, and looked at."""
         self.ends: dict[int, int] = {}
@@ -87,11 +90,13 @@ class DecodingLoop:
     def advance(self, most: int | None = None) -> None:
         """Make steps up to the next look at the probabilities to stop, or ``most`` of them, and look.
 
-        Raises ``SpeechTooLong`` where the model has no more steps.
+        Raises ``SpeechTooLong`` where the model has no more steps, ``RuntimeError`` after an exception.
         """
+        self._check_whole()
         options, limits, done = self._options, self._model.limits, self.steps
         if done == limits.steps:
             self._refuse()
+        self._failed = True  # until all of it is done
         if done == self._bucket:
             self._grow()
         count = min(options.read_every, self._bucket - done, limits.steps - done)
@@ -101,13 +106,15 @@ class DecodingLoop:
         if done + count >= self._fewest:
             self._look(out, count)
         self.steps += count
+        self._failed = False
 
     def finish(self) -> Unrefined:
         """What was made, up to where each row has ended: there are no more steps. The state is let go in `close`."""
+        self._check_whole()
         ends = tuple(self.ends[row] for row in range(self._batch))
-        self._stop()
         self._rows.rewind(max(ends))
         self._settled = True
+        self._stop()
         return Unrefined(self._state["spectrogram_cache"], self._bucket, ends)
 
     def frames(self, begin: int, end: int) -> Tensor:
@@ -128,11 +135,13 @@ class DecodingLoop:
 
     def close(self) -> None:
         """Let go of all state. The generator is left as after the steps that were made, or that are speech."""
-        self._stop()
         if not self._settled:
             self._rows.rewind(self.steps)
             self._settled = True
-        self._state, self._attentions = {}, []
+        try:
+            self._stop()
+        finally:  # a device that does not answer any more may raise
+            self._state, self._attentions = {}, []
 
     @property
     def _suffix(self) -> str:
@@ -140,7 +149,8 @@ class DecodingLoop:
 
     def _refuse(self) -> NoReturn:
         limits, table = self._model.limits, self._model.constants.speech_positions
-        self._rows.skip()  # transformers draws, too, before it looks up the position that is not there
+        if not self._settled:
+            self._rows.skip()  # transformers draws, too, before it looks up the position that is not there
         self._settled = True
         raise SpeechTooLong(
             f"decoding reached step {self.steps + 1}, and the model was compiled for {limits.steps} "
@@ -153,9 +163,9 @@ class DecodingLoop:
         executor = self._options.executor
         executable = self._model.graph(f"decoder_step{self._suffix}", text=self._length, steps=self.steps + 1)
         self._stop()
-        table = self._rows.begin(_table_type(executable).shape)
-        self._stepping = executor.stepping(executable, _in_bucket(executable, executor, self._state, table))
         self._table_type = _table_type(executable)
+        table = self._rows.begin(self._table_type.shape)
+        self._stepping = executor.stepping(executable, _in_bucket(executable, executor, self._state, table))
         self._state = self._stepping.state
         self._bucket = bucket_for(self.steps + 1, self._model.limits.step_buckets)
 
@@ -190,10 +200,16 @@ class DecodingLoop:
             if step + 1 >= self._fewest and (step + 1 >= self._most or bool(over[row, step - done])):
                 self.ends.setdefault(row, step + 1)
 
+    def _check_whole(self) -> None:
+        if self._failed:
+            raise RuntimeError(
+                f"an exception left this loop between two steps (after step {self.steps}): close it, and begin another"
+            )
+
     def _stop(self) -> None:
-        if self._stepping is not None:
-            self._stepping.close()
-            self._stepping = None
+        stepping, self._stepping = self._stepping, None
+        if stepping is not None:
+            stepping.close()
 
 
 def _bounds(length: int, reduction: int, options: LoopOptions) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class DropoutRows:
         self._masks = DropoutMasks(constants.prenet_layers, constants.prenet_units, constants.prenet_dropout, generator)
         self._bias = torch.tensor(constants.prenet_bias, dtype=torch.float32, device="cpu")
         self._states = [self._masks.state]
-        self.table = torch.empty(0)
+        self.table = torch.empty(0, dtype=torch.float32, device="cpu")
 
     @property
     def drawn(self) -> int:
@@ -80,10 +80,18 @@ class DropoutRows:
         return self.table
 
     def draw(self, until: int) -> None:
-        """Draw the rows of all steps up to ``until`` that were not drawn."""
-        for step in range(self.drawn, until):
-            self.table[step] = dropout_row(self._bias, self._masks.draw(step + 1))
-            self._states.append(self._masks.state)
+        """Draw the rows of all steps up to ``until`` that were not drawn.
+
+        After an exception the generator stands behind the last step whose row counts as drawn.
+        """
+        self._states[-1] = self._masks.state  # where others drew from it since, that is not taken back
+        try:
+            for step in range(self.drawn, until):
+                self.table[step] = dropout_row(self._bias, self._masks.draw(step + 1))
+                self._states.append(self._masks.state)
+        except BaseException:
+            self._masks.rewind(self._states[-1])
+            raise
 
     def skip(self) -> None:
         """Draw for one more step, that will not be made."""

@@ -68,7 +68,7 @@ class GrowingSound:
         """Take the next ``frames`` float [frames, mels] and return the sound that is settled now, float32 [samples].
 
         ``finished``: they are the last; there may be none. Raises ``InvalidArgument`` for another shape, frames behind
-        the last, and a spectrogram without any.
+        the last, and a spectrogram without any. After an exception the sound is what it was: push the frames again.
         """
         check_floats("frames", frames)
         shape = list(frames.shape)
@@ -79,14 +79,15 @@ class GrowingSound:
         there = self._frames.shape[0] + shape[0]
         if finished and not there:
             raise InvalidArgument("frames: there are none, and none will come")
-        self._frames = torch.cat([self._frames, frames.detach().to("cpu", torch.float32)])
-        self.finished = finished
+        known = torch.cat([self._frames, frames.detach().to("cpu", torch.float32)])
         windows = self._vocoder.windows(self.made, there, finished=finished, sizes=(self.window,))
         jobs = [(0, self._short(window)) for window in windows]
-        sounds = list(self._vocoder.made(self._frames[None], jobs, self._executor))
+        sounds = list(self._vocoder.made(known[None], jobs, self._executor))
+        sound = torch.cat(sounds) if sounds else torch.zeros(0, dtype=torch.float32, device="cpu")
+        self._frames, self.finished = known, finished  # now that nothing can fail any more
         if windows:
             self.made = windows[-1].end
-        return torch.cat(sounds) if sounds else torch.zeros(0, dtype=torch.float32, device="cpu")
+        return sound
 
     def _short(self, window: Window) -> Window:
         """The smallest window for what is masked, as the first sound is waited for; others as they are."""

@@ -54,8 +54,8 @@ def _in_bucket(model: SpeechModel, executor: Executor, made: Unrefined) -> tuple
 
 def frame_mask(lengths: list[int], frames: int) -> Tensor:
     """Ones on the first so many frames of each row, float32 [rows, frames, 1]."""
-    ends = torch.tensor(lengths, device="cpu")[:, None]
-    return (torch.arange(frames, device="cpu") < ends).to(torch.float32)[..., None]
+    ends = torch.tensor(lengths, device="cpu", dtype=torch.int64)[:, None]
+    return (torch.arange(frames, device="cpu", dtype=torch.int64) < ends).to(torch.float32)[..., None]
 
 
 def _at_exact_length(model: SpeechModel, executor: Executor, made: Unrefined) -> tuple[Tensor, ...]:
@@ -95,7 +95,7 @@ def postnet_of(model: SpeechModel, executor: Executor) -> Run:
         return executor.read(executor.run(executable, inputs)["refined_spectrogram"])[: len(frames), :count]
 
     def at_exact_length(frames: Tensor, lengths: Sequence[int]) -> Tensor:
-        made = torch.zeros(len(frames), frames.shape[1], model.constants.mel_bins)
+        made = torch.zeros(len(frames), frames.shape[1], model.constants.mel_bins, dtype=torch.float32, device="cpu")
         for length in sorted({length for length in lengths if length}):
             rows = [row for row, own in enumerate(lengths) if own == length]
             made[rows, :length] = refined(frames[:, :length], lengths)[rows]
@@ -103,7 +103,7 @@ def postnet_of(model: SpeechModel, executor: Executor) -> Run:
 
     def in_chunks(frames: Tensor, lengths: Sequence[int]) -> Tensor:
         halo, sizes = model.postnet_halo, model.postnet_windows
-        made = torch.zeros(len(frames), frames.shape[1], model.constants.mel_bins)
+        made = torch.zeros(len(frames), frames.shape[1], model.constants.mel_bins, dtype=torch.float32, device="cpu")
         jobs: dict[int, list[tuple[int, Window]]] = {}
         for row, length in enumerate(lengths):
             for window in cover(0, length // reduction, True, sizes, halo.before, halo.behind):
@@ -111,7 +111,7 @@ def postnet_of(model: SpeechModel, executor: Executor) -> Run:
         for size, windows in jobs.items():
             for at in range(0, len(windows), batch):
                 some = windows[at : at + batch]
-                given = torch.zeros(len(some), size * reduction, frames.shape[2])
+                given = torch.zeros(len(some), size * reduction, frames.shape[2], dtype=torch.float32, device="cpu")
                 held = [window.held * reduction for _, window in some]
                 for place, (row, window) in enumerate(some):
                     start = window.start * reduction

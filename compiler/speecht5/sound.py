@@ -99,8 +99,8 @@ class GrowingWav:
                 self._begin(data)
             else:
                 # The sizes come last: until then the header tells of what was there before.
-                self._put(data, _HEADER + self._bytes)
-                self._put(self._header(self._bytes + len(data)), 0)
+                self._put(self._file, data, _HEADER + self._bytes)
+                self._put(self._file, self._header(self._bytes + len(data)), 0)
             self._bytes += len(data)
 
     @contextmanager
@@ -114,23 +114,27 @@ class GrowingWav:
         part = beside(self._path)
         try:
             # Without a buffer, which closing the file would try to write once more.
-            self._file = part.open("xb", buffering=0)
-            self._put(self._header(len(data)) + data, 0)
-            os.replace(part, os.path.realpath(self._path))
+            file = part.open("xb", buffering=0)
+            try:
+                self._put(file, self._header(len(data)) + data, 0)
+                os.replace(part, os.path.realpath(self._path))
+            except BaseException:
+                file.close()
+                raise
+            self._file = file
         finally:
             part.unlink(missing_ok=True)
 
-    def _put(self, data: bytes, at: int) -> None:
+    def _put(self, file: FileIO, data: bytes, at: int) -> None:
         """Write all of ``data``, or leave nothing of it behind the end of the sound so far."""
-        assert self._file is not None
         left = memoryview(data)
         try:
             while left:
-                written = os.pwrite(self._file.fileno(), left, at)
+                written = os.pwrite(file.fileno(), left, at)
                 left, at = left[written:], at + written
         except OSError:
             with suppress(OSError):
-                os.ftruncate(self._file.fileno(), _HEADER + self._bytes)
+                os.ftruncate(file.fileno(), _HEADER + self._bytes)
             raise
 
     def _header(self, data: int) -> bytes:

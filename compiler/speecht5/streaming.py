@@ -80,9 +80,10 @@ class GrowingStage:
     def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
         """As :meth:`Stage.feed`."""
         if self._last:
-            return (torch.zeros(0),)
+            return (torch.zeros(0, dtype=torch.float32, device="cpu"),)
+        made = self._sound.push(frames[0], last)
         self._last, self.there = last, self.there + frames.shape[1]
-        return (self._sound.push(frames[0], last),)
+        return (made,)
 
 
 class Stage:
@@ -91,7 +92,8 @@ class Stage:
     def __init__(self, run: Run, reach: Reach, align: int = 1, hop: int | None = 1) -> None:
         """``align``: windows begin at a multiple of so many frames. ``hop``: how many are made of a frame."""
         self._run, self._reach, self._align, self._hop = run, reach, align, hop
-        self._held = self._nothing = torch.empty(0)  # what is made has other dimensions than frames
+        # What is made has other dimensions than frames.
+        self._held = self._nothing = torch.empty(0, dtype=torch.float32, device="cpu")
         self._start = self._done = 0
 
     @property
@@ -102,27 +104,27 @@ class Stage:
     def feed(self, frames: Tensor, ends: Sequence[int], last: bool) -> tuple[Tensor, ...]:
         """Take ``frames`` [rows, frames, ...], and make what can be made: a tensor for each row.
 
-        ``ends``: how many frames each row has, from the first on. ``last``: no more will come.
+        ``ends``: how many frames each row has, from the first on. ``last``: no more will come. After an exception the
+        stage is what it was: feed the frames again.
         """
-        self._held = torch.cat([self._held, frames], 1) if self._held.numel() else frames
-        there, done = self.there, self._done
+        held = torch.cat([self._held, frames], 1) if self._held.numel() else frames
+        there, done = self._start + held.shape[1], self._done
         until = max(done, there if last else there - self._reach.behind)
-        made, hop = self._made([end - self._start for end in ends]) if until > done else (self._nothing, 1)
-        self._nothing = made[:, :0].clone()
+        made, hop = self._made(held, [end - self._start for end in ends]) if until > done else (self._nothing, 1)
         begin = (done - self._start) * hop
         kept = []
         for row, end in enumerate(ends):
             stop = (min(end, until) - self._start) * hop
             whole = last and end == there and len(ends) == 1  # with what is beyond whole frames
             kept.append(made[row, begin : made.shape[1] if whole else max(begin, stop)].clone())
-        self._done = until
         start = max(0, until - self._reach.before) // self._align * self._align
-        self._held, self._start = self._held[:, start - self._start :].clone(), start
+        left, nothing = held[:, start - self._start :].clone(), made[:, :0].clone()
+        self._held, self._start, self._done, self._nothing = left, start, until, nothing
         return tuple(kept)
 
-    def _made(self, ends: Sequence[int]) -> tuple[Tensor, int]:
-        frames = self._held.shape[1]
-        made = self._run(self._held, [min(max(end, 0), frames) for end in ends])
+    def _made(self, held: Tensor, ends: Sequence[int]) -> tuple[Tensor, int]:
+        frames = held.shape[1]
+        made = self._run(held, [min(max(end, 0), frames) for end in ends])
         if self._hop is None and made.shape[1] % frames:
             raise InvalidArgument(
                 f"the vocoder made {made.shape[1]} samples of {frames} frames: to stream, as many of each are expected"

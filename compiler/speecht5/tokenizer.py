@@ -89,7 +89,7 @@ class PieceTokenizer:
         import torch  # noqa: PLC0415, takes seconds, and a text is checked without
         from torch.nn.utils.rnn import pad_sequence  # noqa: PLC0415
 
-        rows, padding = [torch.tensor(row) for row in ids], self.pad_token_id or 0
+        rows, padding = [torch.tensor(row, dtype=torch.int64, device="cpu") for row in ids], self.pad_token_id or 0
         masks = [torch.ones_like(row) for row in rows]
         return Encoded(
             pad_sequence(rows, batch_first=True, padding_value=padding), pad_sequence(masks, batch_first=True)

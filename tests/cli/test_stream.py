@@ -99,6 +99,21 @@ def test_a_wav_on_a_full_disk_is_whole_up_to_there(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["x.wav"]
 
 
+def test_a_wav_whose_beginning_could_not_be_written_is_begun_again(tmp_path: Path) -> None:
+    path, limits = tmp_path / "x.wav", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with sound.GrowingWav(path, 8000) as wav:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+        try:
+            with pytest.raises(CompilerError, match="File too large"):
+                wav.write(torch.zeros(2000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert not list(tmp_path.iterdir())
+        wav.write(torch.zeros(2000))
+        wav.write(torch.ones(5))
+        assert path.read_bytes() == sound.encode_wav(torch.cat([torch.zeros(2000), torch.ones(5)]), 8000)
+
+
 def test_speak_streams_into_a_file_and_into_a_pipe(run: Any) -> None:
     told = run("speak", "four nine three", "-o", "whole.wav")
     streamed = run("speak", "four nine three", "-o", "grown.wav", "--stream")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -75,6 +78,33 @@ def test_literals_are_equal_by_content() -> None:
 )
 def test_literals_that_differ(other: torch.Tensor) -> None:
     assert Literal(torch.ones(2, 3)) != Literal(other)
+
+
+def held() -> list[torch.dtype]:
+    """The dtypes of which torch can copy a tensor."""
+    found = []
+    for dtype in {each for each in vars(torch).values() if isinstance(each, torch.dtype)}:
+        with suppress(NotImplementedError, RuntimeError), warnings.catch_warnings(action="ignore"):
+            torch.empty(3, dtype=dtype).clone().view(torch.uint8)
+            found.append(dtype)
+    assert {torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.bool, torch.complex64} < {*found}
+    return sorted(found, key=str)
+
+
+def blank(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Bytes of zeros: torch fills no tensor of a few dtypes."""
+    return torch.zeros(math.prod(shape) * dtype.itemsize, dtype=torch.uint8).view(dtype).reshape(shape)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what torch calls experimental
+@pytest.mark.parametrize("dtype", held(), ids=str)
+def test_literals_of_any_dtype(dtype: torch.dtype) -> None:
+    shapes = ((0,), (2, 0), (0, 3), (1, 0, 4), (), (3,))
+    made, again = ({Literal(blank(shape, dtype)) for shape in shapes} for _ in range(2))
+    assert made == again
+    assert len(made) == len({str(each) for each in made}) == len(shapes)
+    other = torch.float32 if dtype is not torch.float32 else torch.bfloat16
+    assert Literal(torch.empty(0, dtype=dtype)) != Literal(torch.empty(0, dtype=other))
 
 
 def test_a_literal_keeps_its_own_copy() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ from transformers import SpeechT5Config, SpeechT5ForTextToSpeech
 
 from compiler import CompiledSpeechT5, CompileOptions
 from compiler.choices import GRAPHS
+from compiler.runtime import own_threads
 from compiler.runtime.reference import ReferenceExecutor
 from compiler.runtime.threads import at_most, for_vocoder
 from compiler.speecht5 import speaking
@@ -47,6 +50,106 @@ def test_the_callers_setting_stays(four: None) -> None:
     assert torch.get_num_threads() == 4
     with at_most(None), at_most(8):
         assert torch.get_num_threads() == 4
+
+
+def in_use() -> tuple[str, ...]:
+    """What OpenMP and MKL say that they compute on in this thread."""
+    said = dict(re.findall(r"(\w+_get_max_threads)\(\) : (\d+)", torch.__config__.parallel_info()))
+    return tuple(said[name] for name in ("omp_get_max_threads", "mkl_get_max_threads"))
+
+
+def test_openmp_and_mkl_compute_on_so_many(four: None) -> None:
+    with at_most(1):
+        assert in_use() == ("1", "1")
+    assert in_use() == ("4", "4")
+
+
+def test_the_number_of_the_process_is_not_touched(four: None, monkeypatch: Any) -> None:
+    """What begins in the moment between a change and its undoing would keep ours for good."""
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: pytest.fail("the process's number was set"))
+    with at_most(1):
+        assert in_use() == ("1", "1")
+    assert in_use() == ("4", "4")
+
+
+def test_threads_that_begin_at_any_moment_have_the_callers_number(four: None) -> None:
+    found: list[int] = []
+    done = threading.Event()
+
+    def begin() -> None:
+        while not done.is_set():
+            found.append(in_new_thread())
+
+    beginning = threading.Thread(target=begin)
+    beginning.start()
+    try:
+        for _ in range(2000):
+            with at_most(1):
+                pass
+    finally:
+        done.set()
+        beginning.join()
+    assert set(found) == {4}
+
+
+def test_what_another_thread_sets_meanwhile_stays(four: None) -> None:
+    entered, left = threading.Event(), threading.Event()
+    found: list[int] = []
+
+    def compute() -> None:
+        with at_most(2):
+            entered.set()
+            left.wait(30)
+        found.append(torch.get_num_threads())
+
+    computing = threading.Thread(target=compute)
+    computing.start()
+    entered.wait(30)
+    torch.set_num_threads(1)
+    left.set()
+    computing.join()
+    assert found == [4], "a thread that has its number keeps it"
+    assert torch.get_num_threads() == in_new_thread() == 1
+
+
+def test_what_this_thread_sets_meanwhile_stays(four: None) -> None:
+    with at_most(1):
+        torch.set_num_threads(3)
+    assert torch.get_num_threads() == in_new_thread() == 3 and in_use() == ("3", "3")
+    with at_most(1):
+        torch.set_num_threads(1)  # cannot be told from ours
+    assert torch.get_num_threads() == 3 and in_new_thread() == 1
+
+
+def test_left_in_another_thread_it_puts_nothing_there(four: None) -> None:
+    """The generator of a stream may be closed by a thread that never listened to it."""
+    entered = at_most(1)
+    entered.__enter__()
+    found: list[int] = []
+
+    def leave() -> None:
+        torch.set_num_threads(1)
+        entered.__exit__(None, None, None)
+        found.append(torch.get_num_threads())
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    leaving.join()
+    assert found == [1]
+
+
+def test_where_torch_computes_with_something_else(four: None, monkeypatch: Any) -> None:
+    """The work is done on the caller's threads."""
+    monkeypatch.setattr(ctypes.CDLL, "__getattr__", lambda *_: lambda count: 0)  # an OpenMP that torch does not use
+    own_threads.setters.cache_clear()
+    try:
+        assert own_threads.setters() is None
+        with at_most(1):
+            assert torch.get_num_threads() == in_new_thread() == 4
+    finally:
+        own_threads.setters.cache_clear()
+    monkeypatch.undo()
+    assert own_threads.setters() is not None
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from compiler import compile_speecht5
+from compiler import compile_speecht5, compile_vocoder
 from compiler.dialects import aten
 from compiler.dialects.aten import Aten, ops
 from compiler.frontend.importer import import_program
@@ -23,6 +24,7 @@ from compiler.runtime.weights import Weights
 from compiler.speecht5.components import Component
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
 from compiler.torch_state import _TURNS, alone, computing, pinned, tracing
+from tests import vocoders
 from tests.models import lively, speaker, tiny_config, tokens
 
 
@@ -68,13 +70,14 @@ STATES: dict[str, State] = {
 }
 
 
-def model() -> Any:
+def model(stop_bias: float = -9.0) -> Any:
     """One layer of each kind, with room for two buckets of text and two of steps."""
     config = tiny_config(encoder_layers=1, decoder_layers=1, max_text_positions=48, max_speech_positions=96)
-    return lively(config, stop_bias=-9.0)
+    return lively(config, stop_bias=stop_bias)
 
 
 IDS, VOICE = tokens(model().config, 40), speaker(model().config)
+TWO = tokens(model().config, 40, rows=2), speaker(model().config, rows=2)
 """Of the second bucket of texts, and 70 steps of speech are of the second bucket of steps."""
 
 
@@ -88,6 +91,57 @@ def said(compiled: Any, **arguments: Any) -> Tensor:
 def spoken() -> tuple[CompiledSpeechT5, Tensor]:
     compiled = compile_speecht5(model())
     return compiled, said(compiled)
+
+
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chunks": ("chunks", {}),
+    "exact": ("exact", {}),
+    "stream": ("bucket", {"chunk_steps": 16}),
+    "stream of chunks": ("chunks", {"chunk_steps": 16}),
+    "stream of exact lengths": ("exact", {"chunk_steps": 16}),
+    "stream of sound": ("bucket", {"chunk_steps": 16, "vocoder": True}),
+    "stream of sound, rows alone": ("bucket", {"chunk_steps": 1, "vocoder": True, "rows_alone": True}),
+}
+"""The post-net's form, and how to speak: two rows, of which one ends long before the other."""
+
+
+@pytest.fixture(scope="module")
+def compiled_with() -> Callable[[str], CompiledSpeechT5]:
+    hesitant = model(stop_bias=-1.2)
+    return cache(lambda postnet: compile_speecht5(hesitant, postnet=postnet, batch_size=2))
+
+
+@pytest.fixture(scope="module")
+def vocoder() -> Any:
+    return compile_vocoder(vocoders.lively(vocoders.config(model_in_dim=model().config.num_mel_bins)))
+
+
+def made(compiled: CompiledSpeechT5, vocoder: Any, options: dict[str, Any]) -> list[Tensor]:
+    """All that is handed out, in order."""
+    how = {**options, "maxlenratio": 3.5, "generator": torch.Generator().manual_seed(3)}
+    if "vocoder" in how:
+        how["vocoder"] = vocoder
+    if "chunk_steps" not in how:
+        return [compiled.generate_speech(*TWO, **how)]
+    return [row for chunk in compiled.stream_speech(*TWO, **how) for row in chunk]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_speak_is_bit_equal(
+    compiled_with: Callable[[str], CompiledSpeechT5], vocoder: Any, way: str
+) -> None:
+    postnet, options = WAYS[way]
+    compiled = compiled_with(postnet)
+    want = made(compiled, vocoder, options)
+    if "rows_alone" in options:
+        assert any(not len(row) for row in want), "a row has to end before the last"
+    for state in ("default-dtype-float64", "default-dtype-bfloat16", "default-device"):
+        with STATES[state]():
+            got = made(compiled, vocoder, options)
+        assert {row.dtype for row in got} == {torch.float32} and {row.device.type for row in got} == {"cpu"}, state
+        assert len(got) == len(want)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(got, want, strict=True)), state
 
 
 @contextmanager

@@ -108,8 +108,14 @@ def test_a_capture_in_which_an_op_is_refused_is_ended_and_released(tape: Tape) -
     tape.broken = True
     with pytest.raises(RuntimeError, match="refused"):
         steps.step()
+    released = [*STEP, "begin_trace_capture", "end_trace_capture", "release_trace"]
+    assert tape.calls == released
+    tape.broken = False
+    steps.step()
+    assert tape.calls == released + CAPTURED, "half a step is not replayed, it is captured anew"
     steps.close()
-    assert tape.calls == [*STEP, "begin_trace_capture", "end_trace_capture", "release_trace"]
+    steps.close()
+    assert tape.calls == released + CAPTURED + ["release_trace"]
 
 
 # --- the decoding loop on the mock, where only capturing is written down ----------------------------------------------

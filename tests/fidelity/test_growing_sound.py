@@ -10,6 +10,7 @@ import torch
 import compiler
 from compiler.errors import InvalidArgument
 from compiler.speecht5.growing import GrowingSound
+from tests.failing import Planted, failing
 from tests.models import relative_error
 from tests.vocoders import config, lively, mels
 
@@ -38,6 +39,27 @@ def test_the_pieces_are_the_whole(pair: Any, pieces: tuple[int, ...]) -> None:
     got = torch.cat(sounds)
     assert got.shape == want.shape and relative_error(got, want) <= 1e-5
     assert growing.waits_for == before.after + 1
+
+
+@pytest.mark.parametrize(("failed", "at"), [(0, 1), (2, 1), (2, 2), (3, 1)])
+def test_a_push_that_failed_is_repeated(pair: Any, failed: int, at: int) -> None:
+    """No frame counts twice, and the last push is not lost."""
+    model, compiled = pair
+    pieces = mels(model.config, 120).split((40, 0, 50, 30))
+    growing, sounds = GrowingSound(compiled), []
+    for i, piece in enumerate(pieces):
+        known = growing.made, growing.finished
+        if i == failed:
+            growing._executor = failing("run", at)
+            with pytest.raises(Planted):
+                growing.push(piece, finished=i == 3)
+        assert (growing.made, growing.finished) == known
+        sounds.append(growing.push(piece, finished=i == 3))
+    with torch.no_grad():
+        want = model(torch.cat(pieces))
+    assert growing.finished and growing.made == 120
+    got = torch.cat(sounds)
+    assert got.shape == want.shape and relative_error(got, want) <= 1e-5
 
 
 def test_what_is_short_goes_into_the_smallest_window_and_few_graphs_are_all(

@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Callable[[], AbstractContextManager[None]], str]] = {
         "free-running",
     ),
     "the post-net sees half of the frames": (
-        partial(planted, REFINING, 'torch.arange(frames, device="cpu") < ends', "torch.arange(frames) < ends // 2"),
+        partial(planted, REFINING, " < ends).to(torch.float32)", " < ends // 2).to(torch.float32)"),
         "component",
     ),
 }

@@ -88,7 +88,7 @@ def decode_attention(
     """
     rows, groups, keys, _ = input_tensor_k.shape
     positions = cur_pos_tensor.reshape(-1)[:rows].view(rows, 1, 1, 1)
-    hidden = torch.arange(keys, device=input_tensor_k.device) > positions
+    hidden = torch.arange(keys, device=input_tensor_k.device, dtype=torch.int64) > positions
     mask = torch.zeros(hidden.shape, dtype=input_tensor_q.dtype, device=hidden.device).masked_fill(hidden, -torch.inf)
     queries = input_tensor_q[0].reshape(rows, groups, -1, input_tensor_q.shape[-1])
     if numerics.dtype is DType.FLOAT32:  # nothing is rounded in between

@@ -177,7 +177,7 @@ def _function(name: str, overload: str, tensors: int, attributes: list[Attribute
 def _positive(overload: Any) -> bool:
     """Whether the op is for positive numbers alone, as logarithms are."""
     required = [each for each in overload._schema.arguments if not each.has_default_value()]
-    numbers = torch.tensor([-2.0, -0.5, 0.5, 2.0])
+    numbers = torch.tensor([-2.0, -0.5, 0.5, 2.0], dtype=torch.float32, device="cpu")
     try:
         made = overload(*(numbers if str(each.type) == "Tensor" else 1 for each in required))
     except (RuntimeError, TypeError):

@@ -87,9 +87,9 @@ class DecoderStep(nn.Module):
         last_frame = (reduction - 1) * frame_width(config)
         frame = frames[:, :, last_frame : last_frame + mels]
         hidden = self.model.speecht5.decoder.prenet(frame, speaker_embeddings)
-        steps = torch.arange(caches[0].shape[2])
+        steps = torch.arange(caches[0].shape[2], dtype=torch.int64, device="cpu")
         # Rows of a table rather than a comparison: a device looks a row up exactly, at any position.
-        seen = torch.zeros((), dtype=torch.float32)
+        seen = torch.zeros((), dtype=torch.float32, device="cpu")
         causal = torch.where(steps[None, :] <= steps[:, None], seen, LOWEST)
         *caches_of_layers, spectrogram, stops = caches
         at = position[:1]
@@ -129,14 +129,19 @@ def decoder_step(model: SpeechT5ForTextToSpeech, batch: int, output_cross_attent
     """One step of the speech decoder; with ``output_cross_attentions`` these are its last output."""
     config = model.config
     units = config.speech_decoder_prenet_layers * config.speech_decoder_prenet_units
-    caches = {name: torch.zeros(shape) for name, shape in cache_shapes(config, batch, 2).items()}
+    caches = {
+        name: torch.zeros(shape, dtype=torch.float32, device="cpu")
+        for name, shape in cache_shapes(config, batch, 2).items()
+    }
     example = {
-        "frames": torch.zeros(batch, 1, config.reduction_factor * frame_width(config)),
-        "position": torch.zeros(TILE, dtype=torch.int64),
-        "dropout_rows": torch.ones(2, units),
-        "speaker_embeddings": torch.ones(batch, config.speaker_embedding_dim),
-        "encoder_hidden_states": torch.zeros(batch, 3, config.hidden_size),
-        "attention_mask": torch.ones(batch, 3),
+        "frames": torch.zeros(
+            batch, 1, config.reduction_factor * frame_width(config), dtype=torch.float32, device="cpu"
+        ),
+        "position": torch.zeros(TILE, dtype=torch.int64, device="cpu"),
+        "dropout_rows": torch.ones(2, units, dtype=torch.float32, device="cpu"),
+        "speaker_embeddings": torch.ones(batch, config.speaker_embedding_dim, dtype=torch.float32, device="cpu"),
+        "encoder_hidden_states": torch.zeros(batch, 3, config.hidden_size, dtype=torch.float32, device="cpu"),
+        "attention_mask": torch.ones(batch, 3, dtype=torch.float32, device="cpu"),
         **caches,
     }
     lengths = {"encoder_hidden_states": {1: "text"}, "attention_mask": {1: "text"}}

@@ -47,7 +47,10 @@ class Encoder(nn.Module):
 
 def encoder(model: SpeechT5ForTextToSpeech, batch: int) -> Component:
     """The text encoder, for a batch of ``batch`` rows."""
-    example = {"input_ids": torch.zeros(batch, 2, dtype=torch.int64), "attention_mask": torch.ones(batch, 2)}
+    example = {
+        "input_ids": torch.zeros(batch, 2, dtype=torch.int64, device="cpu"),
+        "attention_mask": torch.ones(batch, 2, dtype=torch.float32, device="cpu"),
+    }
     lengths = {name: {1: "text"} for name in example}
     limits = {"text": model.config.max_text_positions}
     roles = {"input_ids": Role.HOST, "attention_mask": Role.HOST | Role.MASK}

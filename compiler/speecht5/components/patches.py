@@ -90,7 +90,7 @@ class SelfAttentionCache:
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         head, padding = keys.shape[-1], self.caches[2 * layer].shape[-1] - keys.shape[-1]
         if padding:
-            nothing = torch.zeros(*keys.shape[:-1], padding)
+            nothing = torch.zeros(*keys.shape[:-1], padding, dtype=keys.dtype, device=keys.device)
             keys, values = (torch.cat([new, nothing], dim=-1) for new in (keys, values))
         for index, new in ((2 * layer, keys), (2 * layer + 1, values)):
             self.caches[index] = self.caches[index].index_copy(2, self.position, new)

@@ -53,12 +53,14 @@ def postnet(model: SpeechT5ForTextToSpeech, batch: int, masked: bool = True, len
     config = model.config
     steps, frames = 2, 2 * config.reduction_factor
     shape = cache_shapes(config, batch, steps)["spectrogram_cache"]
+    spectrogram = torch.zeros(shape, dtype=torch.float32, device="cpu")
     outputs = ("refined_spectrogram",)
     if not masked:
-        return Component(
-            "postnet", Postnet(model), {"spectrogram": torch.zeros(shape)}, {"spectrogram": {2: length}}, outputs
-        )
-    example = {"spectrogram": torch.zeros(shape), "frame_mask": torch.ones(batch, frames, 1)}
+        return Component("postnet", Postnet(model), {"spectrogram": spectrogram}, {"spectrogram": {2: length}}, outputs)
+    example = {
+        "spectrogram": spectrogram,
+        "frame_mask": torch.ones(batch, frames, 1, dtype=torch.float32, device="cpu"),
+    }
     many = config.reduction_factor > 1
     lengths = {"spectrogram": {2: length}, "frame_mask": {1: "frames" if many else length}}
     multiples = {"frames": (length, config.reduction_factor)} if many else {}

@@ -75,15 +75,15 @@ def _same(got: Tensor, want: Tensor) -> bool:
 def _kept(model: Any) -> Tensor:
     """Units that a dropout keeps, in every step the same, bools [layers, units]: nothing is drawn."""
     shape = (model.config.speech_decoder_prenet_layers, model.config.speech_decoder_prenet_units)
-    return torch.arange(shape[0] * shape[1]).reshape(shape) % 3 != 0
+    return torch.arange(shape[0] * shape[1], dtype=torch.int64, device="cpu").reshape(shape) % 3 != 0
 
 
 def _asked(model: Any) -> tuple[Tensor, Tensor, int]:
     """Token ids [1, text], a speaker [1, dim], and a number of steps: no more than the tables have rows."""
     config = model.config
     known = [token for token in range(config.vocab_size) if token != config.pad_token_id][:TOKENS]
-    ids = torch.tensor([known[: config.max_text_positions]])
-    speaker = torch.linspace(-1, 1, config.speaker_embedding_dim)[None]
+    ids = torch.tensor([known[: config.max_text_positions]], dtype=torch.int64, device="cpu")
+    speaker = torch.linspace(-1, 1, config.speaker_embedding_dim, dtype=torch.float32, device="cpu")[None]
     return ids, speaker, min(STEPS, config.max_speech_positions)
 
 
@@ -109,7 +109,7 @@ def _ours(model: Any, kept: Tensor, exact_postnet: bool) -> tuple[Tensor, Tensor
     ids, speaker, steps = _asked(model)
     config = model.config
     ids = functional.pad(ids, (0, PADDING), value=config.pad_token_id)
-    mask = functional.pad(torch.ones(1, ids.shape[1] - PADDING), (0, PADDING))
+    mask = functional.pad(torch.ones(1, ids.shape[1] - PADDING, dtype=torch.float32, device="cpu"), (0, PADDING))
     (hidden,) = Encoder(model)(ids, mask)
     component = decoder_step(model, 1)
     given = {
@@ -119,7 +119,7 @@ def _ours(model: Any, kept: Tensor, exact_postnet: bool) -> tuple[Tensor, Tensor
     rows = dropout_row(first_bias(model), kept.flatten()).expand(state[0].shape[2], -1)
     frame = component.inputs["frames"]
     for step in range(steps):
-        position = torch.full((TILE,), step)
+        position = torch.full((TILE,), step, dtype=torch.int64, device="cpu")
         frame, _, _, *state = component.module(frame, position, rows, speaker, hidden, mask, tuple(state))
     spectrogram = state[-2]
     made = spectrogram[:, 0, :steps].reshape(steps, config.reduction_factor, frame_width(config))
@@ -128,7 +128,7 @@ def _ours(model: Any, kept: Tensor, exact_postnet: bool) -> tuple[Tensor, Tensor
         (refined,) = Postnet(model)(spectrogram[:, :, :steps])
     else:
         length = steps * config.reduction_factor
-        heard = torch.arange(spectrogram.shape[2] * config.reduction_factor) < length
+        heard = torch.arange(spectrogram.shape[2] * config.reduction_factor, dtype=torch.int64, device="cpu") < length
         (refined,) = MaskedPostnet(model)(spectrogram, heard.to(torch.float32)[None, :, None])
         refined = refined[:, :length]
     return frames, logits, refined[0]

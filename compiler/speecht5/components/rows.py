@@ -86,9 +86,9 @@ def frame_width(config: SpeechT5Config) -> int:
 def places(config: SpeechT5Config) -> Tensor:
     """Where in a row the mels of all frames, and then their logits, have their places: ones in a matrix [row, made]."""
     frames, mels = config.reduction_factor, config.num_mel_bins
-    matrix = torch.zeros(frames, frame_width(config), frames * (mels + 1))
+    matrix = torch.zeros(frames, frame_width(config), frames * (mels + 1), dtype=torch.float32, device="cpu")
     for frame in range(frames):
-        matrix[frame, :mels, frame * mels : (frame + 1) * mels] = torch.eye(mels)
+        matrix[frame, :mels, frame * mels : (frame + 1) * mels] = torch.eye(mels, dtype=torch.float32, device="cpu")
         matrix[frame, mels, frames * mels + frame] = 1
     return matrix.flatten(0, 1)
 

@@ -58,7 +58,8 @@ class MaskedVocoder(Vocoder):
             rate, more = layer.stride[0], samples_more(layer)
             mask = mask[..., None].expand(*mask.shape, rate).flatten(2)
             if more:
-                mask = torch.cat([torch.ones(mask.shape[0], 1, more), mask], dim=-1)
+                ones = torch.ones(mask.shape[0], 1, more, dtype=mask.dtype, device=mask.device)
+                mask = torch.cat([ones, mask], dim=-1)
             slot.tensor = mask
         return super().forward(spectrogram)
 
@@ -72,11 +73,11 @@ def samples_more(layer: Any) -> int:
 def vocoder(model: Any, batch: int, masked: bool = False) -> Component:
     """The vocoder, for a batch of ``batch`` rows: as long as their tensor, or with a mask."""
     frames = 4
-    example = {"spectrogram": torch.zeros(batch, frames, model.config.model_in_dim)}
+    example = {"spectrogram": torch.zeros(batch, frames, model.config.model_in_dim, dtype=torch.float32, device="cpu")}
     lengths = {"spectrogram": {1: "frames"}}
     if not masked:
         return Component("vocoder", Vocoder(model), example, lengths, ("sound",))
-    example["frame_mask"] = torch.ones(batch, frames, 1)
+    example["frame_mask"] = torch.ones(batch, frames, 1, dtype=torch.float32, device="cpu")
     lengths["frame_mask"] = {1: "frames"}
     roles = {"frame_mask": Role.HOST | Role.MASK}
     return Component("short_vocoder", MaskedVocoder(model), example, lengths, ("sound",), roles=roles)

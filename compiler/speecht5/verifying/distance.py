@@ -11,7 +11,7 @@ def log_spectral_distance(got: Tensor, want: Tensor, size: int = 256) -> float:
 
     Sounds are float [samples]. What is more than 80 dB below the loudest is taken for silence.
     """
-    window = torch.hann_window(size)
+    window = torch.hann_window(size, dtype=want.dtype, device=want.device)
     spectra = [
         torch.stft(sound, size, size // 4, window=window, return_complex=True).abs().square() for sound in (got, want)
     ]

@@ -99,13 +99,13 @@ class Graphs:
         """The post-net on frames [steps, frames a step, mels]: [frames, mels]."""
         room = self.graph(STEP).graph.input("spectrogram_cache").type
         model = self.compiled.speech_model
-        cache = torch.zeros(room.shape, dtype=torch.float32)
+        cache = torch.zeros(room.shape, dtype=torch.float32, device="cpu")
         width = model.constants.frame_width
         by_frame = cache.view(1, 1, room.shape[2], model.constants.reduction_factor, width)
         by_frame[0, 0, : len(frames), :, : model.constants.mel_bins] = frames
         handle = self.executor.load(self._by_replica(cache), room)
         postnet = {"spectrogram": cache}
-        lengths = torch.arange(room.shape[2] * model.constants.reduction_factor)
+        lengths = torch.arange(room.shape[2] * model.constants.reduction_factor, dtype=torch.int64, device="cpu")
         heard = (lengths < len(frames) * model.constants.reduction_factor).float()[None, :, None]
         self.given["postnet"] = postnet | {"frame_mask": heard}
         return refine(model, self.executor, Unrefined(handle, room.shape[2], (len(frames),) * self.executor.replicas))[
@@ -113,7 +113,7 @@ class Graphs:
         ]
 
     def _mask(self, room: int) -> Tensor:
-        return (torch.arange(room) < self.tokens).float()[None]
+        return (torch.arange(room, dtype=torch.int64, device="cpu") < self.tokens).float()[None]
 
     def _by_replica(self, rows: Tensor) -> Tensor:
         return torch.cat([rows] * self.executor.replicas)
@@ -129,7 +129,7 @@ class Graphs:
             if port.name == "dropout_rows":
                 begun[port.name] = self.executor.load(table, type)
             elif port.name not in known:
-                zeros = torch.zeros(type.shape, dtype=type.dtype.on_host)
+                zeros = torch.zeros(type.shape, dtype=type.dtype.on_host, device="cpu")
                 begun[port.name] = self.executor.load(
                     zeros if Role.SHARED in port.role else self._by_replica(zeros), type
                 )
@@ -138,7 +138,7 @@ class Graphs:
     def _row(self, graph: Graph, at: int) -> Tensor:
         """The input ``frames`` of a step: those that Hugging Face made in the step before."""
         constants = self.compiled.constants
-        row = torch.zeros(graph.input("frames").type.shape, dtype=torch.float32)
+        row = torch.zeros(graph.input("frames").type.shape, dtype=torch.float32, device="cpu")
         if at:
             by_frame = row.view(constants.reduction_factor, constants.frame_width)
             by_frame[:, : constants.mel_bins] = self.theirs.frames[at - 1]

@@ -37,8 +37,8 @@ class Run:
     depth: dict[str, tuple[Point, ...]] = field(default_factory=dict)
     by_step: dict[str, tuple[Point, ...]] = field(default_factory=dict)
     nodes: dict[str, tuple[NodeFigure, ...]] = field(default_factory=dict)
-    hidden: Tensor = field(default_factory=lambda: torch.empty(0))
-    forced: Tensor = field(default_factory=lambda: torch.empty(0))
+    hidden: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float32, device="cpu"))
+    forced: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float32, device="cpu"))
 
     def blocks(self) -> Iterator[Rung]:
         """Attention blocks, layers and stacks: the encoder's, then those of the last of the teacher-forced steps."""

@@ -96,8 +96,12 @@ def _speaker(compiled: Any, source: str, name: str | None) -> torch.Tensor:
 
 def _drawn_ids(compiled: Any, length: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(4, compiled.constants.vocabulary, (1, length), generator=generator)
+    return torch.randint(
+        4, compiled.constants.vocabulary, (1, length), generator=generator, dtype=torch.int64, device="cpu"
+    )
 
 
 def _drawn_speaker(compiled: Any) -> torch.Tensor:
-    return torch.randn(1, compiled.constants.speaker_dim, generator=torch.Generator().manual_seed(0))
+    return torch.randn(
+        1, compiled.constants.speaker_dim, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
+    )

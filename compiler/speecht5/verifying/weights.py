@@ -44,14 +44,14 @@ def lively(
         generator = torch.Generator().manual_seed(seed)
 
         def normal(tensor: torch.Tensor, mean: float, std: float) -> None:
-            tensor.copy_(mean + std * torch.randn(tensor.shape, generator=generator))
+            tensor.copy_(mean + std * torch.randn(tensor.shape, generator=generator, dtype=torch.float32, device="cpu"))
 
         with torch.no_grad():
             for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
                 if name.endswith("running_mean"):
                     normal(tensor, 0.0, 0.3)
                 elif name.endswith("running_var"):
-                    tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+                    tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float32, device="cpu"))
                 elif "norm" in name and name.endswith("weight"):
                     normal(tensor, 1.0, 0.2)
                 elif name.endswith("pe_k.weight"):
@@ -88,7 +88,7 @@ def lively_vocoder(config: Any, seed: int = 0) -> Any:
         model = SpeechT5HifiGan(config).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        made = torch.randn(tensor.shape, generator=generator)
+        made = torch.randn(tensor.shape, generator=generator, dtype=torch.float32, device="cpu")
         if name == "mean":
             made = -4.0 + made
         elif name == "scale":
