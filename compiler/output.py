@@ -33,6 +33,14 @@ def check_file(path: Path) -> None:
         raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
+def check_readable(name: str, path: Path) -> None:
+    """Raise ``InvalidArgument``, which names the option or argument ``name``, where there is no file to read."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidArgument(f"{name} {str(path)!r} cannot be read: {error.strerror}") from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file: ``path`` holds all of ``content`` afterwards, or what it held before.
 

@@ -14,7 +14,7 @@ from compiler.cli import numbers, pictures
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.highlight import show
-from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
+from compiler.cli.inspecting import InspectCommand, check_literals, check_views, show_difference, show_found, show_node
 from compiler.cli.numbers import FidelityOption
 from compiler.cli.options import Asked
 from compiler.cli.terminal import progress_bar, refusals, tables
@@ -140,6 +140,8 @@ def inspect(
         check_views(graph, find, views, stage)
         for each in (stage, *(diff or ())):
             check_stage(each)
+        if literals is not None:
+            check_literals(literals, views)
         pictures.check(format, output, stage, views | {"--literals": literals is not None})
         if fidelity is not None and format != "model-explorer":
             raise InvalidArgument("--fidelity goes with --format model-explorer, whose nodes get the numbers")

@@ -11,6 +11,7 @@ from compiler.cli.app import app
 from compiler.cli.options import BoardOption, WeightsOption
 from compiler.cli.terminal import refusals
 from compiler.errors import InvalidArgument
+from compiler.output import check_file, check_readable
 
 
 @app.command()
@@ -41,7 +42,11 @@ def opt(
 ) -> None:
     """Run passes over the text of a graph, and print the resulting graph."""
     with refusals():
+        if write_literals is not None:
+            check_file(write_literals)
         text = _text(file)
+        if literals is not None:
+            check_readable("--literals", literals)
         from compiler.dialects import DIALECTS  # noqa: PLC0415
         from compiler.ir import literals as beside  # noqa: PLC0415
         from compiler.ir.check import check_graph  # noqa: PLC0415
