@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from compiler.arguments import length
 from compiler.choices import advice
 from compiler.collecting import no_collecting
 from compiler.compiled.source import Made, Source
@@ -218,17 +219,15 @@ class CompiledModel:
         """Return the buckets that hold these lengths, by label."""
         given = self._checked(lengths)
         held = {spec.prefix.held for spec in self.spec.graphs if spec.prefix is not None}
-        return {length.label: length.bucket(given[name]) for name, length in self.lengths.items() if name not in held}
+        return {each.label: each.bucket(given[name]) for name, each in self.lengths.items() if name not in held}
 
     def _checked(self, lengths: Mapping[str, int]) -> dict[str, int]:
         known = self.lengths
-        for name, size in lengths.items():
+        for name in lengths:
             if name not in known:
                 raise InvalidArgument(f"there is no length {name!r}: {advice(name, known)}")
-            if not 1 <= size <= known[name].longest:
-                advised = self.source.longer if size > known[name].longest else ""
-                raise InvalidArgument(f"{name}={size}: the model was compiled for 1 to {known[name].longest}{advised}")
-        return {name: lengths.get(name, 1) for name in known}
+        checked = {name: length(name, size, known[name].longest, self.source.longer) for name, size in lengths.items()}
+        return {name: checked.get(name, 1) for name in known}
 
     def _find(self, name: str, lengths: Mapping[str, int], recorded: bool = False) -> Made:
         source, spec = self.source, next((spec for spec in self.spec.graphs if spec.name == name), None)
@@ -260,4 +259,22 @@ class CompiledModel:
         return source.make(spec, sizes, held)
 
 
-__all__ = ["CompiledModel", "GraphSpec", "Half", "Length", "ModelSpec", "Prefix", "bucket_for", "buckets"]
+def check_compiled(model: object) -> None:
+    """Raise ``InvalidArgument`` unless ``model`` is a compiled one."""
+    if not isinstance(model, CompiledModel):
+        raise InvalidArgument(
+            f"a compiled model is expected, as compiler.compile_speecht5 returns it, got {type(model).__name__}"
+        )
+
+
+__all__ = [
+    "CompiledModel",
+    "GraphSpec",
+    "Half",
+    "Length",
+    "ModelSpec",
+    "Prefix",
+    "bucket_for",
+    "buckets",
+    "check_compiled",
+]

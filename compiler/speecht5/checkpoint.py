@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.errors import InvalidArgument, UnsupportedModel
 from compiler.speecht5 import stored_norm
-from compiler.speecht5.checkpoint_config import check_activation, check_kind, check_name, description
+from compiler.speecht5.checkpoint_config import check_activation, check_kind, check_name, description, named
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.reading import reading
@@ -76,7 +76,7 @@ def full_size_vocoder() -> Any:
     return SpeechT5HifiGan(SpeechT5HifiGanConfig()).eval()
 
 
-def load_model(source: str) -> Any:
+def load_model(source: str | Path) -> Any:
     """A ``SpeechT5ForTextToSpeech`` from a folder or a hub name.
 
     Raises ``UnsupportedModel`` for a checkpoint of another model or with parameters missing, ``InvalidArgument`` where
@@ -84,14 +84,16 @@ def load_model(source: str) -> Any:
     """
     from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415
 
+    source = named(source)
     check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
     return _complete(SpeechT5ForTextToSpeech, source)
 
 
-def load_vocoder(source: str) -> Any:
+def load_vocoder(source: str | Path) -> Any:
     """A ``SpeechT5HifiGan`` from a folder or a hub name, in float32; raises what ``load_model`` raises."""
     from transformers import SpeechT5HifiGan  # noqa: PLC0415
 
+    source = named(source)
     check_kind(source, "hifigan", "SpeechT5HifiGan")
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
@@ -112,7 +114,9 @@ def checked_vocoder(model: Any) -> Any:
     return model
 
 
-def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, model: Any = None) -> Voice:
+def load_voice(
+    source: str | Path, vocoder: str | Path | None = None, tokenizer: Any = None, model: Any = None
+) -> Voice:
     """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
 
     The tokenizer is the checkpoint's own unless another is given, by folder or hub name or as what ``load_tokenizer``
@@ -120,9 +124,10 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, m
     neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. ``model``
     is the checkpoint's, where it is loaded already. Raises what ``load_model`` raises.
     """
-    chosen = own_vocoder(source) if vocoder is None else vocoder
+    source = named(source)
+    chosen = own_vocoder(source) if vocoder is None else named(vocoder)
     model = load_model(source) if model is None else model
-    if tokenizer is None or isinstance(tokenizer, str):
+    if tokenizer is None or isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
     loaded = None if chosen is None else load_vocoder(chosen)
     if loaded is not None and loaded.config.model_in_dim != model.config.num_mel_bins:
@@ -143,7 +148,7 @@ def own_vocoder(source: str) -> str | None:
     return str(own) if own.is_dir() else None
 
 
-def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
+def load_tokenizer(source: str | Path, normalize: bool | None = None) -> Any:
     """A ``SpeechT5Tokenizer`` from a folder or a hub name, without torch.
 
     ``normalize``: whether it spells numbers out in English before it takes a text apart; ``None`` leaves that to the
@@ -151,6 +156,7 @@ def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
     """
     from transformers import SpeechT5Tokenizer  # noqa: PLC0415
 
+    source = named(source)
     check_name(source)
     # transformers would only say that some argument is missing.
     if Path(source).is_dir() and not (Path(source) / SENTENCEPIECE).is_file():

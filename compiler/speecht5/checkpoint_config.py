@@ -43,6 +43,15 @@ def description(source: str) -> dict[str, Any]:
     return said
 
 
+def named(source: str | Path) -> str:
+    """The folder or name of a checkpoint as a text. Raises ``InvalidArgument`` for what is neither."""
+    if not isinstance(source, str | Path):
+        raise InvalidArgument(
+            f"a checkpoint is named by its folder or by OWNER/NAME on the hub, and not by a {type(source).__name__}"
+        )
+    return str(source)
+
+
 def check_name(source: str) -> None:
     """Raise ``InvalidArgument`` for what is neither there nor can be a name on the hub."""
     if not source:

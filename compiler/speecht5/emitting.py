@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
-from compiler import __version__
+from compiler import __version__, arguments
 from compiler.device.opening import TRACE_REGION
 from compiler.dialects.ttnn.symbols import typed
 from compiler.errors import InvalidArgument
@@ -79,7 +79,8 @@ def emit(
     a way that no script is written for.
     """
     _check_plan(compiled)
-    target = Path(folder)
+    arguments.function("progress", progress)
+    target = arguments.path("folder", folder)
     check_new(target)
     sizes = _sizes(compiled, text, steps, frames)
     voice = voice or compiled.voice or own_voice(compiled)
@@ -98,7 +99,9 @@ def emit(
 
 def _check_plan(compiled: Any) -> None:
     if not isinstance(compiled, CompiledSpeechT5):
-        raise InvalidArgument(f"a compiled SpeechT5 is expected, got {type(compiled).__name__}")
+        raise InvalidArgument(
+            f"a compiled SpeechT5 is expected, as compiler.compile_speecht5 returns it, got {type(compiled).__name__}"
+        )
     options = compiled.options
     if options.precision != "bfloat16":
         raise InvalidArgument(
@@ -113,14 +116,8 @@ def _check_plan(compiled: Any) -> None:
 
 def _sizes(compiled: CompiledSpeechT5, text: int | None, steps: int | None, frames: int | None) -> Sizes:
     limits = compiled.limits
-    wanted = {
-        "text": (text, min(TEXT, limits.text), limits.text),
-        "steps": (steps, min(STEPS, limits.steps), limits.steps),
-    }
-    for name, (asked, _, most) in wanted.items():
-        if asked is not None and not 1 <= asked <= most:
-            raise InvalidArgument(f"{name}={asked}: the model was compiled for 1 to {most}")
-    tokens, longest = (default if asked is None else asked for asked, default, _ in wanted.values())
+    tokens = min(TEXT, limits.text) if text is None else arguments.length("text", text, limits.text)
+    longest = min(STEPS, limits.steps) if steps is None else arguments.length("steps", steps, limits.steps)
     buckets = limits.step_buckets
     until = next(size for size in buckets if size >= longest)
     windows = () if compiled.vocoder is None else tuple(compiled.vocoder.options.windows)
