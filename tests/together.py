@@ -26,9 +26,7 @@ TOGETHER = (
     ("compiler/test_saving", "compiler/test_compiled", "compiler/test_parameters", "compiler/test_shown"),
     (
         *(f"cli/{file.stem}" for file in sorted(CLI.glob("test_*.py"))),
-        "fidelity/test_small_voice",
-        "test_docs",
-        "compiler/test_arguments",
+        *("fidelity/test_small_voice", "test_docs", "compiler/test_arguments"),
     ),
 )
 """Files of tests/, the longest first. Of each group one trace or more was made in several."""
