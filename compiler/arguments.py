@@ -28,7 +28,7 @@ def number(name: str, value: Any, infinite: bool = False) -> Any:
     except (TypeError, ValueError, OverflowError, RuntimeError):
         real = math.nan
     if math.isnan(real) or (math.isinf(real) and not infinite):
-        raise InvalidArgument(f"{name}={_short(value)}: {kind}")
+        raise _refused(name, value, kind)
     return value.item() if type(value).__module__ == "numpy" else value
 
 
@@ -37,7 +37,7 @@ def whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> int:
     made = _index(value)
     if made is None or not least <= made <= most:
         bound = f"at most {most}" if made is not None and made > most else f"at least {least}"
-        raise InvalidArgument(f"{name}={_short(value)}: a whole number of {bound} is expected")
+        raise _refused(name, value, f"a whole number of {bound} is expected")
     return made
 
 
@@ -48,9 +48,9 @@ def length(name: str, value: Any, most: int, longer: str = "") -> int:
     """
     made = _index(value)
     if made is None:
-        raise InvalidArgument(f"{name}={_short(value)}: a whole number from 1 to {most} is expected")
+        raise _refused(name, value, f"a whole number from 1 to {most} is expected")
     if not 1 <= made <= most:
-        raise InvalidArgument(f"{name}={made}: the model was compiled for 1 to {most}{longer if made > most else ''}")
+        raise _refused(name, made, f"the model was compiled for 1 to {most}{longer if made > most else ''}")
     return made
 
 
@@ -66,9 +66,9 @@ def path(name: str, value: Any) -> Path:
     except TypeError:
         found = None
     if not isinstance(found, str):
-        raise InvalidArgument(f"{name}={_short(value)}: a path is expected, a str or a pathlib.Path")
+        raise _refused(name, value, "a path is expected, a str or a pathlib.Path")
     if not found or "\0" in found:
-        raise InvalidArgument(f"{name}={_short(found)}: no file and no folder has such a name")
+        raise _refused(name, found, "no file and no folder has such a name")
     return Path(found)
 
 
@@ -76,14 +76,18 @@ def names(name: str, value: Any) -> tuple[str, ...]:
     """Return one name, or several, as a tuple. Raises ``InvalidArgument`` for what are no names."""
     found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
     if not all(isinstance(each, str) for each in found):
-        raise InvalidArgument(f"{name}={_short(value)}: a name is expected, or several")
+        raise _refused(name, value, "a name is expected, or several")
     return found
 
 
 def function(name: str, value: Any) -> None:
     """Raise ``InvalidArgument`` unless ``value`` can be called, or is ``None`` for nothing to call."""
     if value is not None and not callable(value):
-        raise InvalidArgument(f"{name}={_short(value)}: a function is expected, or None")
+        raise _refused(name, value, "a function is expected, or None")
+
+
+def _refused(name: str, value: object, expected: str) -> InvalidArgument:
+    return InvalidArgument(f"{name}={_short(value)}: {expected}", arguments=(name,))
 
 
 def _index(value: Any) -> int | None:

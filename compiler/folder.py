@@ -123,7 +123,8 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise InvalidArgument(f"{str(folder)!r} is there and is no saved model: name another folder")
     if not overwrite:
         raise InvalidArgument(
-            f"{str(folder)!r} holds a saved model: name another folder, or replace it with overwrite=True (--overwrite)"
+            f"{str(folder)!r} holds a saved model: name another folder, or replace it with overwrite=True",
+            arguments=("overwrite",),
         )
 
 

@@ -33,12 +33,13 @@ def check_file(path: Path) -> None:
         raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
-def check_readable(name: str, path: Path) -> None:
-    """Raise ``InvalidArgument``, which names the option or argument ``name``, where there is no file to read."""
+def check_readable(name: str, path: Path, instead: str = "") -> None:
+    """Raise ``InvalidArgument``, which names the option ``name`` and what to do ``instead``, where there is no file."""
     try:
         path.open("rb").close()
     except OSError as error:
-        raise InvalidArgument(f"{name} {str(path)!r} cannot be read: {error.strerror}") from error
+        advised = f"; {instead}" if instead else ""
+        raise InvalidArgument(f"{name} {str(path)!r} cannot be read: {error.strerror}{advised}") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -134,7 +134,8 @@ def _checked(compiled: CompiledModel, upto: Mapping[str, int | None]) -> dict[st
     if exact := [graph.name for graph in compiled.spec.graphs if graph.prefix is not None]:
         raise InvalidArgument(
             f"the graph {exact[0]} is compiled for the exact length of each run, so it cannot be saved: compile for "
-            "buckets (postnet='bucket')"
+            "buckets (postnet='bucket')",
+            arguments=("postnet",),
         )
     known = compiled.spec.lengths
     for name in upto:

@@ -89,7 +89,9 @@ def check(
     names = arguments.names("boards", boards)
     unknown = [name for name in names if name not in BOARDS]
     if unknown or not names:
-        raise InvalidArgument(f"boards={', '.join(unknown) or 'none'}: {advice(', '.join(unknown), BOARDS)}")
+        raise InvalidArgument(
+            f"boards={', '.join(unknown) or 'none'}: {advice(', '.join(unknown), BOARDS)}", arguments=("boards",)
+        )
     arguments.number("time_limit", time_limit)
     arguments.function("progress", progress)
     check_precision(compiled.options.precision)
@@ -99,7 +101,7 @@ def check(
         if not on_device:  # whose board is not known yet: what is missing most often there is the device
             compiled = compiled.for_board(board)
             for name in asked:
-                compiled.graph(name, **lengths)  # fail before a mock is opened
+                compiled.graph(name, **compiled.lengths_of(name, lengths))  # fail before a mock is opened
 
         def say(what: str, board: str = board) -> None:
             if progress is not None:
@@ -112,7 +114,7 @@ def check(
                 compiled = compiled.for_board(board_of(about) or compiled.options.board)
             checked, agreed = [], {}
             for name in asked:
-                executable = compiled.graph(name, **lengths)
+                executable = compiled.graph(name, **compiled.lengths_of(name, lengths))
                 plan = Plan.of(executable, name, drawn(executable) if on_device else None)
                 checked.append(opened.call("compiler.device.checks:check", plan, progress=say))
                 if on_device and not checked[-1].complaints:

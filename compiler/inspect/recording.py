@@ -46,7 +46,7 @@ def record(
             about = opened.call("compiler.device.checks:describe")
             planned = planned.for_board(board_of(about) or planned.options.board)
         for name in planned.names if graphs is None else arguments.names("graphs", graphs):
-            plan = Plan.of(planned.graph(name, **lengths), name)
+            plan = Plan.of(planned.graph(name, **planned.lengths_of(name, lengths)), name)
             where = str((beside / name).absolute())
             found.append(opened.call("compiler.device.recorded:record", plan, where, progress=progress))
     return found

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.errors import InvalidArgument, UnsupportedModel
 from compiler.speecht5 import stored_norm
-from compiler.speecht5.checkpoint_config import check_activation, check_kind, check_name, description, named
+from compiler.speecht5.checkpoint_config import (
+    MODEL,
+    VOCODER,
+    check_activation,
+    check_kind,
+    check_name,
+    description,
+    named,
+)
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.reading import reading
@@ -85,7 +93,7 @@ def load_model(source: str | Path) -> Any:
     from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415
 
     source = named(source)
-    check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    check_kind(source, *MODEL)
     return _complete(SpeechT5ForTextToSpeech, source)
 
 
@@ -94,7 +102,7 @@ def load_vocoder(source: str | Path) -> Any:
     from transformers import SpeechT5HifiGan  # noqa: PLC0415
 
     source = named(source)
-    check_kind(source, "hifigan", "SpeechT5HifiGan")
+    check_kind(source, *VOCODER)
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
 
@@ -183,7 +191,7 @@ def tables(source: str) -> Tables | None:
 
     ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
     """
-    check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    check_kind(source, *MODEL)
     described = {"max_speech_positions": 4000, "reduction_factor": 2} | description(source)  # transformers' defaults
     text, steps, reduction, taught = (
         described.get(key)
@@ -212,9 +220,10 @@ def _complete(kind: Any, source: str) -> Any:
     transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
     What was saved under weight norm lacks weights in this sense, and is loaded again under weight norm.
     """
-    with reading(kind.__name__, source):
+    with reading("config.json", source):
         config = kind.config_class.from_pretrained(source)
-        check_activation(config, source)
+    check_activation(config, source)
+    with reading(kind.__name__, source):
         # Other shapes are let through, because the exception for them does not say which.
         from compiler import torch_state  # noqa: PLC0415, torch takes seconds
 

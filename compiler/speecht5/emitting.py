@@ -105,13 +105,18 @@ def _check_plan(compiled: Any) -> None:
     options = compiled.options
     if options.precision != "bfloat16":
         raise InvalidArgument(
-            f"the model was compiled in {options.precision}, which no device runs: compile with precision='bfloat16' "
-            "(--precision bfloat16)"
+            f"the model was compiled in {options.precision}, which no device runs: compile with precision='bfloat16'",
+            arguments=("precision",),
         )
     if options.batch_size != 1:
-        raise InvalidArgument(f"batch_size={options.batch_size}: a script speaks one text at a time, compile for one")
+        raise InvalidArgument(
+            f"batch_size={options.batch_size}: a script speaks one text at a time, compile for one",
+            arguments=("batch_size",),
+        )
     if options.postnet != "bucket":
-        raise InvalidArgument(f"postnet={options.postnet!r}: a script is written for postnet='bucket' only")
+        raise InvalidArgument(
+            f"postnet={options.postnet!r}: a script is written for postnet='bucket' only", arguments=("postnet",)
+        )
 
 
 def _sizes(compiled: CompiledSpeechT5, text: int | None, steps: int | None, frames: int | None) -> Sizes:
@@ -123,7 +128,9 @@ def _sizes(compiled: CompiledSpeechT5, text: int | None, steps: int | None, fram
     windows = () if compiled.vocoder is None else tuple(compiled.vocoder.options.windows)
     window = next((size for size in windows if size >= min(WINDOW, windows[-1])), 0) if frames is None else frames
     if frames is not None and frames not in windows:
-        raise InvalidArgument(f"frames={frames}: one of the vocoder's windows is expected, it has {windows}")
+        raise InvalidArgument(
+            f"frames={frames}: one of the vocoder's windows is expected, it has {windows}", arguments=("frames",)
+        )
     bucket = next(size for size in limits.text_buckets if size >= tokens)
     return Sizes(bucket, tuple(size for size in buckets if size <= until), min(until, limits.steps), window)
 
