@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from compiler.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Board = Literal["n150", "n300", "p150", "p100"]
 BOARDS: tuple[str, ...] = get_args(Board)
@@ -41,6 +41,17 @@ VocoderGraphName = Literal["vocoder", "short_vocoder"]
 VOCODER_GRAPHS: tuple[str, ...] = get_args(VocoderGraphName)
 """Graphs of a compiled vocoder: for windows that are sound to their end, and for what is shorter than the smallest."""
 AnyGraphName = Literal[GraphName, VocoderGraphName]
+LENGTHS: dict[str, tuple[str, ...]] = {
+    "encoder": ("text",),
+    "utterance": ("text",),
+    "decoder_step": ("text", "steps"),
+    "utterance_attentions": ("text",),
+    "decoder_step_attentions": ("text", "steps"),
+    "postnet": ("steps",),
+    "vocoder": ("frames",),
+    "short_vocoder": ("frames",),
+}
+"""The lengths that each graph is compiled for. A test compares them with the graphs' specs."""
 
 OPTIONAL_PASSES = ("flash-decode", "shard-norms", "shard-weights")
 """Names of passes that run only if they are enabled."""
@@ -48,7 +59,6 @@ DEFAULT_PASSES = (
     "add-to-table",
     "cancel-permutes",
     "canonicalize",
-    "forward-row-through-relu",
     "choose-blocks",
     "compose-linears",
     "concat-heads",
@@ -63,6 +73,7 @@ DEFAULT_PASSES = (
     "fold-query-bias",
     "fold-scale",
     "fold-value-bias",
+    "forward-row-through-relu",
     "fuse-activation",
     "fuse-attention",
     "fuse-bias",
@@ -77,38 +88,47 @@ DEFAULT_PASSES = (
     "place-in-l1",
     "shard-convolutions",
     "shard-stages",
+    "sink-narrows",
     "sink-permutes",
     "sink-reshapes",
     "slice-after-view",
     "split-concat",
     "split-heads",
     "stack-heads",
-    "sink-narrows",
 )
-"""Names of passes that run unless they are disabled. A test compares both tuples with the pipeline's passes."""
+"""Names of passes that run unless they are disabled, as in a dictionary: their order is the pipeline's business. A test
+compares both tuples with the pipeline's passes."""
 STAGES = ("import", "read-prefix", "hoist-invariants", "lower", "final", *DEFAULT_PASSES, *OPTIONAL_PASSES)
 """Names of stages of a compilation; a pass that runs again gets ``-2`` and so on after its name."""
 
 FEW = 4
 """Up to so many names are listed in full, without a guess at the nearest one."""
+SHOWN = 12
+"""Where there are more than twice as many names, a message shows so many of them."""
+LISTED = "`inspect GRAPH --list` lists them"
+"""Where all passes and stages of a graph are found: they are too many for a message."""
 
 
-def advice(name: object, known: Iterable[str]) -> str:
+def advice(name: object, known: Iterable[str], listed: str = "") -> str:
     """Suggest the known names nearest to an unknown ``name``, or all of them if there are few or none is near.
 
-    The result ends a message: ``did you mean 'fold-scale'?``, ``choose one of bucket, exact``.
+    ``listed`` says where many names are listed, to stand in their place. The result ends a message: ``did you mean
+    'fold-scale'?``, ``choose one of bucket, exact``.
     """
     names = list(known)
     near = get_close_matches(str(name), names, n=2) if len(names) > FEW else []
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"choose one of {', '.join(names)}"
+    if listed and len(names) > FEW:
+        return listed
+    more = f" and {len(names) - SHOWN} more" if len(names) > 2 * SHOWN else ""
+    return f"choose one of {', '.join(names[:SHOWN] if more else names)}{more}"
 
 
 def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     """Raise ``InvalidArgument`` if the ``value`` of the argument ``name`` is not one of the ``known``."""
     if not isinstance(value, str) or value not in known:
-        raise InvalidArgument(f"{name}={value!r} is not known: {advice(value, known)}")
+        raise InvalidArgument(f"{name}={value!r} is not known: {advice(value, known)}", arguments=(name,))
 
 
 def check_precision(precision: str) -> None:
@@ -116,7 +136,8 @@ def check_precision(precision: str) -> None:
     if precision == "float32":
         raise InvalidArgument(
             f"precision={precision!r} runs on the reference executor only, as ttnn refuses it in attention, embedding "
-            "and caches: compile with precision='bfloat16'"
+            "and caches: compile with precision='bfloat16'",
+            arguments=("precision",),
         )
 
 
@@ -126,6 +147,14 @@ def check_stage(stage: str) -> None:
         raise no_stage(stage, STAGES)
 
 
+def check_between(between: Sequence[str]) -> None:
+    """Raise ``InvalidArgument`` unless these are two stages, or one that has another before it."""
+    if not 1 <= len(between) <= 2:
+        raise InvalidArgument(f"a pass or two stages are expected, got {len(between)}: {', '.join(between)}")
+    if list(between) == [STAGES[0]]:
+        raise InvalidArgument(f"{STAGES[0]} is the first stage, and nothing is before it: name two stages")
+
+
 def no_stage(stage: str, known: Iterable[str]) -> InvalidArgument:
     """Return the error for a stage that is not among the ``known``."""
-    return InvalidArgument(f"there is no stage {stage!r}: {advice(stage, known)}")
+    return InvalidArgument(f"there is no stage {stage!r}: {advice(stage, known, LISTED)}")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 
 class CompilerError(Exception):
-    """Any error that the user can act on; the command line prints it without a traceback."""
+    """Any error that the user can act on; the command line prints it without a traceback.
+
+    ``arguments`` names the arguments of Python that the message tells of as ``name=value``: where the user typed
+    options, the command line puts these in their place (``compiler.cli.spelled``).
+    """
+
+    def __init__(self, *said: object, arguments: tuple[str, ...] = ()) -> None:
+        super().__init__(*said)
+        self.arguments = arguments
 
 
 class InvalidArgument(CompilerError, ValueError):

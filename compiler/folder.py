@@ -20,6 +20,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from compiler import arguments
 from compiler.errors import InvalidArgument
 from compiler.records import record, value
 from compiler.versions import SUPPORTED, require
@@ -122,7 +123,8 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise InvalidArgument(f"{str(folder)!r} is there and is no saved model: name another folder")
     if not overwrite:
         raise InvalidArgument(
-            f"{str(folder)!r} holds a saved model: name another folder, or replace it with overwrite=True (--overwrite)"
+            f"{str(folder)!r} holds a saved model: name another folder, or replace it with overwrite=True",
+            arguments=("overwrite",),
         )
 
 
@@ -154,7 +156,7 @@ def seal(folder: Path, about: Mapping[str, Any]) -> None:
 
 def opened(folder: str | Path) -> Folder:
     """Check a folder and every file in it. Raises ``InvalidArgument``, which says what is wrong and what to do."""
-    path = Path(folder)
+    path = arguments.path("folder", folder)
     content = _manifest(path)
     if content.get("format") != FORMAT:
         raise InvalidArgument(

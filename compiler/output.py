@@ -33,6 +33,15 @@ def check_file(path: Path) -> None:
         raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
+def check_readable(name: str, path: Path, instead: str = "") -> None:
+    """Raise ``InvalidArgument``, which names the option ``name`` and what to do ``instead``, where there is no file."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        advised = f"; {instead}" if instead else ""
+        raise InvalidArgument(f"{name} {str(path)!r} cannot be read: {error.strerror}{advised}") from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file: ``path`` holds all of ``content`` afterwards, or what it held before.
 

@@ -145,7 +145,22 @@ class Ending:
         os._exit(self._status & 0xFF)
 
 
+def unwritten(error: OSError) -> str:
+    """Say what could not be written: a file by its name, and standard output where it was printed to."""
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    by = "" if innermost is None else str(innermost.tb_frame.f_globals.get("__name__"))
+    if error.filename is None and (by == __name__ or by.partition(".")[0] in _PRINTERS):
+        return f"standard output could not be written: {error.strerror}"
+    return str(error)
+
+
 def _unwritten(error: OSError) -> int:
     if error.errno != errno.EPIPE and sys.stderr is not None:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {unwritten(error)}", file=sys.stderr)
     return 1
+
+
+_PRINTERS = ("typer", "rich")
+"""Packages that print for the command line: files that it writes itself are named in their errors."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 import compiler
@@ -29,6 +30,7 @@ TESTS = ("tests/lowering", "tests/device/test_standin.py", "tests/test_docs.py",
 THEN = """
 import contextlib, sys
 import pytest
+import torch
 from compiler.cli import app
 
 with open("docs/ops.md", "w") as page, contextlib.redirect_stdout(page):
@@ -111,7 +113,7 @@ REFUSED = {
     "lambda": "'lambda' is no name of an op",
     "../elu": "'../elu' is no name of an op",
     "Elu": "'Elu' is no name of an op",
-    "elun": "ATen has no op 'elun': name the one to lower with --aten, as in --aten elu.default; torch has selu",
+    "elun": "ATen has no op 'elun': name the one to lower with --aten, as in --aten elu.default; ATen has elu and ",
     "arctan": "ttnn 0.81.1 has no ttnn.arctan",
     "pow": "aten.pow has no overload 'default': name one with --aten, of pow.Tensor_Tensor",
     "where": "aten.where.default does not return one tensor",
@@ -187,3 +189,11 @@ def test_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     assert [path.name for path in tmp_path.iterdir()] == ["old"] and old.read_text() == "before"
     write_all({old: b"after", new: b"new"})
     assert (old.read_text(), new.read_text()) == ("after", "new")
+
+
+def test_the_ops_that_are_suggested_are_atens() -> None:
+    """And not classes and functions that torch has beside them, such as ``UnionType``."""
+    with pytest.raises(InvalidArgument, match="ATen has no op 'nope'") as refusal:
+        new_op.skeleton("elu", "nope")
+    suggested = str(refusal.value).partition("; ATen has ")[2].split(" and ")
+    assert suggested and all(hasattr(torch.ops.aten, name) for name in suggested), suggested

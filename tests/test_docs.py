@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,31 @@ def test_links_between_pages_lead_somewhere() -> None:
 @pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 def test_the_readmes_python_runs_as_printed(snippet: str) -> None:
     exec(snippet, {"__name__": "__main__"})
+
+
+BLOCKS = {
+    f"{page.name}, block {i}": block
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for i, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
+}
+
+
+def imports(block: str) -> str:
+    """The statements of a block that import. What is no Python by itself, as a line of a dictionary, has none."""
+    try:
+        statements = ast.parse(block).body
+    except SyntaxError:
+        return "\n".join(re.findall(r"^(?:from|import) .*", block, re.MULTILINE))
+    return "\n".join(ast.unparse(each) for each in statements if isinstance(each, ast.Import | ast.ImportFrom))
+
+
+@pytest.mark.parametrize("where", [where for where, block in BLOCKS.items() if imports(block)])
+def test_what_a_page_imports_is_there(where: str) -> None:
+    for line in imports(BLOCKS[where]).splitlines():
+        package = line.split()[1].partition(".")[0]
+        if package == "datasets" and find_spec(package) is None:
+            continue  # which the page of published checkpoints says to install first
+        exec(line, {})
 
 
 SESSION = re.compile(r"(?<=```console\n)(.*?)(?=```)", re.DOTALL)

@@ -24,7 +24,10 @@ TOGETHER = (
     ("compiler/test_fitting", "fidelity/test_postnet_in_chunks"),
     ("compiler/test_page", "browser/test_report"),
     ("compiler/test_saving", "compiler/test_compiled", "compiler/test_parameters", "compiler/test_shown"),
-    (*(f"cli/{file.stem}" for file in sorted(CLI.glob("test_*.py"))), "fidelity/test_small_voice", "test_docs"),
+    (
+        *(f"cli/{file.stem}" for file in sorted(CLI.glob("test_*.py"))),
+        *("fidelity/test_small_voice", "test_docs", "compiler/test_arguments"),
+    ),
 )
 """Files of tests/, the longest first. Of each group one trace or more was made in several."""
 FIRST = {f"tests/{file}.py": f"tests/{files[0]}.py" for files in TOGETHER for file in files}

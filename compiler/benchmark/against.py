@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +18,11 @@ from typing import Any
 from rich.table import Table
 
 from compiler.benchmark import tasks
+from compiler.benchmark.asked import CHECKOUT, check, git
 from compiler.benchmark.contenders import FRAMES
-from compiler.benchmark.rows import GROUPS, check
+from compiler.benchmark.rows import GROUPS
 from compiler.errors import InvalidArgument
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder that contains this package; comparing needs it to be a checkout with its history."""
 ROUNDS = 5
 """Rounds by default. With so many, two ranges lie apart by chance in one comparison of 126."""
 
@@ -106,22 +104,9 @@ def tree_of(revision: str, checkout: Path = CHECKOUT) -> Iterator[Path]:
     Raises ``InvalidArgument`` if ``checkout`` is not a git checkout, or if the revision does not exist or has no
     benchmark.
     """
-    try:
-        made = subprocess.run(
-            ["git", "-C", str(checkout), "archive", "--format=tar", "--", f"{revision}^{{commit}}"],
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise InvalidArgument(f"--against {revision}: git is needed to look it up, and is not installed") from None
-    if made.returncode != 0:
-        said = (made.stderr.decode(errors="replace").strip().splitlines() or [f"status {made.returncode}"])[-1]
-        raise InvalidArgument(
-            f"--against {revision}: git finds no such commit in {checkout} ({said}): name a commit, a branch or a tag "
-            "of a checkout of this project"
-        )
+    made = git(revision, checkout, "archive", "--format=tar", "--", f"{revision}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="against-") as folder:
-        with tarfile.open(fileobj=io.BytesIO(made.stdout)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(made)) as archive:
             archive.extractall(folder, filter="data")
         if not (Path(folder) / "compiler" / "benchmark" / "__main__.py").is_file():
             raise InvalidArgument(f"--against {revision}: that revision has no benchmark yet: name a later one")

@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from compiler.benchmark import tasks
+from compiler.benchmark.asked import check
 from compiler.benchmark.contenders import CACHE, FRAMES, STEPS, TOKENS
 from compiler.benchmark.timing import Ratio
-from compiler.choices import advice
-from compiler.errors import InvalidArgument
 
 
 class Kind(StrEnum):
@@ -154,16 +153,7 @@ GROUPS = {
     "layers": Group(2, _layers, ("layers",)),
     "memory": Group(1, _memory, ("memory",)),
 }
-"""Groups of rows by name, in the order of the table."""
-
-
-def check(only: Sequence[str], rounds: int | None) -> None:
-    """Raise ``InvalidArgument`` for unknown groups, and for less than one round."""
-    unknown = [name for name in only if name not in GROUPS]
-    if unknown:
-        raise InvalidArgument(f"there is no group {unknown[0]!r}: {advice(unknown[0], GROUPS)}")
-    if rounds is not None and rounds < 1:
-        raise InvalidArgument(f"rounds={rounds}: a whole number of at least 1 is expected")
+"""Groups of rows by name, in the order of the table: those of ``asked.NAMES``."""
 
 
 def measure(

@@ -8,10 +8,16 @@ from typing import Annotated
 
 import typer
 
+from compiler.benchmark.asked import check, check_revision
 from compiler.cli.app import app
-from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.cli.options import IMPORTING, import_libraries
+from compiler.cli.terminal import announced, progress_bar, refusals, tables
 from compiler.errors import InvalidArgument
+from compiler.output import check_file, write_whole
 from compiler.speecht5.quiet import quiet
+
+PAGE, PLOT = "benchmarks.md", "benchmarks.svg"
+"""Files that ``--pages`` writes."""
 
 
 @app.command()
@@ -44,16 +50,17 @@ def bench(
         _bench_against(against, only, rounds, as_json, pages, peers)
         return
     with refusals():
-        if pages is not None and not pages.is_dir():
-            raise InvalidArgument(f"--pages {pages} is no folder: make it first")
+        groups = _groups(only, rounds)
+        if pages is not None:
+            _check_pages(pages)
+        with announced(IMPORTING):
+            import_libraries()
         from compiler.benchmark import contenders, page, plot  # noqa: PLC0415
         from compiler.benchmark import peers as environments  # noqa: PLC0415
         from compiler.benchmark import rows as benchmark  # noqa: PLC0415
         from compiler.inspect import cost_report  # noqa: PLC0415
         from compiler.speecht5 import budgets, plans  # noqa: PLC0415
 
-        groups = _groups(only)
-        benchmark.check(groups, rounds)
         about = page.machine()
         with quiet(), progress_bar() as stage:
             if peers:
@@ -72,12 +79,25 @@ def bench(
             if page.warning(about):
                 typer.echo(page.warning(about), err=True)
         if pages is not None:
-            (pages / "benchmarks.md").write_text(page.markdown(about, rows, figures, costs, compared))
-            plot.plot(rows, pages / "benchmarks.svg")
+            write_whole(pages / PAGE, page.markdown(about, rows, figures, costs, compared).encode())
+            plot.plot(rows, pages / PLOT)
 
 
-def _groups(only: str) -> list[str]:
-    return [name.strip() for name in only.split(",") if name.strip()]
+def _check_pages(folder: Path) -> None:
+    """Raise ``InvalidArgument`` where the pages cannot be written."""
+    if not folder.is_dir():
+        raise InvalidArgument(f"--pages {folder} is no folder: make it first")
+    for file in (PAGE, PLOT):
+        check_file(folder / file)
+
+
+def _groups(only: str, rounds: int | None) -> list[str]:
+    """The groups that ``--only`` names, checked; none where it names none."""
+    groups = [name.strip() for name in only.split(",")] if only else []
+    if not all(groups):
+        raise InvalidArgument(f"--only {only}: names of groups are expected, with a comma between two")
+    check(groups, rounds)
+    return groups
 
 
 def _bench_against(
@@ -88,10 +108,13 @@ def _bench_against(
             raise InvalidArgument("--peers goes without --against, which compares two revisions of this project alone")
         if pages is not None:
             raise InvalidArgument("--pages goes without --against: the page holds the figures of one revision")
-        from compiler.benchmark import against  # noqa: PLC0415
+        groups = _groups(only, rounds)
+        check_revision(revision)
+        with announced(IMPORTING):
+            from compiler.benchmark import against  # noqa: PLC0415, imports torch
 
         with quiet(), progress_bar() as stage:
-            rows = against.against(revision, _groups(only), rounds, lambda task: stage(f"measuring: {task}"))
+            rows = against.against(revision, groups, rounds, lambda task: stage(f"measuring: {task}"))
         if as_json:
             typer.echo(json.dumps(against.as_dicts(rows), indent=2))
         else:

@@ -55,6 +55,7 @@ def check(
             one_of("board", each, BOARDS)
         for each in graph or ():
             one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
+        chosen.check_lengths(*(graph or ()))
         check_no_board(chosen.context, device)
         if report is not None:
             visualizer.check_report(report, board, device)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
+from compiler.choices import LENGTHS, VOCODER_GRAPHS
 from compiler.cli.options import (
     Asked,
     BatchOption,
@@ -36,6 +37,7 @@ from compiler.cli.options import (
     WeightsOption,
     compiled_model,
 )
+from compiler.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
@@ -75,6 +77,18 @@ class Chosen:
     def asked(self, graph: str | None = None) -> Asked:
         """All graphs, or the one to show, at these lengths."""
         return Asked(graph, self.text, self.steps, self.frames)
+
+    def check_lengths(self, *graphs: str | None) -> None:
+        """Raise ``InvalidArgument`` for a length on the command line that none of the graphs has, if any is named.
+
+        A vocoder may be asked for with ``--steps``: speech of any length is cut into its windows.
+        """
+        named = [each for each in graphs if each is not None]
+        had = {name for each in named for name in (*LENGTHS[each], *(["steps"] if each in VOCODER_GRAPHS else []))}
+        for name in ("text", "steps", "frames"):
+            if named and self.given(name) and name not in had:
+                takers = ", ".join(each for each, lengths in LENGTHS.items() if name in lengths)
+                raise InvalidArgument(f"--{name} is for {takers}: leave it out for {', '.join(named)}")
 
     def compiled(self, asked: Asked | None = None) -> CompiledSpeechT5:
         """Load the model; no graph is compiled yet. Raises what :func:`compiled_model` raises."""

@@ -34,6 +34,7 @@ def cost(
 ) -> None:
     """Model the time of the graphs on each board, or of GRAPH's ops on one. Nothing is measured."""
     with refusals():
+        chosen.check_lengths(graph)
         fitted = [] if constants is None else [fitted_board(constants)]
         if fitted and chosen.given("board"):
             check_constants(fitted[0], chosen.board)
@@ -47,7 +48,10 @@ def cost(
         with quiet(), progress_bar() as stage:
             stage("compiling")
             names = (graph,) if graph else compiled.names
-            costs = [cost_report.model_cost(compiled, name, boards, **asked.lengths) for name in names]
+            costs = [
+                cost_report.model_cost(compiled, name, boards, **compiled.lengths_of(name, asked.lengths))
+                for name in names
+            ]
             stage("comparing plans")
             alike = plans.STEP in names and not compiled.saved
             compared = plans.step_plans(compiled, chosen.text, chosen.steps, boards) if alike else []
@@ -68,7 +72,9 @@ def cost(
         shown = [cost_report.work_table(costs, title), cost_report.time_table(costs)]
         if graph:
             numbers = boards[options.board if compiled.saved else chosen.board]
-            shown.append(cost_report.op_table(compiled.graph(graph, **asked.lengths).graph, numbers))
+            shown.append(
+                cost_report.op_table(compiled.graph(graph, **compiled.lengths_of(graph, asked.lengths)).graph, numbers)
+            )
         for numbers in fitted:
             typer.echo(f"{numbers.name}: constants of {constants}, {numbers.dispatch.source}")
         tables(*shown, *([plans.table(compared)] if compared else []), *([pace.table(paced)] if paced else []))

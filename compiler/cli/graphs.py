@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-from compiler.choices import AnyGraphName, check_stage
+from compiler.choices import AnyGraphName, check_between, check_stage
 from compiler.cli import numbers, pictures
 from compiler.cli.app import app
 from compiler.cli.chosen import Chosen, choosing
 from compiler.cli.highlight import show
-from compiler.cli.inspecting import InspectCommand, check_views, show_difference, show_found, show_node
+from compiler.cli.inspecting import InspectCommand, check_literals, check_views, show_difference, show_found, show_node
 from compiler.cli.numbers import FidelityOption
-from compiler.cli.options import Asked
-from compiler.cli.terminal import progress_bar, refusals, tables
+from compiler.cli.options import IMPORTING, Asked
+from compiler.cli.terminal import announced, progress_bar, refusals, tables
 from compiler.cli.tuned import TunedOption, check_tuned
 from compiler.cli.tuned import tuned as tuned_plan
 from compiler.errors import InvalidArgument
@@ -140,7 +140,12 @@ def inspect(
         check_views(graph, find, views, stage)
         for each in (stage, *(diff or ())):
             check_stage(each)
+        if diff:
+            check_between(diff)
+        if literals is not None:
+            check_literals(literals, views)
         pictures.check(format, output, stage, views | {"--literals": literals is not None})
+        chosen.check_lengths(graph)
         if fidelity is not None and format != "model-explorer":
             raise InvalidArgument("--fidelity goes with --format model-explorer, whose nodes get the numbers")
         ladders = () if fidelity is None else numbers.read(fidelity, chosen.title)
@@ -156,10 +161,11 @@ def inspect(
 
         with quiet(), progress_bar() as said:
             said("tracing and compiling")
-            recorder = compiled.stages(graph, **asked.lengths)
+            lengths = compiled.lengths_of(graph, asked.lengths)
+            recorder = compiled.stages(graph, **lengths)
         if format != "text" or output is not None:
             own = numbers.of_plan(ladders, compiled, fidelity)
-            pictures.show(compiled, graph, recorder, stage, format, output, origins, own, **asked.lengths)
+            pictures.show(compiled, graph, recorder, stage, format, output, origins, own, **lengths)
         elif list_stages:
             tables(report.stage_table(recorder))
         elif node is not None:
@@ -187,7 +193,8 @@ def ops(
     ] = False,
 ) -> None:
     """List the TTNN ops that the compiler emits, where each rounds, and how far a device may be off."""
-    from compiler.inspect import numerics  # noqa: PLC0415
+    with announced(IMPORTING):
+        from compiler.inspect import numerics  # noqa: PLC0415, imports torch
 
     if markdown:
         typer.echo(numerics.measured_markdown() if measured else numerics.to_markdown(), nl=False)

@@ -12,10 +12,12 @@ from compiler.choices import GRAPHS, VOCODER_GRAPHS
 from compiler.cli.highlight import show
 from compiler.cli.terminal import progress_bar
 from compiler.errors import InvalidArgument
+from compiler.output import check_file
 from compiler.speecht5.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from compiler.ir.stages import Recorder
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
@@ -55,6 +57,13 @@ def check_views(graph: str | None, find: str | None, views: Mapping[str, bool], 
         raise InvalidArgument(f"name a graph, one of {', '.join((*GRAPHS, *VOCODER_GRAPHS))}; or --find a parameter")
     if asked and stage != "final" and asked != ["--node"]:
         raise InvalidArgument(f"--stage goes without {asked[0]}")
+
+
+def check_literals(file: Path, views: Mapping[str, bool]) -> None:
+    """Raise ``InvalidArgument`` where no file can be written, and for a view beside the text, which names them."""
+    if asked := [option for option, is_asked in views.items() if is_asked]:
+        raise InvalidArgument(f"--literals goes without {asked[0]}: the text of a graph names literals")
+    check_file(file)
 
 
 def show_found(compiled: CompiledSpeechT5, wanted: str, graph: str | None, lengths: Mapping[str, int]) -> None:

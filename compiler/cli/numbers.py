@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compiler.cli.options import IMPORTING
+from compiler.cli.terminal import announced
 from compiler.errors import InvalidArgument
+from compiler.output import check_readable
 
 if TYPE_CHECKING:
     from compiler.inspect.ladder.records import Ladder
@@ -25,7 +28,9 @@ def read(file: Path, model: str) -> tuple[Ladder, ...]:
 
     Raises ``InvalidArgument`` for a file that cannot be read, or is of another model.
     """
-    from compiler.inspect.ladder import stored  # noqa: PLC0415
+    check_readable("--fidelity", file, "write it with `verify --json`")
+    with announced(IMPORTING):
+        from compiler.inspect.ladder import stored  # noqa: PLC0415, imports torch
 
     try:
         text = file.read_text(encoding="utf-8")

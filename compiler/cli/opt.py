@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from compiler.cli.app import app
-from compiler.cli.options import BoardOption, WeightsOption
-from compiler.cli.terminal import refusals
+from compiler.cli.options import IMPORTING, BoardOption, WeightsOption
+from compiler.cli.terminal import announced, refusals
 from compiler.errors import InvalidArgument
+from compiler.output import check_file, check_readable
 
 
 @app.command()
@@ -41,13 +42,18 @@ def opt(
 ) -> None:
     """Run passes over the text of a graph, and print the resulting graph."""
     with refusals():
+        if write_literals is not None:
+            check_file(write_literals)
         text = _text(file)
-        from compiler.dialects import DIALECTS  # noqa: PLC0415
-        from compiler.ir import literals as beside  # noqa: PLC0415
-        from compiler.ir.check import check_graph  # noqa: PLC0415
-        from compiler.ir.parse import parse  # noqa: PLC0415
-        from compiler.ir.text import to_text  # noqa: PLC0415
-        from compiler.pipeline import passes_of, run_passes, selected  # noqa: PLC0415
+        if literals is not None:
+            check_readable("--literals", literals)
+        with announced(IMPORTING):
+            from compiler.dialects import DIALECTS  # noqa: PLC0415
+            from compiler.ir import literals as beside  # noqa: PLC0415
+            from compiler.ir.check import check_graph  # noqa: PLC0415
+            from compiler.ir.parse import parse  # noqa: PLC0415
+            from compiler.ir.text import to_text  # noqa: PLC0415
+            from compiler.pipeline import passes_of, run_passes, selected  # noqa: PLC0415
 
         graph = parse(text, DIALECTS, beside.read_literals(literals) if literals else {})
         stage = graph.stage

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, cast
 
 import typer
 
+from compiler.arguments import length, whole
 from compiler.choices import DEFAULT_PASSES, OPTIONAL_PASSES, VOCODER_GRAPHS, Board, Postnet, Precision, Weights
 from compiler.cli.terminal import announced, progress_bar
 from compiler.errors import InvalidArgument
@@ -15,6 +16,7 @@ from compiler.folder import is_saved
 from compiler.speecht5.options import CompileArguments, CompileOptions
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.saved_voice import Described, described
+from compiler.speecht5.vocoder_options import WINDOWS
 
 if TYPE_CHECKING:
     from compiler.speecht5.text_to_speech import CompiledSpeechT5
@@ -114,14 +116,18 @@ def compiled_model(
     if model is not None and is_saved(model):
         found = described(model)
         check_plan(context, found)
+        asked.check({})
         return saved_model(found, vocoder)
     source = checkpoint_of(model)
     if full_size and not (model is None and vocoder is None):
         given = "--model" if vocoder is None else "--vocoder"
         raise InvalidArgument(f"--full-size takes no {given}: it takes transformers' default configuration")
-    from compiler.speecht5 import checkpoint  # noqa: PLC0415
+    from compiler.speecht5 import checkpoint, checkpoint_config  # noqa: PLC0415
 
     heard = checkpoint.own_vocoder(source) if vocoder is None else vocoder
+    asked.check({} if full_size else checkpoint_config.found(source, *checkpoint_config.MODEL))
+    if heard is not None and not full_size and asked.sound:
+        checkpoint_config.found(heard, *checkpoint_config.VOCODER)
     if asked.sound_by_name and heard is None and not full_size:
         raise InvalidArgument(
             f"the checkpoint {source!r} has no vocoder (a folder 'vocoder' in it): name one with --vocoder"
@@ -151,6 +157,15 @@ class Asked:
     text: int | None
     steps: int | None
     frames: int | None
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Raise ``InvalidArgument`` for lengths that no model has, or that are beyond what ``config.json`` says."""
+        for name, key in (("text", "max_text_positions"), ("steps", "max_speech_positions")):
+            size, most = getattr(self, name), config.get(key)
+            if size is not None:
+                length(name, size, most) if isinstance(most, int) else whole(name, size)
+        if self.frames is not None:
+            length("frames", self.frames, WINDOWS[-1])
 
     @property
     def sound_by_name(self) -> bool:

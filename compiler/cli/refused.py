@@ -13,10 +13,17 @@ import typer
 from typer.core import TyperGroup
 
 from compiler.choices import advice
+from compiler.cli import spelled
 
 
 class Commands(TyperGroup):
     """The commands, with errors that say what was expected and what came."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, and note its options for the messages of its refusals."""
+        name, command, rest = super().resolve_command(ctx, args)
+        spelled.note(command)
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named. Raises ``typer.BadParameter`` for a value that an option does not take."""

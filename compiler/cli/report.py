@@ -40,6 +40,7 @@ def report(
             check_file(output)
         for each in graph or ():
             one_of("graph", each, (*GRAPHS, *VOCODER_GRAPHS))
+        chosen.check_lengths(*(graph or ()))
         ladders = () if fidelity is None else numbers.read(fidelity, chosen.title)
         compiled = chosen.compiled()
         from compiler.inspect.page import render  # noqa: PLC0415

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.cli.options import remembered_model, saved_model
 from compiler.folder import is_saved
-from compiler.speecht5 import pieces, traces
+from compiler.speecht5 import checkpoint_config, pieces, traces
 from compiler.speecht5 import text as texts
 from compiler.speecht5.options import CompileOptions
 from compiler.speecht5.quiet import quiet
@@ -52,6 +52,8 @@ class Source:
     def found(cls, name: str, vocoder: str | None, tokenizer: str | None, normalize: bool | None) -> Source:
         """Look at what ``name`` is. Raises what ``saved_voice.described`` raises for a damaged saved model."""
         saved = described(name) if is_saved(name) else None
+        if vocoder is not None:
+            checkpoint_config.found(vocoder, *checkpoint_config.VOCODER)
         return cls(name, vocoder, tokenizer, normalize, saved)
 
     def traced(self, options: CompileOptions) -> Source:

@@ -170,12 +170,12 @@ def speak(*, chosen: Spoken) -> None:
 
         chosen.check()
         said = _given(chosen.text)
-        source = chosen.source()
-        with source.hushed():
-            with announced("reading the text"):
+        with announced("reading the text"):
+            source = chosen.source()
+            with source.hushed():
                 text = source.read(said, chosen.max_len_ratio, chosen.longest)
-            for line in text.warnings:
-                typer.echo(f"warning: {line}", err=True)
+        for line in text.warnings:
+            typer.echo(f"warning: {line}", err=True)
         check_device(chosen.device)
         with sound.standard_output() if chosen.to_stdout else nullcontext() as pipe:
             told = _speak(chosen, source, said, text, pipe or Path(chosen.output))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from compiler.errors import CompilerError, InvalidArgument
-from compiler.process import INTERRUPTED, interruption
+from compiler.cli.spelled import spelled
+from compiler.errors import CompilerError, InvalidArgument, UnsupportedModel
+from compiler.process import INTERRUPTED, interruption, unwritten
 from compiler.versions import UnsupportedVersion
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ PIPE_WIDTH = 120
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn errors that the user can act on into one line and an exit: 2 for bad arguments, 130 for Ctrl-C, else 1."""
+    """Turn errors that the user can act on into one line and an exit: 2 for bad arguments, 130 for Ctrl-C, else 1.
+
+    A model that is named and is none that is compiled is a bad argument, too.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -37,8 +41,15 @@ def refusals() -> Iterator[None]:
             raise  # the reader closed the pipe: typer exits silently
         if not isinstance(error, CompilerError | UnsupportedVersion | OSError):
             raise
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InvalidArgument) else 1) from None
+        typer.echo(f"error: {_said(error)}", err=True)
+        raise typer.Exit(2 if isinstance(error, InvalidArgument | UnsupportedModel) else 1) from None
+
+
+def _said(error: Exception) -> str:
+    """The message of an error: options for arguments, and which output it was that could not be written."""
+    if isinstance(error, CompilerError):
+        return spelled(error)
+    return unwritten(error) if isinstance(error, OSError) else str(error)
 
 
 def _interrupted() -> typer.Exit:

@@ -27,7 +27,7 @@ from compiler.cli.options import (
 )
 from compiler.cli.terminal import announced, progress_bar, refusals, tables
 from compiler.errors import CompilerError, InvalidArgument
-from compiler.output import check_file, write_whole
+from compiler.output import check_file, check_readable, write_whole
 from compiler.speecht5.quiet import quiet
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def fit(
     with refusals():
         if output is not None:
             check_file(output)
+        check_readable("the file", file, "make it with `tune -o FILE`")
         with announced(IMPORTING):
             from compiler.inspect.tuning import fitting, records  # noqa: PLC0415, imports torch
         timed = records.read(file)
@@ -156,6 +157,7 @@ def fit(
 
 def fitted_board(file: Path) -> Board:
     """Return a board with the constants of a file. Raises ``InvalidArgument``, which names the file."""
+    check_readable("--constants", file, "write them with `fit`")
     with announced(IMPORTING):
         from compiler.target import constants  # noqa: PLC0415, imports torch
     return constants.read(file).board_with()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from compiler.arguments import length
 from compiler.choices import advice
 from compiler.collecting import no_collecting
 from compiler.compiled.source import Made, Source
@@ -201,7 +202,8 @@ class CompiledModel:
     def graph(self, name: str, **lengths: int) -> Executable:
         """Return the graph ``name`` for the smallest buckets that hold the ``lengths`` (1 by default).
 
-        Raises ``InvalidArgument`` for an unknown graph or length, and for lengths beyond the model's.
+        Of the lengths of its model, it takes those that it has. Raises ``InvalidArgument`` for an unknown graph or
+        length, for a length of a model beside, and for lengths beyond the model's.
         """
         return self._find(name, lengths)[0]
 
@@ -209,6 +211,18 @@ class CompiledModel:
         """Return the records of all stages of a graph, the imported graph first. Raises as :meth:`graph` does."""
         recorder = self._find(name, lengths)[1]
         return self._find(name, lengths, recorded=True)[1] if recorder is None else recorder  # type: ignore[return-value]
+
+    def lengths_of(self, name: str, lengths: Mapping[str, int]) -> dict[str, int]:
+        """Return those of ``lengths`` that the model of the graph ``name`` has, to ask for several graphs at once."""
+        owner = self._owner(name)
+        return {each: size for each, size in lengths.items() if each in owner.spec.lengths or each not in self.lengths}
+
+    def _owner(self, name: str) -> CompiledModel:
+        """The model that has the graph: this one, or one beside it. Raises ``InvalidArgument`` where none has."""
+        for model in (self, *self.beside):
+            if name in model.spec.names:
+                return model
+        raise InvalidArgument(f"there is no graph {name!r}: {advice(name, self.names)}")
 
     def kept_graphs(self) -> list[tuple[str, Sizes, Executable]]:
         """The graphs of buckets that were made so far and are kept, each with its sizes."""
@@ -218,26 +232,24 @@ class CompiledModel:
         """Return the buckets that hold these lengths, by label."""
         given = self._checked(lengths)
         held = {spec.prefix.held for spec in self.spec.graphs if spec.prefix is not None}
-        return {length.label: length.bucket(given[name]) for name, length in self.lengths.items() if name not in held}
+        return {each.label: each.bucket(given[name]) for name, each in self.lengths.items() if name not in held}
 
     def _checked(self, lengths: Mapping[str, int]) -> dict[str, int]:
         known = self.lengths
-        for name, size in lengths.items():
+        for name in lengths:
             if name not in known:
                 raise InvalidArgument(f"there is no length {name!r}: {advice(name, known)}")
-            if not 1 <= size <= known[name].longest:
-                advised = self.source.longer if size > known[name].longest else ""
-                raise InvalidArgument(f"{name}={size}: the model was compiled for 1 to {known[name].longest}{advised}")
-        return {name: lengths.get(name, 1) for name in known}
+        checked = {name: length(name, size, known[name].longest, self.source.longer) for name, size in lengths.items()}
+        return {name: checked.get(name, 1) for name in known}
 
     def _find(self, name: str, lengths: Mapping[str, int], recorded: bool = False) -> Made:
-        source, spec = self.source, next((spec for spec in self.spec.graphs if spec.name == name), None)
-        given = self._checked(lengths)
-        for other in self.beside if spec is None else ():
-            if name in other.names:
-                return other._find(name, {each: given[each] for each in other.lengths}, recorded)
-        if spec is None:
-            raise InvalidArgument(f"there is no graph {name!r}: {advice(name, self.names)}")
+        source, given, owner = self.source, self._checked(lengths), self._owner(name)
+        if foreign := [each for each in lengths if each not in owner.spec.lengths]:
+            known = ", ".join(owner.spec.lengths)
+            raise InvalidArgument(f"the graph {name!r} has no length {foreign[0]!r}: its model has {known}")
+        if owner is not self:
+            return owner._find(name, lengths, recorded)
+        spec = next(spec for spec in self.spec.graphs if spec.name == name)
         held, kept = 0, self._compiled
         if spec.prefix is None:
             sizes = tuple((each, self.spec.lengths[each].bucket(given[each])) for each in spec.lengths)
@@ -260,4 +272,22 @@ class CompiledModel:
         return source.make(spec, sizes, held)
 
 
-__all__ = ["CompiledModel", "GraphSpec", "Half", "Length", "ModelSpec", "Prefix", "bucket_for", "buckets"]
+def check_compiled(model: object) -> None:
+    """Raise ``InvalidArgument`` unless ``model`` is a compiled one."""
+    if not isinstance(model, CompiledModel):
+        raise InvalidArgument(
+            f"a compiled model is expected, as compiler.compile_speecht5 returns it, got {type(model).__name__}"
+        )
+
+
+__all__ = [
+    "CompiledModel",
+    "GraphSpec",
+    "Half",
+    "Length",
+    "ModelSpec",
+    "Prefix",
+    "bucket_for",
+    "buckets",
+    "check_compiled",
+]

@@ -15,7 +15,7 @@ from compiler.compiled.stored import graph_file, parsed
 from compiler.ir.graph import Graph
 from compiler.ir.literals import read_literals, write_literals
 from compiler.ir.text import literals, to_text
-from compiler.output import beside, read_checked, write_checked
+from compiler.output import read_checked, write_checked
 from compiler.runtime.executable import Executable
 from compiler.runtime.weights import Weights
 
@@ -80,10 +80,7 @@ def remember(compiled: CompiledModel, folder: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         graph = executable.graph
         if literals(graph):
-            large = file.with_suffix(".safetensors")
-            part = beside(large)
-            write_literals(graph, part)
-            part.replace(large)
+            write_literals(graph, file.with_suffix(".safetensors"))
         write_checked(file, to_text(graph))
 
 

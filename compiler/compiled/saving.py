@@ -10,8 +10,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from compiler import arguments
 from compiler.choices import advice
-from compiler.compiled import CompiledModel
+from compiler.compiled import CompiledModel, check_compiled
 from compiler.compiled.spec import GraphSpec, Half, Length, ModelSpec, Sizes
 from compiler.compiled.stored import LITERALS, WEIGHTS, Stored, StoredWeights, graph_file, packed, weight_name
 from compiler.errors import CompilerError, InvalidArgument
@@ -95,7 +96,8 @@ def save(
     ``progress`` is called with what is being done. Raises ``InvalidArgument`` for a folder that is there (a saved model
     is replaced with ``overwrite``), for unknown lengths, and for graphs of exact lengths, which are made for each run.
     """
-    with written(Path(folder), overwrite) as beside:
+    check_compiled(compiled)
+    with written(arguments.path("folder", folder), overwrite) as beside:
         seal(beside, {"kind": KIND, **write(compiled, beside, upto, progress)})
 
 
@@ -132,15 +134,15 @@ def _checked(compiled: CompiledModel, upto: Mapping[str, int | None]) -> dict[st
     if exact := [graph.name for graph in compiled.spec.graphs if graph.prefix is not None]:
         raise InvalidArgument(
             f"the graph {exact[0]} is compiled for the exact length of each run, so it cannot be saved: compile for "
-            "buckets (postnet='bucket')"
+            "buckets (postnet='bucket')",
+            arguments=("postnet",),
         )
     known = compiled.spec.lengths
-    for name, size in upto.items():
+    for name in upto:
         if name not in known:
             raise InvalidArgument(f"there is no length {name!r}: {advice(name, known)}")
-        if size is not None and not 1 <= size <= known[name].longest:
-            raise InvalidArgument(f"{name}={size}: the model was compiled for 1 to {known[name].longest}")
-    return {name: size for name, size in upto.items() if size is not None}
+    asked = {name: size for name, size in upto.items() if size is not None}
+    return {name: arguments.length(name, size, known[name].longest) for name, size in asked.items()}
 
 
 def load(folder: str | Path) -> CompiledModel:

@@ -79,7 +79,7 @@ def environment(board: str, cache: str | os.PathLike[str] | None = None) -> dict
     """
     boards = sorted(file.stem for file in _BOARDS.glob("*.yaml"))
     if board not in boards:
-        raise InvalidArgument(f"board={board!r} is not known: {advice(board, boards)}")
+        raise InvalidArgument(f"board={board!r} is not known: {advice(board, boards)}", arguments=("board",))
     require("ttnn")
     folder = _prepared(cache_folder(cache))
     inherited = {

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from compiler import arguments
 from compiler.choices import BOARDS, advice, check_precision
-from compiler.compiled import CompiledModel
+from compiler.compiled import CompiledModel, check_compiled
 from compiler.device.findings import Complaint, GraphCheck, Plan
 from compiler.device.session import Session, board_of
 from compiler.errors import InvalidArgument
@@ -57,7 +58,7 @@ def check(
     compiled: CompiledModel,
     boards: str | Sequence[str] = BOARDS,
     *,
-    graphs: Sequence[str] | None = None,
+    graphs: str | Sequence[str] | None = None,
     on_device: bool = False,
     time_limit: float = 600.0,
     progress: Callable[[str], None] | None = None,
@@ -70,7 +71,7 @@ def check(
         compiled: A model compiled with ``precision="bfloat16"``.
         boards: One or several of ``compiler.choices.BOARDS``; each gets its own plan. Mocks check types and compute
             no numbers.
-        graphs: Names of graphs; by default all.
+        graphs: One name of a graph or several; by default all.
         on_device: Use the card or simulator that ttnn finds instead of mocks, with the plan of its board, and compare
             its outputs with the reference executor.
         time_limit: Seconds after which a single op counts as hung.
@@ -84,18 +85,23 @@ def check(
         DeviceError: If there is no device, if it cannot be opened, or if ttnn crashed or hung; the message names the
             op.
     """
-    names = (boards,) if isinstance(boards, str) else tuple(boards)
+    check_compiled(compiled)
+    names = arguments.names("boards", boards)
     unknown = [name for name in names if name not in BOARDS]
     if unknown or not names:
-        raise InvalidArgument(f"boards={', '.join(map(str, unknown)) or 'none'}: {advice(unknown, BOARDS)}")
+        raise InvalidArgument(
+            f"boards={', '.join(unknown) or 'none'}: {advice(', '.join(unknown), BOARDS)}", arguments=("boards",)
+        )
+    arguments.number("time_limit", time_limit)
+    arguments.function("progress", progress)
     check_precision(compiled.options.precision)
-    asked = compiled.names if graphs is None else tuple(graphs)
+    asked = compiled.names if graphs is None else arguments.names("graphs", graphs)
     found = []
     for board in ("device",) if on_device else names:
         if not on_device:  # whose board is not known yet: what is missing most often there is the device
             compiled = compiled.for_board(board)
             for name in asked:
-                compiled.graph(name, **lengths)  # fail before a mock is opened
+                compiled.graph(name, **compiled.lengths_of(name, lengths))  # fail before a mock is opened
 
         def say(what: str, board: str = board) -> None:
             if progress is not None:
@@ -108,7 +114,7 @@ def check(
                 compiled = compiled.for_board(board_of(about) or compiled.options.board)
             checked, agreed = [], {}
             for name in asked:
-                executable = compiled.graph(name, **lengths)
+                executable = compiled.graph(name, **compiled.lengths_of(name, lengths))
                 plan = Plan.of(executable, name, drawn(executable) if on_device else None)
                 checked.append(opened.call("compiler.device.checks:check", plan, progress=say))
                 if on_device and not checked[-1].complaints:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from compiler.choices import no_stage
+from compiler.choices import check_between, no_stage
 from compiler.errors import InvalidArgument
 from compiler.inspect.report import FINAL, stages
 from compiler.ir.graph import Graph
@@ -23,8 +23,7 @@ def difference(recorder: Recorder, between: Sequence[str], origins: bool = True)
     A value keeps its name for as long as nothing happens to it, so that lines that differ are what was done. Raises
     ``InvalidArgument`` for unknown stages, for none or more than two, and for the first one alone.
     """
-    if not 1 <= len(between) <= 2:
-        raise InvalidArgument(f"a pass or two stages are expected, got {len(between)}: {', '.join(between)}")
+    check_between(between)
     (before, old), (after, new) = _graphs(recorder, between)
     name = new.name
     lines = difflib.unified_diff(

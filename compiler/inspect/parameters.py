@@ -122,7 +122,7 @@ def _named(compiled: CompiledModel, each: CompiledModel, lengths: Mapping[str, i
     Of a saved model, the names in its graphs, with tensors that hold nothing.
     """
     if each.saved:
-        graphs = [compiled.graph(name, **lengths).graph for name in each.spec.names]
+        graphs = [compiled.graph(name, **compiled.lengths_of(name, lengths)).graph for name in each.spec.names]
         found = (name for graph in graphs for c in graph.constants for name in parameters(c.expression))
         return {name: torch.empty(0, device="meta", dtype=torch.float32) for name in sorted(set(found))}
     model = each.source.model
@@ -142,7 +142,7 @@ def _entries(
     for name in each.spec.names if only is None else only:
         if progress is not None:
             progress(f"tracing and compiling: {name}")
-        traced.append(Stages(name, compiled.stages(name, **lengths)))
+        traced.append(Stages(name, compiled.stages(name, **compiled.lengths_of(name, lengths))))
     tensors = _named(compiled, each, lengths)
     by_tensor: dict[int, list[str]] = {}
     for name, tensor in tensors.items():

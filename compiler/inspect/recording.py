@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from compiler import arguments
 from compiler.choices import check_precision
-from compiler.compiled import CompiledModel
+from compiler.compiled import CompiledModel, check_compiled
 from compiler.device.findings import Plan, Recorded
 from compiler.device.session import Session, board_of
 from compiler.folder import check_new, made
@@ -15,10 +16,10 @@ from compiler.folder import check_new, made
 
 def record(
     compiled: CompiledModel,
-    folder: Path,
+    folder: str | Path,
     *,
     board: str | None = None,
-    graphs: Sequence[str] | None = None,
+    graphs: str | Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
     session: Callable[..., AbstractContextManager[Session]] = Session,
     time_limit: float = 600.0,
@@ -33,7 +34,9 @@ def record(
     Raises ``InvalidArgument`` for a float32 model, a folder that is there, or unknown graphs, and ``DeviceError`` where
     there is no device or ttnn refuses an op.
     """
+    check_compiled(compiled)
     check_precision(compiled.options.precision)
+    folder = arguments.path("folder", folder)
     check_new(folder)
     on_device = board == "device"
     planned = compiled if on_device or board is None else compiled.for_board(board)
@@ -42,8 +45,8 @@ def record(
         if on_device:
             about = opened.call("compiler.device.checks:describe")
             planned = planned.for_board(board_of(about) or planned.options.board)
-        for name in planned.names if graphs is None else graphs:
-            plan = Plan.of(planned.graph(name, **lengths), name)
+        for name in planned.names if graphs is None else arguments.names("graphs", graphs):
+            plan = Plan.of(planned.graph(name, **planned.lengths_of(name, lengths)), name)
             where = str((beside / name).absolute())
             found.append(opened.call("compiler.device.recorded:record", plan, where, progress=progress))
     return found

@@ -81,7 +81,7 @@ def report(compiled: CompiledModel, name: str, **lengths: int) -> GraphReport:
 
 def reports(compiled: CompiledModel, **lengths: int) -> list[GraphReport]:
     """Report on all graphs of a model and of those beside it, in their order."""
-    return [report(compiled, name, **lengths) for name in compiled.names]
+    return [report(compiled, name, **compiled.lengths_of(name, lengths)) for name in compiled.names]
 
 
 def stages(recorder: Recorder) -> dict[str, Record]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from compiler.errors import InvalidArgument
 from compiler.ir.constants import Literal
 from compiler.ir.graph import Graph
 from compiler.ir.text import literals
+from compiler.output import write_whole
 
 
 def write_literals(graph: Graph, path: Path) -> None:
-    """Write the large literals of a graph as safetensors, each under its digest."""
-    try:
-        save_file({digest: literal.tensor.contiguous() for digest, literal in literals(graph).items()}, path)
-    except OSError as error:
-        raise InvalidArgument(f"{str(path)!r} cannot be written: {error}") from error
+    """Write the large literals of a graph as safetensors, each under its digest, whole or not at all.
+
+    Raises ``CompilerError`` where it cannot be written.
+    """
+    write_whole(path, save({digest: literal.tensor.contiguous() for digest, literal in literals(graph).items()}))
 
 
 def read_literals(path: Path) -> dict[str, Literal]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import lowering.rules
-from compiler.choices import advice, one_of
+from compiler.choices import LISTED, advice, one_of
 from compiler.errors import InvalidArgument, InvalidGraph
 from compiler.ir.check import check_graph
 from compiler.ir.constant_types import constant_types
@@ -114,7 +114,7 @@ class Pipeline:
             check_order(aten, LOWERABLE)
             check_order(ttnn)
         except InvalidGraph as error:
-            raise InvalidArgument(f"disable={', '.join(options.disable)}: {error}") from None
+            raise InvalidArgument(f"disable={', '.join(options.disable)}: {error}", arguments=("disable",)) from None
         return cls(aten, ttnn)
 
     def optimize(self, graph: Graph, recorder: Recorder | None = None) -> Graph:
@@ -145,7 +145,7 @@ def selected(passes: Sequence[Pass], names: Sequence[str] | None, until: str | N
     by_name = {step.name: step for step in passes}
     for name in (*(names or ()), *([until] if until else ())):
         if name not in by_name:
-            raise InvalidArgument(f"there is no pass {name!r} at this stage: {advice(name, by_name)}")
+            raise InvalidArgument(f"there is no pass {name!r} at this stage: {advice(name, by_name, LISTED)}")
     chosen = tuple(step for step in passes if step.name not in OPTIONAL or step.name == until)
     if names is not None:
         chosen = tuple(by_name[name] for name in names)

@@ -19,6 +19,7 @@ from compiler.ir.graph import Constant, Graph, Node, Value
 from compiler.ir.operation import Aliasing
 from compiler.ir.types import DType
 from compiler.runtime import threads
+from compiler.runtime.given import is_dense, told
 from compiler.runtime.weights import Weights, bind, to_device
 from compiler.torch_state import computing
 
@@ -148,13 +149,19 @@ class Executable:
 
     def _take(self, inputs: Mapping[str, torch.Tensor], donate: Collection[str]) -> list[torch.Tensor]:
         """The inputs in order, checked, in the plan's precision."""
-        if inputs.keys() != self._names:
+        if not isinstance(inputs, Mapping) or inputs.keys() != self._names:
             names = [port.name for port in self.graph.inputs]
+            if not isinstance(inputs, Mapping):
+                raise InvalidArgument(f"{self.name} takes a dictionary of {names}, tensors by name, got {told(inputs)}")
             missing, unknown = [n for n in names if n not in inputs], [n for n in inputs if n not in names]
             raise InvalidArgument(f"{self.name} takes the inputs {names}; missing: {missing}, unknown: {unknown}")
         taken = []
         for port in self.graph.inputs:
             tensor, type = inputs[port.name], port.value.type
+            if not is_dense(tensor):
+                raise InvalidArgument(
+                    f"{self.name}: input {port.name!r}: a dense tensor is expected, got {told(tensor)}"
+                )
             if tensor.shape != type.shape:
                 raise InvalidArgument(
                     f"{self.name}: input {port.name!r} has shape {tuple(tensor.shape)}, the graph was compiled for "

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.errors import InvalidArgument, UnsupportedModel
 from compiler.speecht5 import stored_norm
-from compiler.speecht5.checkpoint_config import check_activation, check_kind, check_name, description
+from compiler.speecht5.checkpoint_config import (
+    MODEL,
+    VOCODER,
+    check_activation,
+    check_kind,
+    check_name,
+    description,
+    named,
+)
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.reading import reading
@@ -76,7 +84,7 @@ def full_size_vocoder() -> Any:
     return SpeechT5HifiGan(SpeechT5HifiGanConfig()).eval()
 
 
-def load_model(source: str) -> Any:
+def load_model(source: str | Path) -> Any:
     """A ``SpeechT5ForTextToSpeech`` from a folder or a hub name.
 
     Raises ``UnsupportedModel`` for a checkpoint of another model or with parameters missing, ``InvalidArgument`` where
@@ -84,15 +92,17 @@ def load_model(source: str) -> Any:
     """
     from transformers import SpeechT5ForTextToSpeech  # noqa: PLC0415
 
-    check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    source = named(source)
+    check_kind(source, *MODEL)
     return _complete(SpeechT5ForTextToSpeech, source)
 
 
-def load_vocoder(source: str) -> Any:
+def load_vocoder(source: str | Path) -> Any:
     """A ``SpeechT5HifiGan`` from a folder or a hub name, in float32; raises what ``load_model`` raises."""
     from transformers import SpeechT5HifiGan  # noqa: PLC0415
 
-    check_kind(source, "hifigan", "SpeechT5HifiGan")
+    source = named(source)
+    check_kind(source, *VOCODER)
     return _complete(SpeechT5HifiGan, source).float().eval().requires_grad_(False)
 
 
@@ -112,7 +122,9 @@ def checked_vocoder(model: Any) -> Any:
     return model
 
 
-def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, model: Any = None) -> Voice:
+def load_voice(
+    source: str | Path, vocoder: str | Path | None = None, tokenizer: Any = None, model: Any = None
+) -> Voice:
     """A checkpoint with tokenizer, speakers (``speakers.safetensors``, empty where there is none) and vocoder.
 
     The tokenizer is the checkpoint's own unless another is given, by folder or hub name or as what ``load_tokenizer``
@@ -120,9 +132,10 @@ def load_voice(source: str, vocoder: str | None = None, tokenizer: Any = None, m
     neither. Its own speakers and vocoder are looked for in a folder only, not on the hub. ``model``
     is the checkpoint's, where it is loaded already. Raises what ``load_model`` raises.
     """
-    chosen = own_vocoder(source) if vocoder is None else vocoder
+    source = named(source)
+    chosen = own_vocoder(source) if vocoder is None else named(vocoder)
     model = load_model(source) if model is None else model
-    if tokenizer is None or isinstance(tokenizer, str):
+    if tokenizer is None or isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(source if tokenizer is None else tokenizer)
     loaded = None if chosen is None else load_vocoder(chosen)
     if loaded is not None and loaded.config.model_in_dim != model.config.num_mel_bins:
@@ -143,7 +156,7 @@ def own_vocoder(source: str) -> str | None:
     return str(own) if own.is_dir() else None
 
 
-def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
+def load_tokenizer(source: str | Path, normalize: bool | None = None) -> Any:
     """A ``SpeechT5Tokenizer`` from a folder or a hub name, without torch.
 
     ``normalize``: whether it spells numbers out in English before it takes a text apart; ``None`` leaves that to the
@@ -151,6 +164,7 @@ def load_tokenizer(source: str, normalize: bool | None = None) -> Any:
     """
     from transformers import SpeechT5Tokenizer  # noqa: PLC0415
 
+    source = named(source)
     check_name(source)
     # transformers would only say that some argument is missing.
     if Path(source).is_dir() and not (Path(source) / SENTENCEPIECE).is_file():
@@ -177,7 +191,7 @@ def tables(source: str) -> Tables | None:
 
     ``None`` where its ``config.json`` does not say. Raises what ``load_model`` raises for another model.
     """
-    check_kind(source, "speecht5", "SpeechT5ForTextToSpeech")
+    check_kind(source, *MODEL)
     described = {"max_speech_positions": 4000, "reduction_factor": 2} | description(source)  # transformers' defaults
     text, steps, reduction, taught = (
         described.get(key)
@@ -206,9 +220,10 @@ def _complete(kind: Any, source: str) -> Any:
     transformers fills parameters that a checkpoint lacks with random numbers and a printed note: here that is an error.
     What was saved under weight norm lacks weights in this sense, and is loaded again under weight norm.
     """
-    with reading(kind.__name__, source):
+    with reading("config.json", source):
         config = kind.config_class.from_pretrained(source)
-        check_activation(config, source)
+    check_activation(config, source)
+    with reading(kind.__name__, source):
         # Other shapes are let through, because the exception for them does not say which.
         from compiler import torch_state  # noqa: PLC0415, torch takes seconds
 

@@ -10,6 +10,10 @@ from compiler.choices import advice
 from compiler.errors import InvalidArgument, UnsupportedModel
 from compiler.speecht5.reading import reading
 
+MODEL = ("speecht5", "SpeechT5ForTextToSpeech")
+VOCODER = ("hifigan", "SpeechT5HifiGan")
+"""Model type and architecture that ``config.json`` names."""
+
 
 def check_kind(source: str, model_type: str, architecture: str) -> None:
     """Raise ``UnsupportedModel`` unless ``config.json`` says ``architecture``, or nothing that speaks against it."""
@@ -43,6 +47,15 @@ def description(source: str) -> dict[str, Any]:
     return said
 
 
+def named(source: str | Path) -> str:
+    """The folder or name of a checkpoint as a text. Raises ``InvalidArgument`` for what is neither."""
+    if not isinstance(source, str | Path):
+        raise InvalidArgument(
+            f"a checkpoint is named by its folder or by OWNER/NAME on the hub, and not by a {type(source).__name__}"
+        )
+    return str(source)
+
+
 def check_name(source: str) -> None:
     """Raise ``InvalidArgument`` for what is neither there nor can be a name on the hub."""
     if not source:
@@ -51,6 +64,18 @@ def check_name(source: str) -> None:
     on_hub = source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith("/")
     if not on_hub and not Path(source).exists():
         raise InvalidArgument(f"there is no checkpoint folder {source!r} (a name on the hub would be OWNER/NAME)")
+
+
+def found(source: str, model_type: str, architecture: str) -> dict[str, Any]:
+    """What ``config.json`` of a checkpoint in a folder says, checked; nothing of a name on the hub.
+
+    It imports nothing heavy. Raises what :func:`check_kind` and :func:`check_name` raise.
+    """
+    check_name(source)
+    if not Path(source).exists():
+        return {}
+    check_kind(source, model_type, architecture)
+    return description(source)
 
 
 def _description_on_hub(source: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
-from compiler import __version__
+from compiler import __version__, arguments
 from compiler.device.opening import TRACE_REGION
 from compiler.dialects.ttnn.symbols import typed
 from compiler.errors import InvalidArgument
@@ -79,7 +79,8 @@ def emit(
     a way that no script is written for.
     """
     _check_plan(compiled)
-    target = Path(folder)
+    arguments.function("progress", progress)
+    target = arguments.path("folder", folder)
     check_new(target)
     sizes = _sizes(compiled, text, steps, frames)
     voice = voice or compiled.voice or own_voice(compiled)
@@ -98,35 +99,38 @@ def emit(
 
 def _check_plan(compiled: Any) -> None:
     if not isinstance(compiled, CompiledSpeechT5):
-        raise InvalidArgument(f"a compiled SpeechT5 is expected, got {type(compiled).__name__}")
+        raise InvalidArgument(
+            f"a compiled SpeechT5 is expected, as compiler.compile_speecht5 returns it, got {type(compiled).__name__}"
+        )
     options = compiled.options
     if options.precision != "bfloat16":
         raise InvalidArgument(
-            f"the model was compiled in {options.precision}, which no device runs: compile with precision='bfloat16' "
-            "(--precision bfloat16)"
+            f"the model was compiled in {options.precision}, which no device runs: compile with precision='bfloat16'",
+            arguments=("precision",),
         )
     if options.batch_size != 1:
-        raise InvalidArgument(f"batch_size={options.batch_size}: a script speaks one text at a time, compile for one")
+        raise InvalidArgument(
+            f"batch_size={options.batch_size}: a script speaks one text at a time, compile for one",
+            arguments=("batch_size",),
+        )
     if options.postnet != "bucket":
-        raise InvalidArgument(f"postnet={options.postnet!r}: a script is written for postnet='bucket' only")
+        raise InvalidArgument(
+            f"postnet={options.postnet!r}: a script is written for postnet='bucket' only", arguments=("postnet",)
+        )
 
 
 def _sizes(compiled: CompiledSpeechT5, text: int | None, steps: int | None, frames: int | None) -> Sizes:
     limits = compiled.limits
-    wanted = {
-        "text": (text, min(TEXT, limits.text), limits.text),
-        "steps": (steps, min(STEPS, limits.steps), limits.steps),
-    }
-    for name, (asked, _, most) in wanted.items():
-        if asked is not None and not 1 <= asked <= most:
-            raise InvalidArgument(f"{name}={asked}: the model was compiled for 1 to {most}")
-    tokens, longest = (default if asked is None else asked for asked, default, _ in wanted.values())
+    tokens = min(TEXT, limits.text) if text is None else arguments.length("text", text, limits.text)
+    longest = min(STEPS, limits.steps) if steps is None else arguments.length("steps", steps, limits.steps)
     buckets = limits.step_buckets
     until = next(size for size in buckets if size >= longest)
     windows = () if compiled.vocoder is None else tuple(compiled.vocoder.options.windows)
     window = next((size for size in windows if size >= min(WINDOW, windows[-1])), 0) if frames is None else frames
     if frames is not None and frames not in windows:
-        raise InvalidArgument(f"frames={frames}: one of the vocoder's windows is expected, it has {windows}")
+        raise InvalidArgument(
+            f"frames={frames}: one of the vocoder's windows is expected, it has {windows}", arguments=("frames",)
+        )
     bucket = next(size for size in limits.text_buckets if size >= tokens)
     return Sizes(bucket, tuple(size for size in buckets if size <= until), min(until, limits.steps), window)
 

@@ -41,7 +41,8 @@ def check_batch(config: Any, batch_size: int, text: int, steps: int) -> None:
         raise InvalidArgument(
             f"batch_size={batch_size}: {text} tokens and {steps} decoder steps take {_size(row)} of memory a row, so "
             f"the batch takes {_size(batch_size * row)} and this machine has {_size(room)}: take {max(room // row, 1)} "
-            "rows or fewer"
+            "rows or fewer",
+            arguments=("batch_size",),
         )
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from compiler.folder import is_saved
 from compiler.speecht5 import checkpoint, saving, speaking
+from compiler.speecht5.checkpoint_config import named
 from compiler.speecht5.quiet import quiet
 from compiler.speecht5.saved_voice import described
 from compiler.speecht5.text_to_speech import CompiledSpeechT5, compile_speecht5
 from compiler.speecht5.voice import Voice
 
 
-def speak(text: str, *, model: str | Path | None = None, speaker: str | None = None, seed: int = 0) -> speaking.Speech:
+def speak(
+    text: str, *, model: str | Path | None = None, speaker: str | Path | None = None, seed: int = 0
+) -> speaking.Speech:
     """Say ``text``: ``compiler.speak("four nine three").save("speech.wav")``.
 
     ``model`` is a checkpoint folder or a name on the hub, with a vocoder, which is compiled in float32 for this call;
@@ -25,15 +28,16 @@ def speak(text: str, *, model: str | Path | None = None, speaker: str | None = N
     Raises ``InvalidArgument`` for what cannot be said, before anything is compiled, and what ``compile_speecht5`` and
     ``load`` raise.
     """
-    if model is not None and is_saved(str(model)):
-        found = described(model)
+    name = None if model is None else named(model)
+    if name is not None and is_saved(name):
+        found = described(name)
         _ = found.voice  # refused here where there is none
         loaded = saving.load(found)
         assert isinstance(loaded, CompiledSpeechT5) and loaded.voice is not None
         return speaking.speak(loaded.voice, loaded, text, speaker, seed)
-    voice = _small_voice() if model is None else _voice(str(model))
+    voice = _small_voice() if name is None else _voice(name)
     speaking.prepare(voice, text, speaker)
-    compiled = _small_compiled() if model is None else _compiled(voice)
+    compiled = _small_compiled() if name is None else _compiled(voice)
     return speaking.speak(voice, compiled, text, speaker, seed)
 
 

@@ -7,6 +7,7 @@ import pickle
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from compiler.errors import CompilerError, InvalidArgument
 
@@ -38,8 +39,23 @@ def reading(what: str, source: str) -> Iterator[None]:
                 f"there is a network, save the checkpoint to a folder with save_pretrained; then name the folder"
             ) from error
         said = reason(error)
+        if (file := _damaged(Path(source))) is not None:
+            said = f"{file.name} is damaged ({said}). Copy it again, or save the checkpoint anew"
         cause = None if said == UNSAFE else error  # a traceback would show the cause, and its advice
         raise InvalidArgument(f"{what} could not be loaded from {source!r}: {said}") from cause
+
+
+def _damaged(folder: Path) -> Path | None:
+    """The file of a checkpoint in ``folder`` whose tensors cannot be read, where that is one of safetensors."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415, takes a tenth of a second
+
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except (SafetensorError, OSError):
+            return file
+    return None
 
 
 def _unreachable(error: BaseException | None) -> bool:

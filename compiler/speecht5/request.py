@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from compiler.arguments import number, whole
+from compiler.arguments import function, number, whole
 from compiler.errors import InvalidArgument
 from compiler.runtime.executor import Executor
+from compiler.runtime.given import is_dense, told
 from compiler.speecht5 import speakers
 from compiler.speecht5.speech_model import SpeechModel
 
@@ -41,8 +41,8 @@ class Request:
     ) -> Request:
         """Raises ``InvalidArgument`` for what cannot be spoken, before anything is computed."""
         constants, limits = model.constants, model.limits
-        if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.dtype not in TOKEN_DTYPES:
-            raise InvalidArgument(f"input_ids: a tensor of token ids [batch, text] is expected, got {_say(input_ids)}")
+        if not is_dense(input_ids) or input_ids.dim() != 2 or input_ids.dtype not in TOKEN_DTYPES:
+            raise InvalidArgument(f"input_ids: a tensor of token ids [batch, text] is expected, got {told(input_ids)}")
         batch, length = input_ids.shape
         if batch == 0 or length == 0:
             raise InvalidArgument(f"input_ids are empty ({batch} texts of {length} tokens): there is nothing to say")
@@ -61,10 +61,10 @@ class Request:
             raise InvalidArgument(f"input_ids: token ids from 0 to {constants.vocabulary - 1} are expected")
         if attention_mask is None:
             attention_mask = input_ids != constants.pad_token
-        elif not isinstance(attention_mask, Tensor) or attention_mask.shape != input_ids.shape:
+        elif not is_dense(attention_mask) or attention_mask.shape != input_ids.shape:
             raise InvalidArgument(
                 f"attention_mask: zeros and ones of shape {tuple(input_ids.shape)} are expected, "
-                f"got {_say(attention_mask)}"
+                f"got {told(attention_mask)}"
             )
         silent = [row for row in range(batch) if not bool((attention_mask[row] != 0).any())]
         if silent:
@@ -94,12 +94,13 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         if self.generator is not None and not isinstance(self.generator, torch.Generator):
-            raise InvalidArgument(f"generator: a torch.Generator is expected, got {_say(self.generator)}")
+            raise InvalidArgument(f"generator: a torch.Generator is expected, got {told(self.generator)}")
         for name in ("threshold", "minlenratio", "maxlenratio"):
             value = number(name, getattr(self, name), infinite=name == "threshold")
             if isinstance(value, Tensor):
                 value = value.detach().cpu().flatten() if value.dim() else value.detach().cpu()
             object.__setattr__(self, name, value)
+        function("progress", self.progress)
         object.__setattr__(self, "read_every", whole("read_every", self.read_every))
 
 
@@ -111,16 +112,10 @@ def _checked_speakers(dim: int, embeddings: Any, batch: int) -> Tensor:
     found = speakers.rows(embeddings, dim)
     if found is None:
         raise InvalidArgument(
-            f"speaker_embeddings: a tensor or array [batch or 1, {dim}] is expected, got {_say(embeddings)}"
+            f"speaker_embeddings: a tensor or array [batch or 1, {dim}] is expected, got {told(embeddings)}"
         )
     if found.shape[0] not in (1, batch):
         raise InvalidArgument(f"speaker_embeddings: 1 row or {batch} are expected, got {found.shape[0]}")
     if not bool(found.isfinite().all()):
         raise InvalidArgument("speaker_embeddings hold numbers that are infinite or not a number")
     return found.expand(batch, -1)
-
-
-def _say(value: object) -> str:
-    if isinstance(value, Tensor | np.ndarray):
-        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-    return type(value).__name__

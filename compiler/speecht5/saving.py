@@ -12,7 +12,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from compiler.compiled import CompiledModel, saving
+from compiler import arguments
+from compiler.compiled import CompiledModel, check_compiled, saving
 from compiler.folder import Folder, damaged, inside, opened, seal, written
 from compiler.speecht5 import saved_vocoder
 from compiler.speecht5.limits import Limits
@@ -68,14 +69,17 @@ def save(
     ``postnet="exact"``, whose graphs are made for each speech, and ``UnsupportedModel`` for a voice's vocoder that is
     no ``SpeechT5HifiGan``.
     """
+    check_compiled(compiled)
+    arguments.function("progress", progress)
+    target = arguments.path("folder", folder)
     if isinstance(compiled, CompiledHifiGan):
-        with written(Path(folder), overwrite) as beside:
+        with written(target, overwrite) as beside:
             seal(beside, saved_vocoder.write(compiled, beside, upto, progress))
         return
     if not isinstance(compiled, CompiledSpeechT5):
-        saving.save(compiled, folder, overwrite=overwrite, progress=progress, **upto)
+        saving.save(compiled, target, overwrite=overwrite, progress=progress, **upto)
         return
-    with written(Path(folder), overwrite) as beside:
+    with written(target, overwrite) as beside:
         voice = voice or compiled.voice or own_voice(compiled)
         saved = None if voice is None else _write_voice(voice, beside)
         about = saving.write(compiled, beside, upto, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compiler import arguments
 from compiler.errors import InvalidArgument
 from compiler.speecht5.reading import reason
 
@@ -19,13 +21,19 @@ FILES = (".npy", ".npz", ".pt", ".safetensors")
 """Endings of files that a speaker's vector is read from, none of which can run code."""
 
 
-def embedding(voice: Voice, speaker: str | None = None) -> Tensor:
+def embedding(voice: Voice, speaker: str | Path | None = None) -> Tensor:
     """The embedding float32 [1, dim] of a speaker: one of the checkpoint (the first by name by default), or a file.
 
     A file is ``.npy``, or ``.npz``, ``.pt`` or ``.safetensors`` with one array or tensor in it, of shape [dim], [1,
     dim] or [1, 1, dim]. A name goes before a file. Raises ``InvalidArgument`` for a speaker that there is not and for a
     vector that does not fit the model.
     """
+    if speaker is not None and not isinstance(speaker, str | os.PathLike):
+        raise InvalidArgument(
+            f"speaker: a name or a file is expected, got {type(speaker).__name__}: generate_speech takes a vector, as "
+            f"does a file that ends in {', '.join(FILES[:-1])} or {FILES[-1]}"
+        )
+    speaker = None if speaker is None else str(arguments.path("speaker", speaker))
     if speaker is None:
         if not voice.speakers:
             raise InvalidArgument(

@@ -21,6 +21,7 @@ from compiler.speecht5.utterances import (
     Batch,
     Prepared,
     batches,
+    check_given,
     check_numbers,
     checked_sound,
     compile_seconds,
@@ -61,8 +62,9 @@ class Speech:
 
         ``InvalidArgument`` for a path of no WAV file or folder.
         """
-        sound.check_target(Path(path))
-        sound.write_wav(Path(path), self.sound, self.sample_rate)
+        target = arguments.path("path", path)
+        sound.check_target(target)
+        sound.write_wav(target, self.sound, self.sample_rate)
 
     def __repr__(self) -> str:
         pieces = f" and {self.pieces} pieces" if self.pieces > 1 else ""
@@ -74,7 +76,7 @@ def speak(
     voice: Voice,
     compiled: CompiledSpeechT5,
     text: str,
-    speaker: str | None = None,
+    speaker: str | Path | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     *,
@@ -96,6 +98,7 @@ def speak(
     ``prepare`` raises, ``InvalidArgument`` for unfit numbers, and ``SpeechTooLong`` where the speech of a piece does
     not end within its table.
     """
+    check_given(compiled, executor, progress=progress, piece=piece)
     check_numbers(seed, threshold, minlenratio, maxlenratio, pause)
     prepared = prepare(voice, text, speaker, piece_tokens(compiled, maxlenratio, longest))
     options = {

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -71,7 +72,7 @@ def stream(
     voice: Voice,
     compiled: CompiledSpeechT5,
     text: str,
-    speaker: str | None = None,
+    speaker: str | Path | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     *,
@@ -90,6 +91,7 @@ def stream(
     Where several pieces are spoken at once, the first is heard as it comes, and the others when their turn is.
     ``chunk_steps`` as in ``CompiledSpeechT5.stream_speech``. Raises at the call what ``speak`` raises before it speaks.
     """
+    utterances.check_given(compiled, executor, progress=progress, piece=piece)
     utterances.check_numbers(seed, threshold, minlenratio, maxlenratio, pause)
     chunk_steps = None if chunk_steps is None else arguments.whole("chunk_steps", chunk_steps)
     prepared = utterances.prepare(voice, text, speaker, utterances.piece_tokens(compiled, maxlenratio, longest))

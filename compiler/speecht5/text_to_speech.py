@@ -94,11 +94,14 @@ class CompiledSpeechT5(Speaks, Generates, CompiledModel):
         return read_by_host(self.source.model)
 
     def _find(self, name: str, lengths: Mapping[str, int], recorded: bool = False) -> Made:
-        if self.vocoder is None and (name in VOCODER_GRAPHS or (name in GRAPHS and "frames" in lengths)):
-            what = f"no graph {name!r}" if name in VOCODER_GRAPHS else "no length 'frames'"
+        if self.vocoder is None and name in VOCODER_GRAPHS:
             raise InvalidArgument(
-                f"there is {what}: the model was compiled without a vocoder; name it, as in "
+                f"there is no graph {name!r}: the model was compiled without a vocoder; name it, as in "
                 "compile_speecht5(model, vocoder=...)"
+            )
+        if self.vocoder is None and name in GRAPHS and "frames" in lengths:
+            raise InvalidArgument(
+                f"the graph {name!r} has no length 'frames', which is a vocoder's: this model was compiled without"
             )
         if name == "postnet" and "window" in self.spec.lengths and "steps" in lengths:
             lengths = {"window": min(lengths["steps"], self.limits.windows[-1]), **lengths}
@@ -174,7 +177,8 @@ class CompiledSpeechT5(Speaks, Generates, CompiledModel):
         if reads >= longest < self.limits.step_buckets[-1]:
             raise InvalidArgument(
                 f"postnet='chunks': a step's frames depend on {reads} other steps, and the longest window has "
-                f"{longest}: take postnet='bucket'"
+                f"{longest}: take postnet='bucket'",
+                arguments=("postnet",),
             )
         return Reach(field.before, field.after)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from compiler import arguments
 from compiler.errors import CompilerError, InvalidArgument
 from compiler.runtime.executor import Executor
+from compiler.runtime.reference import checked_executor
 from compiler.speecht5 import pieces, speakers
 from compiler.speecht5.pieces import Tables
 from compiler.speecht5.text_to_speech import CompiledSpeechT5
@@ -36,13 +38,17 @@ class Batch:
     before: int
 
 
-def prepare(voice: Voice, text: str, speaker: str | None = None, most: int | None = None) -> Prepared:
+def prepare(voice: Voice, text: str, speaker: str | Path | None = None, most: int | None = None) -> Prepared:
     """What can be checked before anything is compiled. ``speaker`` is a name or a file, see ``speakers.embedding``.
 
     ``most`` are the tokens of a piece, by default what the model's tables hold, or what it was taught. Raises
     ``InvalidArgument`` for text with nothing to say, with characters that the tokenizer lacks or with a word that is no
     piece by itself, for a speaker that there is not, and for a voice without a vocoder.
     """
+    if not isinstance(voice, Voice):
+        raise InvalidArgument(
+            f"a voice is expected, as compiler.checkpoint.load_voice returns it, got {type(voice).__name__}"
+        )
     if voice.vocoder is None:
         raise InvalidArgument(
             "the checkpoint has no vocoder, which turns spectrograms into sound: name one (--vocoder; for the "
@@ -102,6 +108,17 @@ def checked_sound(sound: Tensor) -> Tensor:
     if not bool(sound.isfinite().all()):
         raise CompilerError("the sound holds numbers that are infinite or not a number: are the weights sound?")
     return sound.to(torch.float32)
+
+
+def check_given(compiled: object, executor: Executor | None, **functions: object) -> None:
+    """Raise ``InvalidArgument`` unless ``compiled`` speaks, ``executor`` runs graphs, and functions can be called."""
+    if not isinstance(compiled, CompiledSpeechT5):
+        raise InvalidArgument(
+            f"a compiled SpeechT5 is expected, as compiler.compile_speecht5 returns it, got {type(compiled).__name__}"
+        )
+    checked_executor(executor)
+    for name, called in functions.items():
+        arguments.function(name, called)
 
 
 def check_numbers(

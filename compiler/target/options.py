@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from compiler.arguments import whole
-from compiler.choices import BOARDS, DEFAULT_PASSES, OPTIONAL_PASSES, PRECISIONS, WEIGHTS, advice, one_of
+from compiler.choices import BOARDS, DEFAULT_PASSES, LISTED, OPTIONAL_PASSES, PRECISIONS, WEIGHTS, advice, one_of
 from compiler.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class PlanOptions:
         if self.weights != "bfloat16" and self.precision != "bfloat16":
             raise InvalidArgument(
                 f"weights={self.weights!r} with precision={self.precision!r}: only a plan in bfloat16 has weights in "
-                "fewer bits, so ask for precision='bfloat16'"
+                "fewer bits, so ask for precision='bfloat16'",
+                arguments=("weights", "precision"),
             )
         object.__setattr__(self, "batch_size", whole("batch_size", self.batch_size))
         for name, known, kind in (
@@ -74,8 +75,12 @@ class PlanOptions:
 
 def _names(name: str, value: object, known: tuple[str, ...], kind: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
-        raise InvalidArgument(f"{name}={value!r}: names of passes are expected, as in {name}=({known[0]!r},)")
+        raise InvalidArgument(
+            f"{name}={value!r}: names of passes are expected, as in {name}=({known[0]!r},)", arguments=(name,)
+        )
     for each in value:
         if each not in known:
-            raise InvalidArgument(f"{name}={each}: there is no such {kind}, {advice(each, known)}")
+            raise InvalidArgument(
+                f"{name}={each}: there is no such {kind}, {advice(each, known, LISTED)}", arguments=(name,)
+            )
     return tuple(dict.fromkeys(value))

@@ -46,11 +46,21 @@ def test_bench_writes_its_pages(bench, tmp_path):
     assert (tmp_path / "benchmarks.svg").read_text().startswith("<?xml")
 
 
+def test_bench_refuses_pages_that_cannot_be_written_before_it_measures(refused, tmp_path):
+    (tmp_path / "benchmarks.svg").mkdir()
+    assert refused("bench", "--pages", tmp_path) == f"'{tmp_path}/benchmarks.svg' is a folder: name a file in it"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--only", "steps"), "there is no group 'steps': did you mean 'step'?"),
-        (("--rounds", "0"), "rounds=0: a whole number of at least 1 is expected"),
+        (("--rounds", "0"), "--rounds 0: a whole number of at least 1 is expected"),
+        (("--rounds", "1000000000000"), "--rounds 1000000000000: a whole number of at most 1000 is expected"),
+        (("--only", "step,,memory"), "--only step,,memory: names of groups are expected, with a comma between two"),
+        (("--only", ","), "--only ,: names of groups are expected, with a comma between two"),
+        (("--against", "HEAD", "--rounds", "0"), "--rounds 0: a whole number of at least 1 is expected"),
+        (("--against", "HEAD", "--only", "steps"), "there is no group 'steps': did you mean 'step'?"),
         (("--pages", "nowhere"), "--pages nowhere is no folder: make it first"),
     ],
 )

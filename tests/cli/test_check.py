@@ -136,16 +136,16 @@ def test_help_names_the_options(run: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--board", "n151"], "board='n151' is not known: choose one of n150, n300, p150, p100"),
-        (["--precision", "float32"], "precision='float32' runs on the reference executor only, as ttnn refuses it"),
+        (["--board", "n151"], "--board n151 is not known: choose one of n150, n300, p150, p100"),
+        (["--precision", "float32"], "--precision float32 runs on the reference executor only, as ttnn refuses it"),
         (["--full-size", "--vocoder", "x"], "--full-size takes no --vocoder: it takes transformers' default"),
         (["--budgets", "--frames", "64"], "--budgets takes no model, board, plan or lengths"),
-        (["--frames", "513"], "frames=513: the model was compiled for 1 to 512"),
+        (["--frames", "513"], "--frames 513: the model was compiled for 1 to 512"),
         (["--full-size", "--model", "x"], "--full-size takes no --model: it takes transformers' default"),
         (["--device", "--board", "p150"], "--device takes no --board: it takes the device that ttnn finds"),
         (["--budgets", "--board", "p150"], "--budgets takes no model, board, plan or lengths"),
         (["--budgets", "--batch-size", "4"], "--budgets takes no model, board, plan or lengths"),
-        (["--text", "10000"], "text=10000: the model was compiled for 1 to"),
+        (["--text", "10000"], "--text 10000: the model was compiled for 1 to"),
     ],
 )
 def test_refusals(
@@ -214,7 +214,7 @@ def test_a_report_for_ttnns_visualizer(run_tiny: Callable[..., Any]) -> None:
         (("--report", "new", "--board", "n150", "--board", "p150"), "--report records one board"),
         (("--report", "nowhere/new", "--board", "n150"), "there is no folder 'nowhere' to make 'new' in"),
         (("--report", ".", "--board", "n150"), "'.' is there already: name a new folder"),
-        (("--graph", "encodr"), "graph='encodr' is not known: did you mean 'encoder' or 'vocoder'?"),
+        (("--graph", "encodr"), "--graph encodr is not known: did you mean 'encoder' or 'vocoder'?"),
         (("--budgets", "--graph", "encoder"), "--budgets takes no model, board, plan or lengths"),
     ],
 )

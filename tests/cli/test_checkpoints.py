@@ -76,16 +76,21 @@ SPOILT = {
     "wrong type in config.json": (
         lambda f: edit(f / "config.json", encoder_layers="two"),
         2,
-        "SpeechT5ForTextToSpeech could not be loaded from '{f}': Validation error for field 'encoder_layers': ",
+        "config.json could not be loaded from '{f}': Validation error for field 'encoder_layers': ",
+    ),
+    "a size that is none": (
+        lambda f: edit(f / "config.json", hidden_size="x"),
+        2,
+        "config.json could not be loaded from '{f}': Validation error for field 'hidden_size': ",
     ),
     "another model": (
         lambda f: edit(f / "config.json", model_type="bert", architectures=["BertModel"]),
-        1,
+        2,
         "'{f}' holds BertModel of model type 'bert', and not a SpeechT5ForTextToSpeech",
     ),
     "speech recognition": (
         lambda f: edit(f / "config.json", architectures=["SpeechT5ForSpeechToText"]),
-        1,
+        2,
         "'{f}' holds SpeechT5ForSpeechToText of model type 'speecht5', and not a SpeechT5ForTextToSpeech",
     ),
     "no weights": (
@@ -96,17 +101,17 @@ SPOILT = {
     "corrupt weights": (
         lambda f: cut(f / "model.safetensors"),
         2,
-        "SpeechT5ForTextToSpeech could not be loaded from '{f}': Error while deserializing header",
+        "SpeechT5ForTextToSpeech could not be loaded from '{f}': model.safetensors is damaged (Error while ",
     ),
     "missing parameters": (
         without_parameters,
-        1,
+        2,
         "the checkpoint '{f}' lacks parameters or has them in other shapes: "
         "speech_decoder_postnet.layers.0.batch_norm.bias, ",
     ),
     "parameters of other shapes": (
         lambda f: edit(f / "config.json", vocab_size=40),
-        1,
+        2,
         "the checkpoint '{f}' lacks parameters or has them in other shapes: "
         "speecht5.encoder.prenet.embed_tokens.weight [32, 128] for [40, 128]",
     ),
@@ -118,7 +123,7 @@ SPOILT = {
     ),
     "weights for speech recognition": (
         as_for_recognition,
-        1,
+        2,
         "the checkpoint '{f}' lacks parameters or has them in other shapes: speecht5.encoder.prenet.embed_tokens.weight"
         "; is it a checkpoint for text to speech?",
     ),
@@ -174,7 +179,7 @@ SPOILT = {
     ),
     "another model for a vocoder": (
         lambda f: (f / "vocoder" / "config.json").write_text((f / "config.json").read_text()),
-        1,
+        2,
         "'{f}/vocoder' holds SpeechT5ForTextToSpeech of model type 'speecht5', and not a SpeechT5HifiGan",
     ),
     "empty vocoder folder": (
@@ -185,7 +190,7 @@ SPOILT = {
     "corrupt vocoder": (
         lambda f: cut(f / "vocoder" / "model.safetensors"),
         2,
-        "SpeechT5HifiGan could not be loaded from '{f}/vocoder': Error while deserializing header",
+        "SpeechT5HifiGan could not be loaded from '{f}/vocoder': model.safetensors is damaged (Error while ",
     ),
 }
 

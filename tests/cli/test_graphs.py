@@ -142,10 +142,13 @@ def test_inspect_explains_what_nearly_matched(run):
             ("encoder", "--stage", "canonicalize-3"),
             "there is no stage 'canonicalize-3': did you mean 'canonicalize-2' or 'canonicalize'?",
         ),
-        (("encoder", "--text", "201"), "text=201: the model was compiled for 1 to 200"),
-        (("postnet", "--steps", "0"), "steps=0: the model was compiled for 1 to 600"),
-        (("encoder", "--batch-size", "0"), "batch_size=0: a whole number of at least 1 is expected"),
-        (("encoder", "--batch-size", 10**12), f"batch_size={10**12}: a whole number of at most {2**31 - 1} is expect"),
+        (("encoder", "--text", "201"), "--text 201: the model was compiled for 1 to 200"),
+        (("postnet", "--steps", "0"), "--steps 0: the model was compiled for 1 to 600"),
+        (("encoder", "--batch-size", "0"), "--batch-size 0: a whole number of at least 1 is expected"),
+        (
+            ("encoder", "--batch-size", 10**12),
+            f"--batch-size {10**12}: a whole number of at most {2**31 - 1} is expect",
+        ),
         (("encoder", "--model", ""), "the name of a checkpoint is empty: name a folder, or OWNER/NAME on the hub"),
     ],
 )
@@ -154,7 +157,7 @@ def test_inspect_refuses(refused, arguments, message):
 
 
 def test_compile_refuses(refused):
-    assert refused("compile", "--text", "0") == "text=0: the model was compiled for 1 to 200"
+    assert refused("compile", "--text", "0") == "--text 0: the model was compiled for 1 to 200"
 
 
 def test_a_full_disk_is_told_without_a_traceback(run, monkeypatch):
@@ -194,11 +197,20 @@ def test_the_post_net_of_exact_length(run, voice, monkeypatch):
         ),
         (
             ("inspect", "encoder", "--disable", "fold_scale"),
-            "disable=fold_scale: there is no such pass that runs by default, did you mean 'fold-scale'?",
+            "--disable fold_scale: there is no such pass that runs by default, did you mean 'fold-scale'?",
+        ),
+        (
+            ("inspect", "encoder", "--stage", "nope"),
+            "there is no stage 'nope': `inspect GRAPH --list` lists them",
+        ),
+        (
+            ("compile", "--disable", "foo"),
+            "--disable foo: there is no such pass that runs by default, `inspect GRAPH --list` lists them",
         ),
         (
             ("compile", "--enable", "fold-scale"),
-            "enable=fold-scale: there is no such optional pass, choose one of flash-decode, shard-norms, shard-weights",
+            "--enable fold-scale: there is no such optional pass, choose one of flash-decode, shard-norms, "
+            "shard-weights",
         ),
     ],
 )

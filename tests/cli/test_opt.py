@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from compiler.cli import app
+from compiler.ir import parse
+from compiler.speecht5 import checkpoint
 
 SUMS = """\
 graph sums {  # format 2
@@ -115,3 +118,30 @@ def test_a_ttnn_graph_gets_the_passes_of_its_stage(run, compiled, tmp_path: Path
 def test_without_verification_a_requirement_is_not_asked_for() -> None:
     result = opt("--no-verify-each", "--passes", "fold-scale", "-")
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("opt", "--write-literals", "folder", "sums.txt"), "'folder' is a folder: name a file"),
+        (("opt", "--write-literals", "none/l.st", "sums.txt"), "there is no folder 'none' to write 'l.st' in"),
+        (
+            ("opt", "--literals", "none.st", "sums.txt"),
+            "--literals 'none.st' cannot be read: No such file",
+        ),
+        (("opt", "--literals", "folder", "sums.txt"), "--literals 'folder' cannot be read: Is a directory"),
+        (
+            ("inspect", "encoder", "--stage", "import", "--literals", "folder"),
+            "'folder' is a folder: name a file in it",
+        ),
+        (("inspect", "encoder", "--list", "--literals", "l.st"), "--literals goes without --list: the text of a graph"),
+    ],
+)
+def test_files_of_literals_are_refused_before_any_work(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    Path("folder").mkdir()
+    Path("sums.txt").write_text(SUMS)
+    monkeypatch.setattr(parse, "parse", lambda *_: pytest.fail("parsed"))
+    monkeypatch.setattr(checkpoint, "load_model", lambda *_: pytest.fail("loaded"))
+    assert refused(*arguments).startswith(message)

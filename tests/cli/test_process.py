@@ -101,7 +101,36 @@ def test_what_is_wrong_is_said_before_torch_is_imported(tmp_path):
         ["speak", "one", "--model", "nowhere"],
         ["speak", "7"],
         ["speak", "one" * 100],
+        ["speak", "one", "--vocoder", "empty"],
+        ["speak", "one", "--vocoder", "./missing"],
+        ["inspect", "encoder", "--text", "0"],
+        ["inspect", "encoder", "--text", "201"],
+        ["inspect", "decoder_step", "--steps", "100000"],
+        ["inspect", "encoder", "--full-size", "--text", "0"],
+        ["inspect", "encoder", "--frames", "3"],
+        ["inspect", "vocoder", "--frames", "513"],
+        ["inspect", "vocoder", "--vocoder", "empty"],
+        ["inspect", "encoder", "--diff", "import"],
+        ["inspect", "encoder", "--diff", "import", "--diff", "lower", "--diff", "final"],
+        ["inspect", "encoder", "--model", "empty"],
+        ["inspect", "encoder", "--literals", "empty"],
+        ["compile", "--text", "0"],
+        ["check", "--text", "201"],
+        ["opt", "--write-literals", "empty", "graph.txt"],
+        ["opt", "--literals", "missing", "graph.txt"],
+        ["report", "--json", "--fidelity", "missing"],
+        ["cost", "--constants", "missing"],
+        ["tune", "--constants", "missing"],
+        ["fit", "missing"],
+        ["bench", "--rounds", "0"],
+        ["bench", "--only", "foo"],
+        ["bench", "--only", "step,,memory"],
+        ["bench", "--against", "nonsense"],
+        ["bench", "--against", "HEAD", "--rounds", "0"],
+        ["bench", "--pages", "missing"],
     ]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "graph.txt").touch()
     code = f"""
 import sys
 from compiler.cli import app
@@ -116,15 +145,60 @@ for arguments in {refused}:
     assert done.returncode == 0, done.stderr.decode()
 
 
-FULL = b"error: [Errno 28] No space left on device\n"
+FULL = b"error: standard output could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ops"],
+        ["speak", "one"],
+        ["fit", "file"],
+        ["cost", "--constants", "file"],
+        ["report", "--json", "--fidelity", "file"],
+        ["report", "--json"],
+        ["opt", "file"],
+        ["inspect", "encoder"],
+        ["parameters"],
+        ["compile"],
+        ["check"],
+        ["verify"],
+        ["tune"],
+        ["emit", "-o", "new"],
+        ["new-op", "elu"],
+        ["bench"],
+        ["bench", "--against", "HEAD"],
+    ],
+    ids=" ".join,
+)
+def test_a_terminal_tells_what_takes_seconds_before_it_does(arguments, tmp_path):
+    """The first import that takes long ends the process: by then there is a line on the terminal, still."""
+    (tmp_path / "file").write_text("{}")
+    code = f"""
+import io, os, sys
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+class Watch:
+    def find_spec(name, *_):
+        if name in ("torch", "transformers", "sentencepiece"):
+            os._exit(0 if sys.stderr.getvalue().endswith(" ...") else 3)
+sys.stderr = Screen()
+sys.meta_path.insert(0, Watch)
+from compiler.cli import app
+app({arguments})
+"""
+    done = python(code, cwd=tmp_path)
+    assert done.returncode == 0, "nothing was said"
 
 
 def test_output_that_cannot_be_written():
     """A full disk is an error; a reader of a pipe that has seen enough is none to speak of."""
     options = {"env": ENVIRONMENT, "stderr": subprocess.PIPE, "timeout": 60}
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run([*COMMAND, "--help"], stdout=full, check=False, **options)
-    assert (done.returncode, done.stderr) == (1, FULL)
+    for command in (["--help"], ["ops"], ["ops", "--markdown"], ["inspect", "encoder"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*COMMAND, *command], stdout=full, check=False, **options)
+        assert (done.returncode, done.stderr) == (1, FULL), command
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([*COMMAND, "--help"], stdout=writer, check=False, **options)

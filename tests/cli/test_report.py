@@ -53,8 +53,8 @@ def test_numbers_of_verify_are_shown(run: Callable[..., Any], refused: Callable[
     [
         ((), "name the page to write, as in -o report.html, or take --json"),
         (("-o", "nowhere/page.html"), "there is no folder 'nowhere' to write 'page.html' in: make it first"),
-        (("--json", "--graph", "postnets"), "graph='postnets' is not known: did you mean 'postnet'?"),
-        (("--json", "--text", "9999"), "text=9999: the model was compiled for 1 to 200"),
+        (("--json", "--graph", "postnets"), "--graph postnets is not known: did you mean 'postnet'?"),
+        (("--json", "--text", "9999"), "--text 9999: the model was compiled for 1 to 200"),
     ],
 )
 def test_refuses(refused: Callable[..., str], arguments: tuple[str, ...], message: str) -> None:

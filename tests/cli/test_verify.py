@@ -107,6 +107,12 @@ def test_a_wrong_lowering_is_shown(run: Callable[..., Any], monkeypatch: pytest.
     assert any("activation" in origin for origin in found["origins"])
 
 
+@pytest.mark.slow
+def test_a_graph_of_the_vocoder_is_searched_at_its_own_lengths(run: Callable[..., Any]) -> None:
+    made = run("verify", "--bisect", "--graph", "vocoder", "--say", "no")
+    assert made.exit_code == 0 and made.stdout.startswith("no wrong node: compared 1 graphs"), made.output
+
+
 def test_two_plans_side_by_side(run: Callable[..., Any]) -> None:
     made = run("verify", "--bisect", "--graph", "decoder_step", "--without", "fuse-residual", "--say", "no", "--json")
     found = json.loads(made.stdout)

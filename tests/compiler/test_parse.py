@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from compiler.dialects import DIALECTS
 from compiler.dialects.aten import Aten, emit, ops
 from compiler.dialects.ttnn.elementwise import relu
 from compiler.dialects.ttnn.program import UNTOLD, Cores, Fidelity, Program
-from compiler.errors import GraphSyntaxError, InvalidArgument
+from compiler.errors import CompilerError, GraphSyntaxError, InvalidArgument
 from compiler.ir.builder import Builder
 from compiler.ir.constants import Computed, Expression, Literal, Parameter
 from compiler.ir.graph import Graph, Port, Role, Value
@@ -243,3 +244,11 @@ def test_large_literals_go_beside_the_text(tmp_path: Path) -> None:
     (tmp_path / "literals.safetensors").write_bytes(b"none")
     with pytest.raises(InvalidArgument, match="cannot be read"):
         read_literals(tmp_path / "literals.safetensors")
+
+
+@pytest.mark.parametrize("where", ["folder", "none/literals.safetensors"])
+def test_literals_that_cannot_be_written_are_refused_by_name(tmp_path: Path, where: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CompilerError, match=f"'{re.escape(str(tmp_path / where))}' could not be written: "):
+        write_literals(of_expression(Literal(torch.arange(100.0))), tmp_path / where)
+    assert [each.name for each in tmp_path.rglob("*")] == ["folder"], "nothing half written is left"

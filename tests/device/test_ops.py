@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,6 +18,8 @@ from tests.device.conftest import Check
 from tests.lowering.cases import CASES
 from tests.lowering.cases.sketch import Spec
 
+DEVICES = Path(__file__).parents[2] / "docs" / "devices.md"
+
 
 def lowered(case: Spec) -> tuple[Executable, dict[str, torch.Tensor]]:
     drawn = case.sketch()
@@ -25,6 +31,14 @@ def test_a_device_takes_what_the_lowering_emits(case: Spec, check: Check) -> Non
     executable, inputs = lowered(case)
     found = check(executable, inputs)
     assert found.accepted == found.equal == found.ops == len(executable.graph.nodes) - found.host_ops
+
+
+def test_the_test_of_ones_own_in_the_docs_passes(check: Check) -> None:
+    (block,) = re.findall(r"```python\n(.*?def test_.*?)```", DEVICES.read_text(), re.DOTALL)
+    written: dict[str, Any] = {}
+    exec(block.split("```python\n")[-1], written)
+    (test,) = (made for name, made in written.items() if name.startswith("test_"))
+    test(check)
 
 
 def errors(session: Session, name: str) -> list[NodeError]:

@@ -128,10 +128,18 @@ def _overload(name: str, aten: str | None) -> Any:
     if found is not None:
         known = ", ".join(f"{packet}.{each}" for each in found.overloads() if not each.endswith("out"))
         raise InvalidArgument(f"aten.{packet} has no overload {which or 'default'!r}: name one with --aten, of {known}")
-    near = get_close_matches(packet, dir(torch), 3)
-    said = f"; torch has {' and '.join(near)}" if near else ""
+    near = get_close_matches(packet, _packets(), 3)
+    said = f"; ATen has {' and '.join(near)}" if near else ""
     raise InvalidArgument(
         f"ATen has no op {packet!r}: name the one to lower with --aten, as in --aten elu.default{said}"
+    )
+
+
+def _packets() -> list[str]:
+    """The names of ATen's ops without their overloads, but those that write into an operand or are torch's own."""
+    registered = (name.removeprefix("aten::") for name in torch._C._dispatch_get_all_op_names() if name[:6] == "aten::")
+    return sorted(
+        {name.partition(".")[0] for name in registered if name[0] != "_" and name.partition(".")[0][-1] != "_"}
     )
 
 

@@ -104,6 +104,7 @@ def _said(value: object) -> str:
 def _graph(
     compiled: CompiledModel, name: str, board: Board, lengths: Mapping[str, int], say: Progress, own: Ladder | None
 ) -> GraphPage:
+    lengths = compiled.lengths_of(name, lengths)
     sizes = report.report(compiled, name, **lengths)
     recorder = compiled.stages(name, **lengths)
     executable = compiled.graph(name, **lengths)

@@ -108,7 +108,8 @@ def _by_node(
     first: Kept | None = None
     for name in asked:
         progress(f"the nodes of {name}")
-        executable, inputs = given.get(name) or (compiled.graph(name, **lengths), None)
+        own = compiled.lengths_of(name, lengths)
+        executable, inputs = given.get(name) or (compiled.graph(name, **own), None)
         judged = nodes.judge_nodes(executor, executable, drawn(executable) if inputs is None else inputs)
         counted[NODES] = counted.get(NODES, 0) + len(judged.nodes)
         spec = nodes.spec_of(executor, executable)
