@@ -93,9 +93,15 @@ def entered(name: str) -> Aten:
 
 def _aligned(tensor: torch.Tensor) -> torch.Tensor:
     """The same numbers with the same strides, in memory that begins where torch's own does."""
-    if tensor.device.type != "cpu" or tensor.data_ptr() % ALIGNMENT == 0:
+    if tensor.device.type != "cpu" or _address(tensor) % ALIGNMENT == 0:
         return tensor
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu").copy_(tensor)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    """Where the first element lies. ``data_ptr`` would copy what a snapshot shares with the caller's model."""
+    begin: int = torch._C._data_address(tensor)  # type: ignore[attr-defined]
+    return begin + int(tensor.storage_offset()) * tensor.element_size()
 
 
 def _to_torch(name: str, value: Attribute) -> Any:

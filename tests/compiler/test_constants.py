@@ -209,3 +209,11 @@ def test_where_a_parameter_begins_in_memory_has_no_effect(offset: int) -> None:
         computed(ops.linear.default, ("input", row), ("weight", matrix)),
     ):
         assert torch.equal(Weights({"w": moved})[product], Weights({"w": made})[product])
+
+
+def test_a_snapshot_is_read_without_a_copy() -> None:
+    """It shares the model's memory until one of them writes."""
+    shared = torch._lazy_clone(torch.randn(64, 64))
+    expression = computed(ops.mm.default, ("self", W), ("mat2", W))
+    _ = Weights({"w": shared})[expression]
+    assert torch._C._is_cow_tensor(shared)
