@@ -82,6 +82,11 @@ def _rows(node: Node) -> tuple[Value, ...]:
     return tuple(v for n, v in zip(node.names, node.operands, strict=True) if n in ROWS.get(node.op, ()))
 
 
+def _others(node: Node) -> tuple[Value, ...]:
+    """The operands of a node that it reads beside rows: weights and biases."""
+    return tuple(v for n, v in zip(node.names, node.operands, strict=True) if n not in ROWS.get(node.op, ()))
+
+
 def _lead(value: Value) -> Lead:
     return tuple(value.type.shape[:-2])
 
@@ -151,9 +156,14 @@ def _left(graph: Graph, nodes: Sequence[Node], entries: Sequence[Value], inside:
 
 
 def _read_outside(graph: Graph, nodes: Sequence[Node], value: Value) -> bool:
-    """Whether a value is returned, or read as it is outside of a region. A reshape can read it in any rank."""
+    """Whether a value is returned, or read as it is: outside of a region, or in it as a bias.
+
+    A reshape can read it in any rank.
+    """
     users = graph.users.get(value, ())
-    return value in graph.returned or any(user not in nodes and not _reshapes(user) for user in users)
+    return value in graph.returned or any(
+        value in _others(user) if user in nodes else not _reshapes(user) for user in users
+    )
 
 
 def _reshapes(node: Node) -> bool:
@@ -195,8 +205,8 @@ class _Sinking:
 
     def _move(self, node: Node) -> None:
         operands = tuple(
-            self._led(value, node) if value in _rows(node) else self.builder.mapping.get(value, value)
-            for value in node.operands
+            self._led(value, node) if name in ROWS[node.op] else self.builder.mapping.get(value, value)
+            for name, value in zip(node.names, node.operands, strict=True)
         )
         old = node.result
         outside = _read_outside(self.source, self.region.nodes, old)
