@@ -160,6 +160,20 @@ class Layers:
         shape = self.draw(st.sampled_from([s for s in shapes if 2 <= len(s) <= 4]))
         return [self.s.op(ops.view.default, x, shape)]
 
+    def raised(self, x: Value) -> list[Value]:
+        """Linears, norms and functions of rows in another rank, a residual perhaps, and the last in the former rank."""
+        lead, (rows, _) = x.type.shape[:-2], x.type.shape[-2:]
+        other = lead[1:] if lead[:1] == (1,) else (1, *lead)
+        made = [self.s.op(ops.view.default, x, (*other, *x.type.shape[-2:]))]
+        for layer in self.draw(st.lists(st.sampled_from(("linear", "norm", "function")), min_size=1, max_size=3)):
+            made += getattr(self, layer)(made[-1])
+        if self.draw(st.booleans()):
+            inner = made[-1].type.shape[-1]
+            bent = self.s.op(ops.relu.default, made[-1])
+            product = self.s.op(ops.linear.default, bent, self.s.w(inner, inner, std=inner**-0.5))
+            made.append(self.s.op(ops.add.Tensor, product, made[-1]))
+        return [*made, self.s.op(ops.view.default, made[-1], (*lead, rows, made[-1].type.shape[-1]))]
+
     def part(self, x: Value) -> list[Value]:
         dim = self.draw(st.integers(0, len(x.type.shape) - 1))
         start = self.draw(st.integers(0, x.type.shape[dim] - 1))

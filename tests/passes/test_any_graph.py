@@ -57,5 +57,12 @@ def test_a_plan_computes_what_its_graph_says() -> None:
 
     holds()
     assert {"compose-linears", "fold-padding", "fuse-bias", "fuse-activation", "fuse-residual"} <= changed
-    assert {"keep-activated", "split-heads", "cancel-permutes", "shard-norms", "make-on-host"} <= changed
+    assert {
+        "keep-activated",
+        "split-heads",
+        "cancel-permutes",
+        "shard-norms",
+        "make-on-host",
+        "sink-reshapes",
+    } <= changed
     assert len(changed) > 20
